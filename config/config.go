@@ -1,0 +1,110 @@
+// Package config turns flags and environment variables into one value.
+//
+//	argv ─┐                ┌─ Config      everything a member needs, checked, never changed again
+//	      ├─ Parse ── Invocation ─ Action  serve, show help, show the version, check the configuration
+//	environ ┘              └─ Notes       what the log should say about flags and variables
+//
+// Parse looks at its two arguments and at nothing else: no file, clock, network or global. It never prints and never
+// exits; what is wrong comes back as an *Error that holds every fault found, not just the first, and the exit status.
+// Nothing else in the program reads flags or the environment (F60).
+//
+// One table (table.go and the files named after its groups) describes each flag once: name, type, range, help text. The
+// parser, the variables, --help, --check-config and the tables in docs/configuration.md all come from it.
+//
+// What is true of the flags alone is checked by Parse. What only matters for the first start of a data directory (the
+// initial cluster, discovery) is checked by Config.Bootstrap, because a restart ignores those flags (B10).
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Config is the checked configuration of one member. It is handed around by value; its slices are shared and must not
+// be changed by anyone.
+type Config struct {
+	Name    string // human-readable name, never empty, no control characters; default "default"
+	DataDir string // the directory everything is kept in; default "<name>.etcd" in the working directory
+	WALDir  string // a dedicated directory for the log, or "" for none; LogDir gives the effective one (B8)
+
+	ListenPeerURLs      URLs // where peers connect; IPs or localhost (F23)
+	ListenClientURLs    URLs // where clients connect; IPs or localhost (F23)
+	ListenMetricsURLs   URLs // extra listeners that serve /metrics and /health only; may be empty (F53)
+	AdvertisePeerURLs   URLs // what other members are told; used at the first start only (F28)
+	AdvertiseClientURLs URLs // what clients are told; published at every start (F24)
+
+	Raft    Raft
+	Storage Storage
+	Watch   Watch
+	HTTP    HTTP
+	Log     Log
+
+	bootstrap bootstrapFlags
+	settings  []Setting
+}
+
+// Raft holds the timing and the habits of elections.
+type Raft struct {
+	Heartbeat           time.Duration // time between heartbeats, one tick; default 100 ms, more than 0
+	Election            time.Duration // silence after which a follower stands; default 1 s, 5 heartbeats to 50 s (F26)
+	PreVote             bool          // ask before standing for election; default true (F45)
+	AdvanceTicks        bool          // start with the election clock put forward; default true (F34, F47)
+	StrictReconfigCheck bool          // refuse membership changes that would cost the quorum; default true (F46)
+}
+
+// ElectionTicks is the election time-out in whole heartbeats, cut down as F26 says; at least 5.
+func (r Raft) ElectionTicks() int { return int(r.Election / r.Heartbeat) }
+
+// Storage bounds what is kept on disk.
+type Storage struct {
+	SnapshotCount   uint64 // entries applied between snapshots; default 10000, at least 1
+	MaxSnapshots    int    // snapshot files kept; default 5, 0 keeps all
+	MaxWALs         int    // log segments kept; default 5, 0 keeps all
+	WALSegmentBytes int64  // size at which a log segment is cut; default 16 MiB, 64 KiB to 1 GiB
+	UnsafeNoFsync   bool   // acknowledge writes that are not on disk; default false (F56)
+}
+
+// Watch bounds the event history and those who watch it.
+type Watch struct {
+	HistoryEvents int   // events kept for waitIndex; default 100000, at least 1
+	HistoryBytes  int64 // bytes of events kept; default 64 MiB, at least 64 KiB
+	Queue         int   // events a watcher may lag before it is fed from the history; default 128, at least 1
+	Max           int   // watches open at once; default 100000, 0 = no limit
+}
+
+// HTTP bounds and switches the client-facing server. A limit of 0 bytes means that there is none.
+type HTTP struct {
+	CORS            []string      // origins allowed to read answers, sorted; {"*"} = all, empty = none (S43)
+	Hosts           HostPolicy    // which Host headers are served (F51)
+	MaxHeaderBytes  int           // request line and headers; default 1 MiB (K19)
+	MaxRequestBytes int64         // body; default 0: only the 10 MiB limit of forms holds (F52)
+	MaxValueBytes   int64         // one value; default 0
+	MaxKeyDepth     int           // components of a key; default 0: only the store's own limit holds (K25)
+	HeaderTimeout   time.Duration // for a request's line and headers to arrive; default 10 s
+	BodyTimeout     time.Duration // for a request's body to arrive; default 60 s; never cuts an answer or a watch
+	IdleTimeout     time.Duration // a kept-alive connection without a request; default 5 min
+	HTTP2           bool          // cleartext HTTP/2 beside HTTP/1.1; default true
+	AccessLog       bool          // a line for every request when it is done; default false (S38)
+	Pprof           bool          // serve /debug/pprof on the client port; default false (S36)
+}
+
+// Log says what is logged, how, and where to.
+type Log struct {
+	Level   string   // "debug", "info", "warn", "error", "fatal" or "panic"; default "info"
+	Format  string   // "text" or "json"; default "text"
+	Outputs []string // "stderr", "stdout" or file names; default {"stderr"}
+}
+
+// MemberDir is the part of the data directory that is this member's.
+func (c Config) MemberDir() string { return filepath.Join(c.DataDir, "member") }
+
+// SnapDir is where snapshots are kept.
+func (c Config) SnapDir() string { return filepath.Join(c.MemberDir(), "snap") }
+
+// LogDir is where log segments are kept: WALDir if there is one, else below MemberDir (B8).
+func (c Config) LogDir() string {
+	if c.WALDir != "" {
+		return c.WALDir
+	}
+	return filepath.Join(c.MemberDir(), "wal")
+}

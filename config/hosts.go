@@ -1,0 +1,51 @@
+package config
+
+import (
+	"net"
+	"slices"
+	"strings"
+)
+
+// HostPolicy decides which Host headers are served, so that a foreign web page cannot reach a member by letting its own
+// name resolve to the member's address (R73, F51). Addresses, localhost and the hosts of advertised client URLs always
+// pass. Beyond those: with Any every name passes; with Names only the listed ones; with neither, every name except on a
+// loopback listener, where none does. Names are lower-case and sorted.
+type HostPolicy struct {
+	Any   bool
+	Names []string
+
+	own []string // hosts of the advertised client URLs, lower-case, sorted
+}
+
+// Allows reports whether a request with this Host header may be served by a listener; false means 421. A missing Host
+// (HTTP/1.0) passes, since no browser sends such a request.
+func (p HostPolicy) Allows(host string, loopbackListener bool) bool {
+	if p.Any || host == "" {
+		return true
+	}
+	name := hostName(host)
+	if name == "localhost" || net.ParseIP(zoneless(name)) != nil || contains(p.own, name) || contains(p.Names, name) {
+		return true
+	}
+	return len(p.Names) == 0 && !loopbackListener
+}
+
+// hostName is the Host header without port, brackets and trailing dot, in lower case.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// zoneless is an IPv6 literal without its zone.
+func zoneless(ip string) string {
+	ip, _, _ = strings.Cut(ip, "%")
+	return ip
+}
+
+func contains(sorted []string, s string) bool {
+	_, found := slices.BinarySearch(sorted, s)
+	return found
+}
