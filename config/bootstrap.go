@@ -1,5 +1,14 @@
 package config
 
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
 // bootstrapFlags are the flags that only the first start of a data directory looks at.
 type bootstrapFlags struct {
 	initialCluster string
@@ -7,4 +16,178 @@ type bootstrapFlags struct {
 	state          string
 	discovery      string
 	discoverySRV   string
+	fallback       string
+}
+
+// Bootstrap is what the first start of a data directory needs besides the Config. Its URLs are those of the list, as
+// text: that is what is hashed into IDs, stored and dialled (B28).
+type Bootstrap struct {
+	Cluster map[string]URLs // peer URLs by member name; holds the member's own name
+	Token   string          // goes into all IDs (B17)
+
+	advertised URLs
+}
+
+// Lookup resolves a host name to addresses.
+type Lookup func(host string) ([]string, error)
+
+// Bootstrap checks the flags of the first start (F27, F28) and is not to be called on a restart, which ignores them
+// (B10). lookup compares host names by their addresses (B29); nil compares text only. The error is an *Error.
+func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
+	b := bootstrapper{config: c, lookup: lookup}
+	b.refuseUnbuilt()
+	cluster, err := parseCluster(c.bootstrap.initialCluster)
+	if err != nil {
+		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
+	} else {
+		b.check(cluster)
+	}
+	if len(b.faults) > 0 {
+		return Bootstrap{}, &Error{Faults: b.faults, Exit: exitRefused}
+	}
+	return Bootstrap{Cluster: cluster, Token: c.bootstrap.token, advertised: c.AdvertisePeerURLs}, nil
+}
+
+// Summary is the lines to log at a first start, after Config.Summary (F30).
+func (b Bootstrap) Summary() []string {
+	return []string{
+		"initial advertise peer URLs = " + b.advertised.String(),
+		"initial cluster = " + clusterText(b.Cluster),
+	}
+}
+
+type bootstrapper struct {
+	config Config
+	lookup Lookup
+	faults []Fault
+}
+
+func (b *bootstrapper) refuse(text, flag string) {
+	s := b.config.setting(flag)
+	b.faults = append(b.faults, Fault{Flag: flag, Value: s.Value, Source: s.Source,
+		Text: fmt.Sprintf("%s [--%s=%s from %s]", text, flag, s.Value, s.Source)})
+}
+
+func (b *bootstrapper) refuseUnbuilt() {
+	f := b.config.bootstrap
+	if f.state == "existing" {
+		b.refuse("--initial-cluster-state=existing is refused: joining a running cluster is not built yet; allowed: new", "initial-cluster-state")
+	}
+	if f.discovery != "" {
+		b.refuse("--discovery is refused: discovery is not built yet; use --initial-cluster", "discovery")
+	}
+	if f.discoverySRV != "" {
+		b.refuse("--discovery-srv is refused: discovery is not built yet; use --initial-cluster", "discovery-srv")
+	}
+}
+
+// check is F27 and F28, for a list that parsed.
+func (b *bootstrapper) check(cluster map[string]URLs) {
+	const flag = "initial-cluster"
+	if hasDuplicate(cluster) {
+		b.refuse(fmt.Sprintf("initial cluster %s has duplicate url", clusterText(cluster)), flag)
+	}
+	if len(cluster) > 1 {
+		b.refuse("--initial-cluster with more than one member is refused: clusters of several members are not built yet", flag)
+	}
+	name := b.config.Name
+	own, ok := cluster[name]
+	if !ok {
+		b.refuse(fmt.Sprintf("couldn't find local name %q in the initial cluster configuration", name), flag)
+		return
+	}
+	if b.sameURLs(own, b.config.AdvertisePeerURLs) {
+		return
+	}
+	text := fmt.Sprintf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s",
+		clusterText(map[string]URLs{name: b.config.AdvertisePeerURLs}), b.config.AdvertisePeerURLs)
+	for _, f := range []string{flag, "initial-advertise-peer-urls"} {
+		if !b.config.Source(f).IsSet() {
+			text += "; forgot to set --" + f + " flag?"
+		}
+	}
+	b.refuse(text, flag)
+}
+
+// sameURLs compares two lists as sets (B29): each URL must have its equal in the other list.
+func (b *bootstrapper) sameURLs(x, y URLs) bool {
+	covered := func(x, y URLs) bool {
+		for i := range x {
+			if !slices.ContainsFunc(y, func(u url.URL) bool { return b.sameURL(&x[i], &u) }) {
+				return false
+			}
+		}
+		return true
+	}
+	return covered(x, y) && covered(y, x)
+}
+
+// sameURL compares names by their addresses; any address in common counts.
+func (b *bootstrapper) sameURL(x, y *url.URL) bool {
+	if x.Scheme != y.Scheme || x.Port() != y.Port() {
+		return false
+	}
+	if x.Hostname() == y.Hostname() {
+		return true
+	}
+	theirs := b.addresses(y.Hostname())
+	return slices.ContainsFunc(b.addresses(x.Hostname()), func(a string) bool { return slices.Contains(theirs, a) })
+}
+
+// addresses are those of a host; itself, if it is an address, localhost, or cannot be resolved.
+func (b *bootstrapper) addresses(host string) []string {
+	if b.lookup == nil || host == "localhost" || net.ParseIP(zoneless(host)) != nil {
+		return []string{host}
+	}
+	found, err := b.lookup(host)
+	if err != nil || len(found) == 0 {
+		return []string{host}
+	}
+	return found
+}
+
+// parseCluster reads name=url,name=url…; the URLs of a name that comes several times add up, and empty parts are
+// skipped.
+func parseCluster(list string) (map[string]URLs, error) {
+	texts := map[string][]string{}
+	for part := range strings.SplitSeq(list, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		name, text, _ := strings.Cut(part, "=")
+		texts[name] = append(texts[name], text)
+	}
+	cluster := map[string]URLs{}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		urls, err := ParseURLs(strings.Join(texts[name], ","))
+		if err != nil {
+			return nil, fmt.Errorf("%w (in the part of %q; allowed: name=http://host:port, several with commas)", err, name)
+		}
+		cluster[name] = urls
+	}
+	return cluster, nil
+}
+
+func hasDuplicate(cluster map[string]URLs) bool {
+	seen := map[string]bool{}
+	for _, urls := range cluster {
+		for _, u := range urls.Strings() {
+			if seen[u] {
+				return true
+			}
+			seen[u] = true
+		}
+	}
+	return false
+}
+
+// clusterText is a cluster as the flag takes it, sorted by name.
+func clusterText(cluster map[string]URLs) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(cluster)) {
+		for _, u := range cluster[name].Strings() {
+			parts = append(parts, name+"="+u)
+		}
+	}
+	return strings.Join(parts, ",")
 }

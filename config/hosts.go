@@ -17,6 +17,16 @@ type HostPolicy struct {
 	own []string // hosts of the advertised client URLs, lower-case, sorted
 }
 
+// newHostPolicy makes the policy of --host-whitelist for a member that advertises these client URLs.
+func newHostPolicy(whitelist []string, advertised URLs) HostPolicy {
+	p := HostPolicy{Any: slices.Contains(whitelist, "*"), Names: whitelist}
+	for i := range advertised {
+		p.own = append(p.own, hostName(advertised[i].Host))
+	}
+	slices.Sort(p.own)
+	return p
+}
+
 // Allows reports whether a request with this Host header may be served by a listener; false means 421. A missing Host
 // (HTTP/1.0) passes, since no browser sends such a request.
 func (p HostPolicy) Allows(host string, loopbackListener bool) bool {

@@ -31,11 +31,13 @@ type Setting struct {
 func (c Config) Settings() []Setting { return append([]Setting(nil), c.settings...) }
 
 // Source tells where the value of a flag came from; an old alias counts for the flag it stands for (F14).
-func (c Config) Source(flag string) Source {
+func (c Config) Source(flag string) Source { return c.setting(flag).Source }
+
+func (c Config) setting(flag string) Setting {
 	for _, s := range c.settings {
 		if s.Flag == flag {
-			return s.Source
+			return s
 		}
 	}
-	return Source{}
+	return Setting{Flag: flag}
 }

@@ -12,9 +12,15 @@ import (
 // URLs is a sorted list of http or https URLs of the form scheme://host:port (F18).
 type URLs []url.URL
 
+// urlsMax is the length of a list of URLs; more is taken for a mistake.
+const urlsMax = 256
+
 // ParseURLs parses a comma-separated list as F18 says. Blanks around items are trimmed; an empty item is an error, as
-// the reference has it.
+// the reference has it, and so are more than 256.
 func ParseURLs(list string) (URLs, error) {
+	if strings.Count(list, ",") >= urlsMax {
+		return nil, fmt.Errorf("more than %d URLs", urlsMax)
+	}
 	var urls URLs
 	for item := range strings.SplitSeq(list, ",") {
 		u, err := parseURL(strings.TrimSpace(item))

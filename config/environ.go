@@ -1,0 +1,57 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// variablePrefix begins the names of all variables; the one of the reference, so that unit files keep working (F6).
+const variablePrefix = "ETCD_"
+
+// environment reads the variables whose flag was not given. As in any process, the first of two equal names counts.
+func (p *parser) environment(environ []string) {
+	seen := map[string]bool{}
+	for _, entry := range environ {
+		name, text, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, variablePrefix) || seen[name] {
+			continue
+		}
+		seen[name] = true
+		p.variable(name, text)
+	}
+}
+
+// variable reads one variable. An empty one counts as not set (F8); asking for help or the version is for flags only
+// (F12); ETCD_UNSUPPORTED_ARCH, which the reference reads without having a flag for it, is not needed here (F44).
+func (p *parser) variable(name, text string) {
+	r, known := p.variableRow(name)
+	switch {
+	case name == "ETCD_UNSUPPORTED_ARCH":
+	case !known:
+		p.warn("unrecognized environment variable %s=%s", name, text)
+	case text == "":
+	case p.draft.sources[r.name].IsSet():
+		p.inform("recognized environment variable %s, but unused: shadowed by corresponding flag", name)
+	case r.command != Serve:
+		p.inform("recognized environment variable %s, but unused: it works as a flag only", name)
+	default:
+		from := Source{Variable: name}
+		if err := r.value.Set(text); err != nil {
+			p.faults = append(p.faults, Fault{Flag: r.name, Value: text, Source: from, Text: p.valueText(r, text, name, err)})
+		} else {
+			p.inform("recognized and used environment variable %s=%s", name, text)
+		}
+		p.set(r.name, text, from)
+	}
+}
+
+// variableRow finds the flag of a variable. Only the names of ignored flags have capitals in the reference, so that
+// lower case finds all others.
+func (p *parser) variableRow(name string) (row, bool) {
+	flag := strings.TrimPrefix(name, variablePrefix)
+	return p.lookup(strings.ReplaceAll(strings.ToLower(flag), "_", "-"))
+}
+
+func (p *parser) inform(format string, args ...any) {
+	p.notes = append(p.notes, Note{Text: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,98 @@
+package config
+
+import "time"
+
+// Defaults of the URL flags, old ports included (F17).
+const (
+	defaultPeerURLs   = "http://localhost:2380,http://localhost:7001"
+	defaultClientURLs = "http://localhost:2379,http://localhost:4001"
+)
+
+// Bounds of the two raft times (F26). The election time is also bound to be five heartbeats at least.
+const (
+	electionMax  = 50 * time.Second
+	heartbeatMax = electionMax / 5
+)
+
+func memberRows(d *draft) []row {
+	s := &d.Storage
+	return []row{
+		{name: "name", value: textValue{&d.Name, "any text without control characters, not empty"}, def: "default",
+			usage: "Human-readable name of this member."},
+		{name: "data-dir", value: textValue{&d.DataDir, "a directory"},
+			usage: "Directory for everything that is kept. Default: `<name>.etcd` in the working directory, with a warning."},
+		{name: "wal-dir", value: textValue{&d.WALDir, "a directory"},
+			usage: "Dedicated directory for the log. Default: `member/wal` in the data directory."},
+		{name: "listen-peer-urls", value: urlsValue{p: &d.ListenPeerURLs}, def: defaultPeerURLs,
+			usage: "Where to listen for other members: IP addresses, localhost, or no host for all interfaces."},
+		{name: "listen-client-urls", value: urlsValue{p: &d.ListenClientURLs}, def: defaultClientURLs,
+			usage: "Where to listen for clients: IP addresses, localhost, or no host for all interfaces. Needs --advertise-client-urls."},
+		{name: "heartbeat-interval", value: timeValue{p: &d.Raft.Heartbeat, min: time.Millisecond, max: heartbeatMax, anyRange: true}, def: "100ms",
+			usage: "Time between a leader's heartbeats. The same on all members."},
+		{name: "election-timeout", value: timeValue{p: &d.Raft.Election, min: 5 * time.Millisecond, max: electionMax, anyRange: true}, def: "1s",
+			usage: "Silence of a leader after which a follower stands for election; cut down to whole heartbeats. At least 5 times --heartbeat-interval. The same on all members."},
+		{name: "pre-vote", value: boolValue{&d.Raft.PreVote}, def: "true",
+			usage: "Ask the others before standing for election, so that a returning member disturbs nobody."},
+		{name: "initial-election-tick-advance", value: boolValue{&d.Raft.AdvanceTicks}, def: "true",
+			usage: "Start with the election clock put forward, for a first leader sooner."},
+		{name: "snapshot-count", value: countValue[uint64]{&s.SnapshotCount, 1, 1e9, "10000"}, def: "10000",
+			usage: "Entries applied between snapshots, at least."},
+		{name: "max-snapshots", value: countValue[int]{&s.MaxSnapshots, 1, 1e6, "keep all"}, def: "5",
+			usage: "Snapshot files kept; older ones are deleted."},
+		{name: "max-wals", value: countValue[int]{&s.MaxWALs, 1, 1e6, "keep all"}, def: "5",
+			usage: "Log segments kept; older ones are deleted once a snapshot covers them."},
+		{name: "wal-segment-bytes", value: sizeValue[int64]{&s.WALSegmentBytes, 64 << 10, 1 << 30, ""}, def: "16MiB",
+			usage: "Size at which a new log segment is begun; disk space is reserved in this size."},
+		{name: "http2", value: boolValue{&d.HTTP.HTTP2}, def: "true",
+			usage: "Serve cleartext HTTP/2 beside HTTP/1.1."},
+		{name: "enable-v2", value: boolValue{new(bool)}, def: "true", noEffect: "the v2 API is always served",
+			usage: "Known to 3.4's unit files."},
+	}
+}
+
+func clusteringRows(d *draft) []row {
+	b := &d.bootstrap
+	const anyDNS, anyURL = "a DNS domain", "a URL"
+	return []row{
+		{name: "initial-advertise-peer-urls", value: urlsValue{p: &d.AdvertisePeerURLs}, def: defaultPeerURLs,
+			usage: "This member's peer URLs, as the others reach it. Must equal those that --initial-cluster lists for it. First start only."},
+		{name: "initial-cluster", value: textValue{&b.initialCluster, "name=http://host:port, several with commas; a name may come several times"},
+			usage: "The members of a new cluster. Default: this member alone, `<name>=http://localhost:2380,<name>=http://localhost:7001`. First start only; more than one member is refused for now."},
+		{name: "initial-cluster-state", value: choiceValue{p: &b.state, words: []string{"new", "existing"}}, def: "new",
+			usage: "Whether the cluster is new or already running. First start only, where `existing` is refused for now."},
+		{name: "initial-cluster-token", value: textValue{&b.token, "any text"}, def: "etcd-cluster",
+			usage: "Goes into all IDs, so that clusters with the same URLs cannot mix. Use a new one for every new cluster. First start only."},
+		{name: "advertise-client-urls", value: urlsValue{p: &d.AdvertiseClientURLs}, def: defaultClientURLs,
+			usage: "This member's client URLs, as clients reach it; published at every start. Required with --listen-client-urls."},
+		{name: "discovery", value: textValue{&b.discovery, anyURL},
+			usage: "Token URL of a discovery service. First start only, where it is refused for now."},
+		{name: "discovery-fallback", value: choiceValue{p: &b.fallback, words: []string{"proxy", "exit"}}, def: "proxy",
+			usage: "What to do when the discovered cluster is full. Looked at together with --discovery only."},
+		{name: "discovery-proxy", value: textValue{new(string), anyURL}, noEffect: "discovery is not built yet",
+			usage: "HTTP proxy on the way to the discovery service."},
+		{name: "discovery-srv", value: textValue{&b.discoverySRV, anyDNS},
+			usage: "Domain whose SRV records list the members. First start only, where it is refused for now."},
+		{name: "discovery-srv-name", value: textValue{new(string), "a DNS label"}, noEffect: "discovery is not built yet",
+			usage: "Suffix of the SRV names."},
+		{name: "strict-reconfig-check", value: boolValue{&d.Raft.StrictReconfigCheck}, def: "true",
+			usage: "Refuse changes of membership that would cost the quorum."},
+	}
+}
+
+func unsafeRows(d *draft) []row {
+	return []row{
+		{name: "unsafe-no-fsync", value: boolValue{&d.Storage.UnsafeNoFsync}, def: "false",
+			usage: "Acknowledge writes before they are on disk: a crash of the machine loses them. Warned about at every start."},
+		{name: "force-new-cluster", value: boolValue{new(bool)}, def: "false", refused: "rescuing a cluster with one member is not built yet",
+			usage: "Start a one-member cluster from the data of a lost one."},
+	}
+}
+
+func commandRows() []row {
+	return []row{
+		{name: "help", value: boolValue{new(bool)}, def: "false", command: Help, usage: "Show this text; also -h."},
+		{name: "version", value: boolValue{new(bool)}, def: "false", command: Version, usage: "Show the version."},
+		{name: "check-config", value: boolValue{new(bool)}, def: "false", command: Check,
+			usage: "Check flags and variables, show the effective configuration and where each value comes from, and exit: 0 if it is good, 1 if not."},
+	}
+}

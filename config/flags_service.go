@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Sentences that several rows share.
+const (
+	noProxy = "the proxy is not built yet"
+	noTLS   = "TLS is not built yet"
+	noAuth  = "authentication is not built yet"
+)
+
+func proxyRows() []row {
+	timing := func(name, def, zero, usage string) row {
+		low := time.Millisecond
+		return row{name: name, value: timeValue{p: new(time.Duration), min: low, max: 24 * time.Hour, zero: zero}, def: def, noEffect: noProxy, usage: usage}
+	}
+	return []row{
+		{name: "proxy", value: choiceValue{p: new(string), words: []string{"off", "readonly", "on"}}, def: "off", refused: noProxy,
+			usage: "Serve as a proxy to a cluster instead of as a member."},
+		timing("proxy-failure-wait", "5s", "", "Time an endpoint is left out after a failure."),
+		timing("proxy-refresh-interval", "30s", "", "Time between looks at the list of members."),
+		timing("proxy-dial-timeout", "1s", "none", "Time to connect to an endpoint."),
+		timing("proxy-write-timeout", "5s", "none", "Time for one write to an endpoint."),
+		timing("proxy-read-timeout", "0", "none", "Time for one read from an endpoint; anything but 0 cuts watches."),
+	}
+}
+
+func securityRows(d *draft) []row {
+	rows := []row{
+		{name: "cors", value: listValue{&d.HTTP.CORS, parseOrigin, "*, or origins such as https://a.example, with commas"},
+			usage: "Web origins whose pages may read answers, and post forms. Empty: none."},
+		{name: "host-whitelist", value: listValue{&d.raw.hosts, parseHostName, "*, or host names with commas"},
+			usage: "Names allowed in the Host header; others are answered 421. IP addresses, localhost and the hosts of --advertise-client-urls are always allowed. Empty: no other name on loopback listeners, every name on others. `*`: every name everywhere."},
+	}
+	for _, f := range [][2]string{
+		{"cert-file", "Certificate of the client listeners."},
+		{"key-file", "Key of the client listeners."},
+		{"ca-file", "Old name of --trusted-ca-file, with --client-cert-auth implied."},
+		{"trusted-ca-file", "Authorities for client certificates."},
+		{"client-crl-file", "Revoked client certificates."},
+		{"client-cert-allowed-hostname", "Name that client certificates must hold."},
+		{"peer-cert-file", "Certificate towards other members."},
+		{"peer-key-file", "Key towards other members."},
+		{"peer-ca-file", "Old name of --peer-trusted-ca-file, with --peer-client-cert-auth implied."},
+		{"peer-trusted-ca-file", "Authorities for certificates of other members."},
+		{"peer-crl-file", "Revoked certificates of members."},
+		{"peer-cert-allowed-cn", "Common name that certificates of members must hold."},
+		{"peer-cert-allowed-hostname", "Name that certificates of members must hold."},
+		{"cipher-suites", "Cipher suites, with commas."},
+	} {
+		rows = append(rows, row{name: f[0], value: textValue{new(string), "nothing for now"}, refused: noTLS, usage: f[1]})
+	}
+	for _, f := range [][2]string{
+		{"client-cert-auth", "Demand certificates of clients."},
+		{"auto-tls", "Make a certificate for the client listeners."},
+		{"peer-client-cert-auth", "Demand certificates of other members."},
+		{"peer-auto-tls", "Make a certificate for the peer listeners."},
+	} {
+		rows = append(rows, row{name: f[0], value: boolValue{new(bool)}, def: "false", refused: noTLS, usage: f[1]})
+	}
+	return append(rows, row{name: "bcrypt-cost", value: countValue[int]{new(int), 4, 31, ""}, def: "10", noEffect: noAuth,
+		usage: "Work of hashing a password, as a power of two."})
+}
+
+func loggingRows(d *draft) []row {
+	levels := map[string]string{"warning": "warn"}
+	formats := []string{"text", "json"}
+	l := &d.Log
+	return []row{
+		{name: "log-level", value: choiceValue{&l.Level, []string{"debug", "info", "warn", "error", "fatal", "panic"}, levels}, def: "info",
+			usage: "Least severe level that is logged."},
+		{name: "log-format", value: choiceValue{p: &l.Format, words: formats}, def: "text",
+			usage: "One line of text or one JSON object for each entry."},
+		{name: "log-outputs", value: listValue{&l.Outputs, parseOutput, "stderr (also default), stdout or file names, with commas"}, def: "stderr",
+			usage: "Where log lines go."},
+		{name: "access-log", value: boolValue{&d.HTTP.AccessLog}, def: "false",
+			usage: "Log every request when it is done, with status, duration and bytes."},
+		{name: "debug", value: boolValue{&d.raw.debug}, def: "false", aliasOf: "log-level",
+			usage: "Short for --log-level=debug; wins over it."},
+		{name: "logger", value: choiceValue{&d.raw.logger, formats, map[string]string{"zap": "json", "capnslog": "text"}}, def: "text", aliasOf: "log-format",
+			usage: "3.4's name of --log-format."},
+		{name: "log-package-levels", value: textValue{new(string), "package=LEVEL, with commas"}, noEffect: "levels are not set by package; use --log-level",
+			usage: "Levels by package."},
+	}
+}
+
+func limitRows(d *draft) []row {
+	h, w := &d.HTTP, &d.Watch
+	const none = "no limit"
+	timeout := func(name string, p *time.Duration, def, usage string) row {
+		return row{name: name, value: timeValue{p: p, min: 100 * time.Millisecond, max: 24 * time.Hour}, def: def, usage: usage}
+	}
+	return []row{
+		{name: "max-header-bytes", value: sizeValue[int]{&h.MaxHeaderBytes, 4 << 10, 16 << 20, ""}, def: "1MiB",
+			usage: "Request line and headers of a request; beyond it, 431 and the connection is closed."},
+		{name: "max-request-bytes", value: sizeValue[int64]{&h.MaxRequestBytes, 1, 1 << 30, "only the 10 MiB limit of forms"}, def: "0",
+			usage: "Body of a request; beyond it, 413."},
+		{name: "max-value-bytes", value: sizeValue[int64]{&h.MaxValueBytes, 1, 1 << 30, none}, def: "0",
+			usage: "One value; beyond it, 413."},
+		{name: "max-key-depth", value: countValue[int]{&h.MaxKeyDepth, 1, 1e6, "only the store's own limit"}, def: "0",
+			usage: "Components of a key; beyond it, 400."},
+		{name: "max-watches", value: countValue[int]{&w.Max, 1, 1e8, none}, def: "100000",
+			usage: "Watches open at once; one more is answered 503."},
+		{name: "watch-queue", value: countValue[int]{&w.Queue, 1, 1e6, ""}, def: "128",
+			usage: "Events a watcher may lag before it is fed from the history; it ends when the history no longer reaches back."},
+		{name: "history-events", value: countValue[int]{&w.HistoryEvents, 1, 1e8, ""}, def: "100000",
+			usage: "Events kept for waitIndex; older ones are forgotten and answered 401."},
+		{name: "history-bytes", value: sizeValue[int64]{&w.HistoryBytes, 64 << 10, 64 << 30, ""}, def: "64MiB",
+			usage: "Bytes of events kept for waitIndex, whichever limit is reached first."},
+		timeout("header-timeout", &h.HeaderTimeout, "10s", "Time for the line and headers of a request to arrive; then the connection is closed."),
+		timeout("body-timeout", &h.BodyTimeout, "60s", "Time for the body of a request to arrive; then the connection is closed. Never cuts an answer or a watch."),
+		timeout("idle-timeout", &h.IdleTimeout, "5m", "Time a kept-alive connection may be without a request; then it is closed."),
+	}
+}
+
+func profilingRows(d *draft) []row {
+	return []row{
+		{name: "enable-pprof", value: boolValue{&d.HTTP.Pprof}, def: "false",
+			usage: "Serve profiles under /debug/pprof on the client port; off, it answers 404."},
+		{name: "listen-metrics-urls", value: urlsValue{p: &d.ListenMetricsURLs, optional: true},
+			usage: "Where to serve /metrics and /health, and nothing else, besides the client port."},
+		{name: "metrics", value: choiceValue{p: new(string), words: []string{"basic", "extensive"}}, def: "basic", noEffect: "all metrics are always served",
+			usage: "Known to 3.4's unit files."},
+	}
+}
+
+// parseOrigin checks a web origin: scheme, host and perhaps a port, as browsers send it (S43).
+func parseOrigin(s string) (string, error) {
+	if s == "*" {
+		return s, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", errors.New("Invalid CORS origin: " + s) // the reference's words
+	}
+	return s, nil
+}
+
+// parseHostName checks an entry of --host-whitelist: a name as it stands in a Host header, without port.
+func parseHostName(s string) (string, error) {
+	if strings.ContainsAny(s, "/: \t\"'") {
+		return "", errors.New("host names have no scheme, port or path: " + s)
+	}
+	return strings.ToLower(strings.TrimSuffix(s, ".")), nil
+}
+
+// parseOutput checks an entry of --log-outputs.
+func parseOutput(s string) (string, error) {
+	if s == "default" {
+		return "stderr", nil
+	}
+	return s, nil
+}

@@ -1,0 +1,38 @@
+package config
+
+import (
+	"fmt"
+	"net"
+)
+
+// remarks are what the log should say of a configuration that is taken all the same (F16, F19, F56).
+func (d *draft) remarks(groups []group) []Note {
+	var notes []Note
+	warn := func(format string, args ...any) {
+		notes = append(notes, Note{Warning: true, Text: fmt.Sprintf(format, args...)})
+	}
+	for _, g := range groups {
+		for _, r := range g.rows {
+			if r.noEffect != "" && r.changed() {
+				warn("--%s=%s (from %s) has no effect: %s", r.name, r.value, d.sources[r.name], r.noEffect)
+			}
+		}
+	}
+	if d.given["data-dir"] == "" {
+		warn("no data-dir provided, using default data-dir ./%s", d.DataDir)
+	}
+	for _, urls := range []URLs{d.AdvertiseClientURLs, d.AdvertisePeerURLs} {
+		for i := range urls {
+			if ip := net.ParseIP(urls[i].Hostname()); ip != nil && ip.IsUnspecified() {
+				warn("advertising %s, which others cannot connect to", &urls[i])
+			}
+		}
+	}
+	if d.Storage.UnsafeNoFsync {
+		warn("--unsafe-no-fsync (from %s): acknowledged writes WILL BE LOST when the machine crashes", d.sources["unsafe-no-fsync"])
+	}
+	if d.raw.debug && d.isSet("log-level") && d.given["log-level"] != "debug" {
+		warn("--debug (from %s) wins over --log-level=%s", d.sources["debug"], d.given["log-level"])
+	}
+	return notes
+}
