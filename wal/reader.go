@@ -1,0 +1,168 @@
+package wal
+
+import (
+	"fmt"
+	"io"
+
+	"canopy/internal/disk"
+)
+
+// reader reads the frames of one segment, and judges what stops it.
+type reader struct {
+	log     *Log // its chain, states and last index move with the frames read
+	segment segment
+	window  window
+	at      int64 // end of the last good frame, or the start of the frames
+	bad     int64 // where the first frame should be that is not good
+}
+
+func (l *Log) reader(s segment, f disk.File, size int64) *reader {
+	return &reader{log: l, segment: s, window: window{file: f, size: size}, at: s.start}
+}
+
+// run hands the records to fn up to the first frame that is not as it was written, or not there.
+func (r *reader) run(fn func(Kind, uint64, []byte) error) error {
+	for {
+		frame, err := r.next()
+		if err != nil || frame == nil {
+			return err
+		}
+		h, payload := decodeHeader(frame), frame[frameHeaderBytes:len(frame)-frameEndBytes]
+		r.log.chain = h.crc
+		r.log.note(h, payload)
+		if err := fn(h.kind, h.index, payload); err != nil {
+			return err
+		}
+	}
+}
+
+// next returns the frame that goes on from the last one, or nil. It stands within the batch, or opens a new one at the
+// next sector; the chain shows that none is missing between.
+func (r *reader) next() ([]byte, error) {
+	within, opening := frameStart(r.at), roundUp(r.at, sectorBytes)
+	r.bad = opening
+	for _, at := range [2]int64{within, opening} {
+		head, err := r.window.bytes(at, frameHeaderBytes)
+		if err != nil {
+			return nil, ignoreEOF(err)
+		}
+		if isZero(head) {
+			continue
+		}
+		r.bad = min(r.bad, at)
+		if h := decodeHeader(head); !validHeader(head, r.segment.seed, at) || r.tooLong(h) || h.opensBatch() && at != opening {
+			continue
+		}
+		frame, err := r.window.bytes(at, frameBytes(int64(decodeHeader(head).length)))
+		if err == nil && frame[len(frame)-1] == frameEnd && frameCRC(frame, r.log.chain) == decodeHeader(frame).crc {
+			r.at = at + int64(len(frame))
+			return frame, nil
+		}
+		if ignoreEOF(err) != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (r *reader) tooLong(h header) bool { return int64(h.length) > r.log.o.MaxRecordBytes }
+
+// judge says whether what follows the last good frame of the last segment is a torn batch, or else nothing, or else
+// damage. It is the table of the package comment, row by row.
+func (r *reader) judge() (torn bool, err error) {
+	later, empty, err := r.scan()
+	if err != nil {
+		return false, err
+	}
+	why, err := r.why()
+	if err != nil {
+		return false, err
+	}
+	if later > 0 { // row 1
+		return false, r.segment.corrupt(r.log.dir, r.bad, fmt.Sprintf("%s, and whole ones follow from offset %d", why, later))
+	}
+	if empty { // row 2
+		return false, nil
+	}
+	head, err := r.window.bytes(r.bad, frameHeaderBytes)
+	if err != nil || !writtenHeader(head) { // row 3
+		return true, ignoreEOF(err)
+	}
+	if !validHeader(head, r.segment.seed, r.bad) || r.tooLong(decodeHeader(head)) { // rows 4, 5
+		return false, r.segment.corrupt(r.log.dir, r.bad, why)
+	}
+	frame, err := r.window.bytes(r.bad, frameBytes(int64(decodeHeader(head).length)))
+	if err != nil || !writtenFrame(frame, r.bad) { // row 6
+		return true, ignoreEOF(err)
+	}
+	return false, r.segment.corrupt(r.log.dir, r.bad, why) // row 7
+}
+
+// scan looks for a batch that opens behind the bad frame (later is its offset, or 0), and for any byte that is not zero
+// behind the last good one.
+func (r *reader) scan() (later int64, empty bool, err error) {
+	empty = true
+	for at := r.at; at < r.window.size; {
+		n := min(sectorBytes-at%sectorBytes, r.window.size-at)
+		sector, err := r.window.bytes(at, n)
+		if err != nil {
+			return 0, false, err
+		}
+		if !isZero(sector) {
+			empty = false
+			if at > r.bad && n >= frameHeaderBytes && validHeader(sector, r.segment.seed, at) && decodeHeader(sector).opensBatch() {
+				return at, false, nil
+			}
+		}
+		at += n
+	}
+	return 0, empty, nil
+}
+
+// why describes the frame that was not read.
+func (r *reader) why() (string, error) {
+	head, err := r.window.bytes(r.bad, frameHeaderBytes)
+	switch {
+	case ignoreEOF(err) != nil:
+		return "", err
+	case err == io.EOF:
+		return "the file ends", nil
+	case isZero(head):
+		return "records are missing", nil
+	case !validHeader(head, r.segment.seed, r.bad):
+		return "the header of a record is wrong", nil
+	case r.tooLong(decodeHeader(head)):
+		return fmt.Sprintf("a record has %d bytes, and at most %d are allowed", decodeHeader(head).length,
+			r.log.o.MaxRecordBytes), nil
+	}
+	return "the checksum of a record is wrong", nil
+}
+
+// writtenHeader reports whether a header was written to its end. Some bit that has come up where nothing was written does
+// not make one.
+func writtenHeader(head []byte) bool {
+	return head[frameHeaderBytes-1] != 0 && !isZero(head[:atLength])
+}
+
+// writtenFrame reports whether no trace shows that a part of a frame at an offset was never written: its last byte is
+// there, and no sector is left as zero as it was.
+func writtenFrame(frame []byte, offset int64) bool {
+	if frame[len(frame)-1] == 0 {
+		return false
+	}
+	for at := int64(frameHeaderBytes); at < int64(len(frame)); {
+		n := min(sectorBytes-(offset+at)%sectorBytes, int64(len(frame))-at)
+		if isZero(frame[at : at+n]) {
+			return false
+		}
+		at += n
+	}
+	return true
+}
+
+func ignoreEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,133 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"canopy/internal/disk"
+)
+
+// Replay hands the records to fn, in the order of Append, and makes the log ready for Append. Segments in which all
+// entries have indexes below from are left out, as far as the names of the others tell; entries below from may still
+// come, and of states at least the newest of each kind. The payload is valid during the call only. An error of fn ends
+// Replay and is returned as it is.
+//
+// The end of a torn batch is cut off, as the table of the package comment says, and what was read is made safe: what
+// Replay has handed out does not vanish in the next crash. On a *CorruptError nothing has been changed on disk. After
+// any error the log can only be closed.
+func (l *Log) Replay(from uint64, fn func(kind Kind, index uint64, payload []byte) error) error {
+	if l.failed != nil {
+		return l.failed
+	}
+	if l.file != nil {
+		return ErrReplayed
+	}
+	begin := 0
+	for i, s := range l.segments {
+		if s.first <= from {
+			begin = i
+		}
+	}
+	l.chain = l.segments[begin].seed
+	l.last = max(l.segments[begin].first, 1) - 1
+	for i := begin; i < len(l.segments)-1; i++ {
+		if err := l.replayWhole(i, fn); err != nil {
+			return err
+		}
+	}
+	if err := l.replayLast(fn); err != nil {
+		return err
+	}
+	return l.adoptSpare()
+}
+
+// replayWhole reads a segment that another follows, and that therefore was whole once.
+func (l *Log) replayWhole(i int, fn func(Kind, uint64, []byte) error) error {
+	s, next := l.segments[i], l.segments[i+1]
+	f, size, err := l.openSegment(s)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := l.reader(s, f, size)
+	if err := r.run(fn); err != nil {
+		return err
+	}
+	if l.chain == next.seed {
+		return nil
+	}
+	why, err := r.why()
+	if err != nil {
+		return err
+	}
+	return s.corrupt(l.dir, r.bad, fmt.Sprintf("%s, and %s follows", why, next.name()))
+}
+
+// replayLast reads the segment in use, finds its end, and makes it ready for appending.
+func (l *Log) replayLast(fn func(Kind, uint64, []byte) error) (err error) {
+	s := l.current()
+	f, size, err := l.openSegment(s)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	r := l.reader(s, f, size)
+	if err := r.run(fn); err != nil {
+		return err
+	}
+	torn, err := r.judge()
+	if err != nil {
+		return err
+	}
+	if torn {
+		// One step, unlike writing zeros: there is no half of it that would look like damage.
+		if err := f.Truncate(r.at); err != nil {
+			return fmt.Errorf("wal: cut the torn end of %s: %w", filepath.Join(l.dir, s.name()), err)
+		}
+		size = r.at
+	}
+	l.offset, l.room = roundUp(r.at, sectorBytes), size
+	l.begun = r.at > s.start
+	if err := l.settleEnd(f); err != nil {
+		return fmt.Errorf("wal: make the end of %s safe: %w", filepath.Join(l.dir, s.name()), err)
+	}
+	l.file = f
+	return nil
+}
+
+// settleEnd makes safe what a process before this one may have left to the system: bytes, size, and the name.
+func (l *Log) settleEnd(f disk.File) error {
+	if l.room < l.o.SegmentBytes {
+		err := f.Allocate(l.o.SegmentBytes)
+		if err == nil {
+			l.room = l.o.SegmentBytes
+		} else if !errors.Is(err, disk.ErrNoSpace) {
+			return err
+		}
+	}
+	if err := l.sync(f); err != nil {
+		return err
+	}
+	if l.o.NoSync {
+		return nil
+	}
+	return l.fs.SyncDir(l.dir)
+}
+
+func (l *Log) openSegment(s segment) (disk.File, int64, error) {
+	name := filepath.Join(l.dir, s.name())
+	f, err := l.fs.Open(name)
+	if err != nil {
+		return nil, 0, fmt.Errorf("wal: open segment: %w", err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("wal: size of %s: %w", name, err), f.Close())
+	}
+	return f, size, nil
+}
