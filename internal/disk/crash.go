@@ -8,9 +8,8 @@ import (
 )
 
 // Crash returns the file system as it may be found after the power was cut now; m itself stays as it is. What is safe is
-// there. Of the rest, each change of a name and each sector written survives or not as the seed has it, a sector at
-// times only in part; whole fates (all kept, all lost, cut at one byte) are among the outcomes. Equal seeds give equal
-// outcomes. The copy has the capacity of m, and neither its locks nor its faults.
+// there. Of the rest, each change of a name and each sector written survives or not as the seed has it; whole fates
+// (all kept, all lost, cut at one byte with nothing behind it) are among the outcomes. Equal seeds give equal outcomes. The copy has the capacity of m, and neither its locks nor its faults.
 func (m *Mem) Crash(seed uint64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -84,9 +83,13 @@ func (f *memFile) surviving(dice *rand.Rand) image {
 				return img
 			}
 		case fate == 2: // each sector by itself
-			op.scatter(&img, dice, false)
-		case fate == 3: // and some of them torn
-			op.scatter(&img, dice, true)
+			op.scatter(&img, dice)
+		case fate == 3: // each sector by itself, as far as one byte
+			op.cut(cut).scatter(&img, dice)
+			cut -= int64(len(op.data)) + 1
+			if cut <= 0 {
+				return img
+			}
 		}
 	}
 	return img
@@ -100,8 +103,8 @@ func (op fileOp) cut(n int64) fileOp {
 	return fileOp{at: op.at, data: op.data[:min(n, int64(len(op.data)))]}
 }
 
-// scatter applies a part of op: about half of its sectors, and if torn is set only the beginning of some.
-func (op fileOp) scatter(img *image, dice *rand.Rand, torn bool) {
+// scatter applies a part of op: about half of its sectors.
+func (op fileOp) scatter(img *image, dice *rand.Rand) {
 	if op.data == nil {
 		if dice.IntN(2) == 0 {
 			op.apply(img)
@@ -110,12 +113,8 @@ func (op fileOp) scatter(img *image, dice *rand.Rand, torn bool) {
 	}
 	for at, rest := op.at, op.data; len(rest) > 0; {
 		n := min(sectorBytes-at%sectorBytes, int64(len(rest)))
-		kept := n
-		if torn && dice.IntN(4) == 0 {
-			kept = dice.Int64N(n + 1)
-		}
 		if dice.IntN(2) == 0 {
-			img.write(rest[:kept], at)
+			img.write(rest[:n], at)
 		}
 		rest, at = rest[n:], at+n
 	}
