@@ -1,0 +1,194 @@
+// Package snap keeps snapshots on disk.
+//
+// A Dir is a directory of files, one a snapshot, named %016x-%016x.snap by term and index. Save makes one in steps, of
+// which the last gives it its name: a file of that name was written, synced and read back before, so that the log behind
+// it may be released. Load hands out the bytes while it checks them, and ends with io.EOF only if every byte was what was
+// saved. Dir does not know what the bytes mean, and keeps none of them in memory beyond a few blocks.
+//
+// The bytes are one zstd stream, cut into blocks:
+//
+//	file    | header | block … | footer |
+//	header  | magic 8 | version 4 | crc 4 | term 8 | index 8 |         crc covers the rest of the header
+//	block   | length 4 | crc 4 | bytes of the stream … |               length is 1 to 1 MiB
+//	footer  | zero 4 | crc 4 | blocks 8 | stream bytes 8 | plain bytes 8 |
+//
+// Numbers are little-endian, a crc is a CRC-32C seeded with the one before it and covers all of its part but itself, so
+// that blocks cannot be dropped, doubled or moved. The file ends with the footer. zstd's own checksum is left out.
+package snap
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"canopy/internal/disk"
+)
+
+const (
+	suffix       = ".snap"
+	tempSuffix   = ".snap.tmp"
+	brokenSuffix = ".broken"
+)
+
+// Meta says up to which entry of the raft log a snapshot reaches.
+type Meta struct{ Term, Index uint64 }
+
+func (m Meta) name() string { return fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, suffix) }
+
+// older orders by index, and by term where that is equal.
+func (m Meta) older(n Meta) bool { return m.Index < n.Index || m.Index == n.Index && m.Term < n.Term }
+
+func parseName(name string) (Meta, bool) {
+	var m Meta
+	_, err := fmt.Sscanf(name, "%016x-%016x"+suffix, &m.Term, &m.Index)
+	return m, err == nil && m.name() == name
+}
+
+// Options of a Dir. The zero value is good.
+type Options struct {
+	NoSync bool // leave syncing to the system: a power cut may lose a snapshot whose log has been released
+}
+
+// Dir is an open directory of snapshots. It is used by one goroutine at a time, except for Load, which any number may call.
+type Dir struct {
+	fs  disk.FS
+	dir string
+	o   Options
+}
+
+// Open opens dir, which is made if need be, and removes what a crash left of snapshots that were being saved.
+func Open(fsys disk.FS, dir string, o Options) (*Dir, error) {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("snap: make directory: %w", err)
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("snap: open %s: %w", dir, err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, tempSuffix) {
+			if err := fsys.Remove(filepath.Join(dir, name)); err != nil {
+				return nil, fmt.Errorf("snap: remove what is left of a snapshot: %w", err)
+			}
+		}
+	}
+	return &Dir{fs: fsys, dir: dir, o: o}, nil
+}
+
+// List returns the snapshots there are, newest first. That one is listed says nothing about its bytes: Load does.
+func (d *Dir) List() ([]Meta, error) {
+	names, err := d.fs.List(d.dir)
+	if err != nil {
+		return nil, fmt.Errorf("snap: list %s: %w", d.dir, err)
+	}
+	var metas []Meta
+	for _, name := range names {
+		if m, ok := parseName(name); ok {
+			metas = append(metas, m)
+		}
+	}
+	slices.SortFunc(metas, func(a, b Meta) int {
+		switch {
+		case b.older(a):
+			return -1
+		case a.older(b):
+			return 1
+		}
+		return 0
+	})
+	return metas, nil
+}
+
+// Path returns the name of a snapshot's file, for messages.
+func (d *Dir) Path(m Meta) string { return filepath.Join(d.dir, m.name()) }
+
+// Save makes a snapshot of what write writes. When it returns nil, the snapshot is on disk and was read back; else
+// nothing has changed, and the room is given back (a full disk is an error that matches disk.ErrNoSpace). An error of
+// write is returned wrapped. A snapshot of the same Meta is replaced.
+func (d *Dir) Save(m Meta, write func(w io.Writer) error) error {
+	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
+	if err := d.save(temp, m, write); err != nil {
+		err = fmt.Errorf("snap: save %s: %w", d.Path(m), err)
+		if e := d.fs.Remove(temp); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+		return err
+	}
+	return nil
+}
+
+func (d *Dir) save(temp string, m Meta, write func(w io.Writer) error) error {
+	f, err := d.fs.Create(temp)
+	if err != nil {
+		return err
+	}
+	err = encode(f, m, write)
+	if err == nil && !d.o.NoSync {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = verify(f, temp, m)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.fs.Rename(temp, d.Path(m)); err != nil {
+		return err
+	}
+	if d.o.NoSync {
+		return nil
+	}
+	return d.fs.SyncDir(d.dir)
+}
+
+// Load hands the bytes of a snapshot to read. If they are not what was saved, read gets an error instead of io.EOF, and
+// Load returns a *CorruptError, or ErrNewerFormat, whatever read returns. What read leaves unread is checked, too, so that
+// nil means a whole file. A missing file is an error that matches fs.ErrNotExist.
+func (d *Dir) Load(m Meta, read func(r io.Reader) error) error {
+	name := d.Path(m)
+	f, err := d.fs.Open(name)
+	if err != nil {
+		return fmt.Errorf("snap: load: %w", err)
+	}
+	err = decode(f, name, m, read)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Quarantine puts a snapshot aside that cannot be read: its file gets the suffix ".broken" and is neither listed nor
+// purged any more.
+func (d *Dir) Quarantine(m Meta) error {
+	if err := d.fs.Rename(d.Path(m), d.Path(m)+brokenSuffix); err != nil {
+		return fmt.Errorf("snap: put aside: %w", err)
+	}
+	return d.fs.SyncDir(d.dir)
+}
+
+// Purge removes all but the newest snapshots; keep is at least 1. It returns what it removed, oldest first, for the
+// caller to tell.
+func (d *Dir) Purge(keep int) ([]Meta, error) {
+	metas, err := d.List()
+	if err != nil {
+		return nil, err
+	}
+	var removed []Meta
+	for i := len(metas) - 1; i >= max(keep, 1); i-- {
+		if err := d.fs.Remove(d.Path(metas[i])); err != nil {
+			return removed, fmt.Errorf("snap: purge: %w", err)
+		}
+		removed = append(removed, metas[i])
+	}
+	if len(removed) == 0 {
+		return nil, nil
+	}
+	return removed, d.fs.SyncDir(d.dir)
+}
