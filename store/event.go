@@ -1,0 +1,83 @@
+package store
+
+// Action says what an event did. The numbers are kept in snapshots and never change.
+type Action uint8
+
+// The actions of the v2 API. ActionGet is never an event; it names the answer to a read.
+const (
+	ActionGet              Action = 1
+	ActionSet              Action = 2
+	ActionCreate           Action = 3
+	ActionUpdate           Action = 4
+	ActionCompareAndSwap   Action = 5
+	ActionDelete           Action = 6
+	ActionCompareAndDelete Action = 7
+	ActionExpire           Action = 8
+)
+
+// String is the action's name on the wire.
+func (a Action) String() string {
+	switch a {
+	case ActionGet:
+		return "get"
+	case ActionSet:
+		return "set"
+	case ActionCreate:
+		return "create"
+	case ActionUpdate:
+		return "update"
+	case ActionCompareAndSwap:
+		return "compareAndSwap"
+	case ActionDelete:
+		return "delete"
+	case ActionCompareAndDelete:
+		return "compareAndDelete"
+	case ActionExpire:
+		return "expire"
+	}
+	return "unknown"
+}
+
+// isChange reports whether a is an action that an event can have.
+func (a Action) isChange() bool { return a > ActionGet && a <= ActionExpire }
+
+// Event is one change of the tree. It is immutable: the writer's answer, all watchers, the history and snapshots share
+// one Event and its one encoding.
+type Event struct {
+	index  Index
+	key    string // clean path of the node; never the root, which cannot change
+	json   []byte
+	action Action
+	flags  eventFlags
+}
+
+// eventFlags are kept in snapshots; their bits never change.
+type eventFlags uint8
+
+const (
+	flagCreated    eventFlags = 1 << 0 // the writer's answer is 201
+	flagDirRemoved eventFlags = 1 << 1 // a directory went, with all below it
+	flagsAll                  = flagCreated | flagDirRemoved
+)
+
+// Index is the event's store index, which is its node's modifiedIndex (K45).
+func (e *Event) Index() Index { return e.index }
+
+// Action says what was done.
+func (e *Event) Action() Action { return e.action }
+
+// Key is the path of the changed node as clients see it.
+func (e *Event) Key() string { return e.key }
+
+// JSON is the body of the writer's answer and of every watcher's, newline included (K26-K34, K92). The ttl in it is as
+// of the log's time when the event happened. It must not be modified.
+func (e *Event) JSON() []byte { return e.json }
+
+// Created reports whether the writer's answer is 201 rather than 200 (K26).
+func (e *Event) Created() bool { return e.flags&flagCreated != 0 }
+
+// size is what the event takes in memory, in bytes; the history is bounded by the sum of it.
+func (e *Event) size() int64 {
+	const overhead = 80 // the Event itself, its place in a chunk, and rounding by the allocator
+	return int64(len(e.json)) + int64(len(e.key)) + overhead
+}

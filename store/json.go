@@ -1,0 +1,135 @@
+package store
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// The encoders here write what encoding/json would write for the API's structures, HTML escaping included (K34), and
+// are tested against it. They exist because an answer is encoded for every write, in the loop that applies them.
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a quoted JSON string. Bytes that are not UTF-8 become \ufffd, each.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	dst = appendEscaped(dst, s)
+	return append(dst, '"')
+}
+
+// appendEscaped appends s as it stands between the quotes of a JSON string.
+func appendEscaped(dst []byte, s string) []byte {
+	plain := 0 // s[plain:i] needs no escape and is not appended yet
+	for i := 0; i < len(s); {
+		b := s[i]
+		if b < utf8.RuneSelf {
+			if isPlain(b) {
+				i++
+				continue
+			}
+			dst = append(dst, s[plain:i]...)
+			dst = appendEscape(dst, b)
+			i++
+			plain = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			dst = append(append(dst, s[plain:i]...), `\ufffd`...)
+			plain = i + size
+		case r == '\u2028' || r == '\u2029':
+			dst = append(append(dst, s[plain:i]...), `\u202`...)
+			dst = append(dst, hexDigits[r&0xf])
+			plain = i + size
+		}
+		i += size
+	}
+	return append(dst, s[plain:]...)
+}
+
+// isPlain reports whether an ASCII byte stands for itself in a JSON string that is safe inside HTML.
+func isPlain(b byte) bool {
+	return b >= ' ' && b != '"' && b != '\\' && b != '<' && b != '>' && b != '&'
+}
+
+// appendEscape appends the escape of an ASCII byte that is not plain.
+func appendEscape(dst []byte, b byte) []byte {
+	switch b {
+	case '"', '\\':
+		return append(dst, '\\', b)
+	case '\b':
+		return append(dst, '\\', 'b')
+	case '\f':
+		return append(dst, '\\', 'f')
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&0xf])
+}
+
+// appendExpiry appends expiration and ttl of a node whose deadline is not 0, both with a comma before (K27, K33). The
+// ttl counts whole seconds up from now, and is left out when nothing is left (K82, K83).
+func appendExpiry(dst []byte, deadline, now Time) []byte {
+	dst = append(dst, `,"expiration":"`...)
+	dst = time.Unix(0, int64(deadline)).UTC().AppendFormat(dst, time.RFC3339Nano)
+	dst = append(dst, '"')
+	if deadline > now {
+		left := uint64(deadline) - uint64(now) // cannot overflow, even when now is far below zero
+		dst = append(dst, `,"ttl":`...)
+		dst = strconv.AppendUint(dst, (left+uint64(Second)-1)/uint64(Second), 10)
+	}
+	return dst
+}
+
+// appendIndexes appends modifiedIndex and createdIndex, each with a comma before, and left out when 0 (K28).
+func appendIndexes(dst []byte, modified, created Index) []byte {
+	if modified != 0 {
+		dst = append(dst, `,"modifiedIndex":`...)
+		dst = strconv.AppendUint(dst, uint64(modified), 10)
+	}
+	if created != 0 {
+		dst = append(dst, `,"createdIndex":`...)
+		dst = strconv.AppendUint(dst, uint64(created), 10)
+	}
+	return dst
+}
+
+// appendNode appends a node without children as one JSON object, as of now and with deadlines shifted (see Shift).
+func appendNode(dst []byte, key string, n *node, c clock) []byte {
+	dst = append(dst, `{"key":`...)
+	dst = appendString(dst, key)
+	dst = appendContent(dst, n, c)
+	dst = appendIndexes(dst, n.modified, n.created)
+	return append(dst, '}')
+}
+
+// appendContent appends value or dir, expiration and ttl, each with a comma before.
+func appendContent(dst []byte, n *node, c clock) []byte {
+	if n.dir == nil {
+		dst = append(dst, `,"value":`...)
+		dst = appendString(dst, n.value)
+	} else {
+		dst = append(dst, `,"dir":true`...)
+	}
+	if n.deadline != 0 {
+		dst = appendExpiry(dst, n.deadline.shifted(c.shift), c.now)
+	}
+	return dst
+}
+
+// appendRemoved appends the node of an event that removed n at index: no value, no expiration (K28, K73).
+func appendRemoved(dst []byte, key string, n *node, index Index) []byte {
+	dst = append(dst, `{"key":`...)
+	dst = appendString(dst, key)
+	if n.dir != nil {
+		dst = append(dst, `,"dir":true`...)
+	}
+	dst = appendIndexes(dst, index, n.created)
+	return append(dst, '}')
+}
