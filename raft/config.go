@@ -1,0 +1,67 @@
+package raft
+
+// Defaults of Config.
+const (
+	defaultElectionTicks       = 10
+	defaultHeartbeatTicks      = 1
+	defaultMaxInflightMessages = 256
+	defaultMaxInflightBytes    = 64 << 20
+	defaultMaxMessageBytes     = 1 << 20
+	defaultMaxUncommittedBytes = 256 << 20
+	defaultMaxRetainedBytes    = 512 << 20
+)
+
+// Config is what a machine needs to know of itself. Zero fields mean the default, except ID and Dice, which must be given.
+type Config struct {
+	ID MemberID // this member; not None
+
+	ElectionTicks  int // ticks without a leader before an election; default 10, more than HeartbeatTicks. Drawn anew from [n, 2n) each time
+	HeartbeatTicks int // ticks between heartbeats; default 1
+
+	NoPreVote     bool // elections begin without asking whether they could be won (9.6)
+	NoCheckQuorum bool // a leader stays without its quorum (6.2), and followers vote although they hear a leader (4.2.3)
+
+	MaxInflightMessages int   // appends on their way to one follower; default 256
+	MaxInflightBytes    int64 // bytes of entries on their way to one follower; default 64 MiB. One message may overstep it
+	MaxMessageBytes     int64 // bytes of entries in one append; default 1 MiB. One entry may overstep it
+	MaxUncommittedBytes int64 // bytes proposed and not committed, beyond which proposals are refused; default 256 MiB
+	MaxRetainedBytes    int64 // bytes of log that Compact spares for members which are being sent a snapshot; default 512 MiB
+
+	Dice func(n int) int // gives a number in [0, n), differently on each member
+}
+
+// withDefaults fills in what was left zero.
+func (c Config) withDefaults() Config {
+	orDefault(&c.ElectionTicks, defaultElectionTicks)
+	orDefault(&c.HeartbeatTicks, defaultHeartbeatTicks)
+	orDefault(&c.MaxInflightMessages, defaultMaxInflightMessages)
+	orDefault(&c.MaxInflightBytes, defaultMaxInflightBytes)
+	orDefault(&c.MaxMessageBytes, defaultMaxMessageBytes)
+	orDefault(&c.MaxUncommittedBytes, defaultMaxUncommittedBytes)
+	orDefault(&c.MaxRetainedBytes, defaultMaxRetainedBytes)
+	return c
+}
+
+func orDefault[T int | int64](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// check says what is wrong with a config, after withDefaults.
+func (c Config) check() error {
+	switch {
+	case c.ID == None:
+		return ErrConfig{"ID", "must not be 0"}
+	case c.Dice == nil:
+		return ErrConfig{"Dice", "must be given"}
+	case c.HeartbeatTicks < 0:
+		return ErrConfig{"HeartbeatTicks", "must be positive"}
+	case c.ElectionTicks <= c.HeartbeatTicks:
+		return ErrConfig{"ElectionTicks", "must be more than HeartbeatTicks"}
+	case c.MaxInflightMessages < 0, c.MaxInflightBytes < 0, c.MaxMessageBytes < 0,
+		c.MaxUncommittedBytes < 0, c.MaxRetainedBytes < 0:
+		return ErrConfig{"Max…", "must not be negative"}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package raft_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"canopy/raft"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// dice gives numbers from a seed.
+func dice(seed uint64) func(int) int {
+	return rand.New(rand.NewPCG(seed, 1)).IntN
+}
+
+// only is the state of a new cluster of these voters.
+func only(voters ...raft.MemberID) raft.State {
+	return raft.State{Snapshot: raft.SnapshotMeta{Configuration: raft.Configuration{Voters: voters}}}
+}
+
+func newMachine(t testing.TB, s raft.State) *raft.Machine {
+	t.Helper()
+	m, err := raft.New(raft.Config{ID: 1, Dice: dice(1)}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// settle makes all writes durable at once, and gives what is to be applied.
+func settle(m *raft.Machine) (applied []raft.Entry) {
+	for {
+		w, ok := m.Work()
+		if !ok {
+			return applied
+		}
+		applied = append(applied, w.Apply...)
+		if w.Write != nil {
+			m.Durable(w.Write.Seq)
+		}
+		if n := len(w.Apply); n > 0 {
+			m.Applied(w.Apply[n-1].Index)
+		}
+	}
+}
+
+func TestLoneVoterLeadsAtOnceAndCommitsWhatIsDurable(t *testing.T) {
+	m := newMachine(t, only(1))
+	settle(m)
+	if s := m.Status(); s.Role != raft.Leader || s.Commit != 1 || s.Term != 1 {
+		t.Fatalf("after New: %+v, want a leader of term 1 that committed 1 entry", s)
+	}
+	first, term, err := m.Propose([]byte("a"), []byte("b"))
+	if first != 2 || term != 1 || err != nil {
+		t.Fatalf("Propose = %d, %d, %v, want 2, 1, nil", first, term, err)
+	}
+	w, _ := m.Work()
+	if len(w.Apply) > 0 || m.Status().Commit != 1 {
+		t.Fatalf("commit %d, apply %v before the write is durable", m.Status().Commit, w.Apply)
+	}
+	m.Durable(w.Write.Seq)
+	want := []raft.Entry{{Index: 2, Term: 1, Data: []byte("a")}, {Index: 3, Term: 1, Data: []byte("b")}}
+	if diff := cmp.Diff(want, settle(m)); diff != "" {
+		t.Errorf("applied (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoneVoterReadsWithoutAskingAnybody(t *testing.T) {
+	m := newMachine(t, only(1))
+	if err := m.ReadIndex(7); !errors.Is(err, raft.ErrNoLeader) {
+		t.Fatalf("ReadIndex before the election = %v, want ErrNoLeader", err)
+	}
+	settle(m)
+	if err := m.ReadIndex(7); err != nil {
+		t.Fatal(err)
+	}
+	w, _ := m.Work()
+	if diff := cmp.Diff([]raft.Read{{Ctx: 7, Index: 1}}, w.Reads); diff != "" {
+		t.Errorf("reads (-want +got):\n%s", diff)
+	}
+}
+
+func TestOwnVoteCountsOnlyOnceDurable(t *testing.T) {
+	m := newMachine(t, only(1))
+	w, _ := m.Work()
+	for range 100 {
+		m.Tick()
+	}
+	if s := m.Status(); s.Role != raft.Candidate || s.Term != 1 {
+		t.Fatalf("%v of term %d while the vote is being written, want a candidate of term 1", s.Role, s.Term)
+	}
+	m.Durable(w.Write.Seq)
+	if s := m.Status(); s.Role != raft.Leader {
+		t.Fatalf("%v once the vote is durable, want leader", s.Role)
+	}
+}

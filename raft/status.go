@@ -1,0 +1,59 @@
+package raft
+
+// Status is a machine's state for people and tests to look at.
+type Status struct {
+	ID            MemberID
+	Role          Role
+	Leader        MemberID // None if unknown
+	Term          Term
+	Vote          MemberID
+	First         Index // of the log in memory; First-1 if it is empty is Last
+	Last          Index
+	LastTerm      Term
+	Durable       Index // on this member's disk
+	Commit        Index
+	Applied       Index
+	Snapshot      Index // the newest snapshot that can be sent
+	LogBytes      int64 // memory that the log takes
+	Uncommitted   int64 // bytes that wait for a quorum; leader only
+	TransferTo    MemberID
+	Configuration Configuration
+	Progress      []Progress // of the other members, by id; leader only
+}
+
+// Progress is what a leader knows of another member.
+type Progress struct {
+	ID               MemberID
+	Learner          bool
+	Active           bool  // heard since the last check of the quorum
+	Match            Index // durable there
+	Next             Index // the first entry that was not sent
+	Mode             Mode
+	InflightMessages int
+	InflightBytes    int64
+}
+
+// Status gives a copy of the machine's state.
+func (m *Machine) Status() Status {
+	s := Status{
+		ID: m.id, Role: m.role(), Leader: m.leader, Term: m.term, Vote: m.vote,
+		First: m.log.base + 1, Last: m.log.last(), LastTerm: m.log.lastTerm(), Durable: m.log.durable,
+		Commit: m.commit, Applied: m.applied, Snapshot: m.snapshot.Index, LogBytes: m.log.bytes,
+		Configuration: m.Configuration(),
+	}
+	if m.leading == nil {
+		return s
+	}
+	s.Uncommitted, s.TransferTo = m.leading.uncommitted, m.leading.transfer.to
+	for _, p := range m.leading.peers {
+		progress := Progress{
+			ID: p.id, Learner: s.Configuration.IsLearner(p.id), Active: p.active,
+			Match: p.match, Next: p.mode.next(), Mode: p.mode.name(),
+		}
+		if r, ok := p.mode.(*replicating); ok {
+			progress.InflightMessages, progress.InflightBytes = r.window.count, r.window.bytes
+		}
+		s.Progress = append(s.Progress, progress)
+	}
+	return s
+}
