@@ -1,0 +1,158 @@
+// Package metrics holds what a member and its client API count and measure while they run.
+//
+// Whoever does the work calls the fields of a Set; /metrics shows them. What can be asked for at the moment of a scrape
+// (indexes, watchers, the counts of the store) is not here but collected then, by package api.
+//
+// The names are those of etcd 2.3 (S27) and, where the same thing is meant, also those of 3.4 (S30, S31), because
+// dashboards for either exist. What neither knew begins with canopy_.
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Set is all of them. It is used by any number of goroutines.
+type Set struct {
+	// Of the client API.
+
+	WatchRequests   prometheus.Counter
+	HealthSuccesses prometheus.Counter
+	HealthFailures  prometheus.Counter
+	OpenConnections prometheus.Gauge // that count against the budget of all client listeners
+
+	// Of the member.
+
+	LastIndexSaved  prometheus.Gauge   // last log index written
+	FileDescriptors prometheus.Gauge   // open now
+	LeaderChanges   prometheus.Counter // seen by this member
+
+	keys    map[string]*Keys // by method; read only
+	quorum  *Keys
+	refused *prometheus.CounterVec
+	reads   pair // by recursive
+	missed  pair
+
+	proposals       prometheus.Observer
+	proposalsFailed [2]prometheus.Counter
+	pending         [2]prometheus.Gauge
+	slowApplies     prometheus.Counter
+	fsync           [2]prometheus.Observer
+	apply           prometheus.Observer
+	snapshot        prometheus.Observer
+	marshalling     prometheus.Observer
+}
+
+// pair is a counter for plain and one for recursive reads.
+type pair struct{ plain, recursive prometheus.Counter }
+
+func (p *pair) of(recursive bool) prometheus.Counter {
+	if recursive {
+		return p.recursive
+	}
+	return p.plain
+}
+
+// Buckets of S27, in seconds: 0.0005 to 2.048 for requests, 0.001 to 8.192 for the rest.
+const (
+	shortestRequest = 0.0005
+	requestBuckets  = 13
+	shortestWrite   = 0.001
+	writeBuckets    = 14
+)
+
+// New makes a set whose metrics are registered with reg. It panics if reg has one of that name already.
+func New(reg prometheus.Registerer) *Set {
+	f := factory{reg}
+	s := &Set{
+		WatchRequests:   f.counter("etcd_store_watch_requests_total", "Watches asked for."),
+		HealthSuccesses: f.counter("etcd_server_health_success", "Answers of /health that were true."),
+		HealthFailures:  f.counter("etcd_server_health_failures", "Answers of /health that were false."),
+		OpenConnections: f.gauge("canopy_http_connections", "Client connections that are open, on all listeners."),
+
+		LastIndexSaved:  f.gauge("etcd_wal_last_index_saved", "Last log index written."),
+		FileDescriptors: f.gauge("etcd_server_file_descriptors_used_total", "File descriptors that are open."),
+		LeaderChanges:   f.counter("etcd_server_leader_changes_seen_total", "Changes of the leader that this member saw."),
+
+		refused: f.counters("canopy_http_refused_total", "Requests and connections refused by a limit or a guard.", "reason"),
+	}
+	f.addKeys(s)
+	f.addMember(s)
+	return s
+}
+
+// Refused counts one request or connection that a limit or a guard turned away. There are few reasons, all from
+// package api: no text that a client sent.
+func (s *Set) Refused(reason string) { s.refused.WithLabelValues(reason).Inc() }
+
+// Reads counts reads of the store asked here, those that failed included.
+func (s *Set) Reads(recursive bool) prometheus.Counter { return s.reads.of(recursive) }
+
+// ReadsFailed counts those that found nothing.
+func (s *Set) ReadsFailed(recursive bool) prometheus.Counter { return s.missed.of(recursive) }
+
+// Keys are the metrics of one kind of request to /v2/keys, watches left out.
+type Keys struct {
+	Received prometheus.Counter  // parsed and authorised
+	Duration prometheus.Observer // of those that succeeded, seconds
+
+	failed *prometheus.CounterVec
+	method string
+}
+
+// Keys gives the metrics of a method that /v2/keys knows. A quorum GET is a kind of its own.
+func (s *Set) Keys(method string, quorum bool) *Keys {
+	if quorum && method == http.MethodGet {
+		return s.quorum
+	}
+	return s.keys[method]
+}
+
+// Failed counts one request that was answered with an error of this HTTP status.
+func (k *Keys) Failed(status int) {
+	k.failed.WithLabelValues(k.method, strconv.Itoa(status)).Inc()
+}
+
+// AddPending tells how many more, or fewer, proposals wait to be applied.
+func (s *Set) AddPending(n int) {
+	for _, g := range s.pending {
+		g.Add(float64(n))
+	}
+}
+
+// Proposed tells how long a proposal took until it was applied.
+func (s *Set) Proposed(d time.Duration) { s.proposals.Observe(d.Seconds()) }
+
+// ProposalFailed tells that a client was told of a time-out; the proposal may still be committed.
+func (s *Set) ProposalFailed() {
+	for _, c := range s.proposalsFailed {
+		c.Inc()
+	}
+}
+
+// Synced tells how long one sync of the log took.
+func (s *Set) Synced(d time.Duration) {
+	for _, h := range s.fsync {
+		h.Observe(d.Seconds())
+	}
+}
+
+// slowApply is what 3.4 calls slow.
+const slowApply = 100 * time.Millisecond
+
+// Applied tells how long one batch took to apply.
+func (s *Set) Applied(d time.Duration) {
+	s.apply.Observe(d.Seconds())
+	if d > slowApply {
+		s.slowApplies.Inc()
+	}
+}
+
+// Snapshotted tells how long a snapshot took to be saved, and how much of that to be encoded.
+func (s *Set) Snapshotted(total, marshalling time.Duration) {
+	s.snapshot.Observe(total.Seconds())
+	s.marshalling.Observe(marshalling.Seconds())
+}
