@@ -1,0 +1,216 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"canopy/etcdserver"
+	"canopy/store"
+)
+
+// Names of headers, in the canonical form that header maps are indexed by.
+const (
+	headerType      = "Content-Type"
+	headerLength    = "Content-Length"
+	headerClusterID = "X-Etcd-Cluster-Id"
+	headerIndex     = "X-Etcd-Index"
+	headerRaftIndex = "X-Raft-Index"
+	headerRaftTerm  = "X-Raft-Term"
+	headerVersion   = "X-Canopy-Version"
+	headerVary      = "Vary"
+)
+
+// constantHeaders are values that all answers share. Whoever gets one must not change it.
+type constantHeaders struct {
+	json, text []string
+	clusterID  []string
+	zero       []string
+	version    []string
+}
+
+func newConstantHeaders(m Member, o Options) constantHeaders {
+	return constantHeaders{
+		json:      []string{"application/json"},
+		text:      []string{"text/plain; charset=utf-8"},
+		clusterID: []string{m.ClusterID().String()},
+		zero:      []string{"0"},
+		version:   []string{o.Version},
+	}
+}
+
+// A stamp is the three positions of a successful answer as header values (K31). Reads between two writes have the
+// same, so the latest one is kept.
+type stamp struct {
+	index, raftIndex, raftTerm uint64
+	values                     [3]string
+}
+
+func (h *Handler) stampOf(index store.Index) *stamp {
+	raftIndex, raftTerm := h.member.Position()
+	if s := h.stamp.Load(); s != nil && s.index == uint64(index) && s.raftIndex == raftIndex && s.raftTerm == raftTerm {
+		return s
+	}
+	s := &stamp{index: uint64(index), raftIndex: raftIndex, raftTerm: raftTerm}
+	var digits [60]byte // three numbers of at most 20
+	b := strconv.AppendUint(digits[:0], s.index, 10)
+	first := len(b)
+	b = strconv.AppendUint(b, raftIndex, 10)
+	second := len(b)
+	b = strconv.AppendUint(b, raftTerm, 10)
+	text := string(b)
+	s.values = [3]string{text[:first], text[first:second], text[second:]}
+	h.stamp.Store(s)
+	return s
+}
+
+// putPositions sets the headers of a successful keys answer; X-Etcd-Cluster-Id is set before (K9).
+func (h *Handler) putPositions(header http.Header, index store.Index) {
+	s := h.stampOf(index)
+	header[headerType] = h.names.json
+	header[headerIndex] = s.values[0:1:1]
+	header[headerRaftIndex] = s.values[1:2:2]
+	header[headerRaftTerm] = s.values[2:3:3]
+}
+
+// autoLength is up to which size net/http finds the length of an answer by itself; beyond, and for HEAD, it has to
+// be told.
+const autoLength = 2048
+
+// writeBody writes an answer whose headers are set but for its length.
+func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	head := r.Method == http.MethodHead
+	if head || len(body) > autoLength {
+		w.Header()[headerLength] = []string{strconv.Itoa(len(body))}
+	}
+	if status != http.StatusOK {
+		w.WriteHeader(status)
+	}
+	if !head {
+		w.Write(body) // an error here is a client that has left
+	}
+}
+
+// writeKeysError answers in shape A (E4, E5), and returns the status.
+func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err error) int {
+	status, e := asKeysError(err)
+	header := w.Header()
+	header[headerType] = h.names.json
+	header[headerIndex] = h.names.zero
+	if e.Index != 0 {
+		header[headerIndex] = []string{strconv.FormatUint(uint64(e.Index), 10)}
+	}
+	buffer := h.buffer()
+	defer h.release(buffer)
+	*buffer = appendKeysError(*buffer, e)
+	writeBody(w, r, status, *buffer)
+	return status
+}
+
+// asKeysError finds code, cause and status of whatever went wrong (E7, E25).
+func asKeysError(err error) (status int, e *store.Error) {
+	if errors.As(err, &e) {
+		return statusOf(e.Code), e
+	}
+	var ended *store.ErrWatchEnded
+	if errors.As(err, &ended) {
+		err = etcdserver.ErrStopped // the only reason why a watch is refused
+	}
+	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
+	switch {
+	case errors.Is(err, etcdserver.ErrNoSpace):
+		return http.StatusInsufficientStorage, e
+	case errors.Is(err, etcdserver.ErrTooBusy), errors.Is(err, errTooManyWatches), errors.Is(err, errTooManyBodies):
+		return http.StatusServiceUnavailable, e
+	case errors.Is(err, etcdserver.ErrTooLarge):
+		return http.StatusBadRequest, &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
+	}
+	return http.StatusInternalServerError, e
+}
+
+// statusOf is the table of E7.
+func statusOf(c store.Code) int {
+	switch c {
+	case store.CodeKeyNotFound:
+		return http.StatusNotFound
+	case store.CodeCompareFailed, store.CodeExists:
+		return http.StatusPreconditionFailed
+	case store.CodeNotFile, store.CodeDirNotEmpty:
+		return http.StatusForbidden
+	case store.CodeUnauthorized:
+		return http.StatusUnauthorized
+	case store.CodeRaftInternal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
+}
+
+// appendKeysError appends the body of shape A with its newline.
+func appendKeysError(b []byte, e *store.Error) []byte {
+	b = append(b, `{"errorCode":`...)
+	b = strconv.AppendInt(b, int64(e.Code), 10)
+	b = append(b, `,"message":`...)
+	b = appendJSON(b, e.Code.Message())
+	if e.Cause != "" {
+		b = append(b, `,"cause":`...)
+		b = appendJSON(b, e.Cause)
+	}
+	b = append(b, `,"index":`...)
+	b = strconv.AppendUint(b, uint64(e.Index), 10)
+	return append(b, '}', '\n')
+}
+
+// appendJSON appends v as JSON, escaped as K34 says. v is of a type that cannot fail to be encoded.
+func appendJSON(b []byte, v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return append(b, "null"...)
+	}
+	return append(b, text...)
+}
+
+// writeMessage answers in shape B, which ends without a newline (E1).
+func (h *Handler) writeMessage(w http.ResponseWriter, r *http.Request, status int, message string) {
+	h.writeJSON(w, r, status, struct {
+		Message string `json:"message"`
+	}{message}, "")
+}
+
+// writeJSON answers with v and the text that ends it.
+func (h *Handler) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any, end string) {
+	w.Header()[headerType] = h.names.json
+	writeBody(w, r, status, append(appendJSON(nil, v), end...))
+}
+
+// refuseMethod answers in shape C, naming what is allowed if anything is (E41).
+func refuseMethod(w http.ResponseWriter, allow string) {
+	if allow != "" {
+		w.Header().Set("Allow", allow)
+	}
+	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+}
+
+// buffer lends an empty buffer until release.
+func (h *Handler) buffer() *[]byte {
+	b := h.buffers.Get().(*[]byte)
+	*b = (*b)[:0]
+	return b
+}
+
+// keptBufferBytes is the size up to which a buffer is worth keeping.
+const keptBufferBytes = 64 << 10
+
+func (h *Handler) release(b *[]byte) {
+	if cap(*b) <= keptBufferBytes {
+		h.buffers.Put(b)
+	}
+}
+
+// sliceWriter appends what is written to a buffer.
+type sliceWriter struct{ b *[]byte }
+
+func (s sliceWriter) Write(p []byte) (int, error) {
+	*s.b = append(*s.b, p...)
+	return len(p), nil
+}

@@ -1,0 +1,183 @@
+// Package api is the client's door of a member: it turns HTTP requests into commands and reads, and their results
+// into the status codes and JSON of the etcd v2 API.
+//
+// A request passes three rooms. The guard answers what concerns every path: OPTIONS, CORS, the Host and Origin
+// headers (guard.go). Then /v2/keys is served by the keys handler, found by its prefix without any pattern matching,
+// because nearly all requests go there (keys.go, watch.go); everything else goes through a router (routes.go). The
+// answers of each room are written by answer.go.
+//
+//	request → guard → /v2/keys → form → params → Command → Member.Do   → event   → answer
+//	                           ↘                            Member.Read → listing → answer
+//	                            ↘                           Member.Watch → watcher → stream
+//	                → router → stats, members, version, health, metrics, debug
+//
+// What is behind the door is a Member, an interface that the etcdserver package implements. This package knows of no
+// raft message and no file; in exchange nothing behind it knows of HTTP or JSON.
+//
+// A streaming watch over HTTP/1.1 leaves net/http: its connection is taken over, so that a watcher that waits for
+// months costs a few KiB and not the buffers and the stack of a request. Those connections are unknown to
+// http.Server.Shutdown, and are ended by Handler.Close.
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"canopy/etcdserver/metrics"
+)
+
+// Options are the settings of a Handler. The zero value serves a lone member with the documented limits.
+type Options struct {
+	Version string // our own version, shown as X-Canopy-Version by /version; "" leaves the header out
+
+	Guard Guard // who may ask
+
+	FormBytesMax     int64         // largest form body, bytes; default 10 MiB (K14)
+	FormBytesBudget  int64         // all form bodies over 64 KiB that are held at once, bytes; default 256 MiB
+	BodyTimeout      time.Duration // for receiving a body over 64 KiB or of unknown length; default 60 s
+	ValueBytesMax    int64         // largest value, bytes; default 0: only FormBytesMax counts
+	KeyDepthMax      int           // components of a key; default 0: only the store's own limit counts
+	WatchesMax       int           // watches open at once; default 100,000
+	WriteTimeout     time.Duration // for a client to take 64 KiB of a listing, or an event of a stream; default 60 s
+	HealthTimeout    time.Duration // after which /health says false; default 1 s, meant to be an election time-out
+	GzipWritersMax   int           // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
+	GzipDisabled     bool
+	PprofEnabled     bool                // serve /debug/pprof (S36)
+	CommandLine      []string            // shown by /debug/vars
+	FileLimit        uint64              // file descriptors this process may have, shown by /debug/vars
+	SetLogLevel      func(string) error  // for /config/local/log, with the name of a logrus level; default: nothing is set
+	AccessLog        func(Access)        // called after each answer, watches included; default: none
+	Metrics          *metrics.Set        // what is counted here; default: counted, but not shown
+	Gatherer         prometheus.Gatherer // what /metrics shows; default: nothing
+	Traffic          func() Traffic      // append messages from and to other members; default: there are none
+	FollowerProgress func() []Follower   // as the leader sees them; default: there are none
+}
+
+// The defaults of Options.
+const (
+	defaultFormBytesMax    = 10 << 20
+	defaultFormBytesBudget = 256 << 20
+	defaultBodyTimeout     = 60 * time.Second
+	defaultWatchesMax      = 100_000
+	defaultWriteTimeout    = 60 * time.Second
+	defaultHealthTimeout   = time.Second
+	defaultGzipWritersMax  = 16
+)
+
+func (o Options) withDefaults() Options {
+	orInt64 := func(n *int64, d int64) {
+		if *n <= 0 {
+			*n = d
+		}
+	}
+	orDuration := func(t *time.Duration, d time.Duration) {
+		if *t <= 0 {
+			*t = d
+		}
+	}
+	orInt64(&o.FormBytesMax, defaultFormBytesMax)
+	orInt64(&o.FormBytesBudget, defaultFormBytesBudget)
+	orDuration(&o.BodyTimeout, defaultBodyTimeout)
+	orDuration(&o.WriteTimeout, defaultWriteTimeout)
+	orDuration(&o.HealthTimeout, defaultHealthTimeout)
+	if o.WatchesMax <= 0 {
+		o.WatchesMax = defaultWatchesMax
+	}
+	if o.GzipWritersMax <= 0 {
+		o.GzipWritersMax = defaultGzipWritersMax
+	}
+	if o.SetLogLevel == nil {
+		o.SetLogLevel = func(string) error { return nil }
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.New(prometheus.NewRegistry())
+	}
+	if o.Gatherer == nil {
+		o.Gatherer = prometheus.NewRegistry()
+	}
+	if o.Traffic == nil {
+		o.Traffic = func() Traffic { return Traffic{} }
+	}
+	if o.FollowerProgress == nil {
+		o.FollowerProgress = func() []Follower { return nil }
+	}
+	return o
+}
+
+// A Handler serves the client API of one member. It is used by any number of goroutines.
+type Handler struct {
+	member Member
+	o      Options
+	router http.Handler
+	names  constantHeaders
+
+	knownHosts knownHosts
+
+	stamp   atomic.Pointer[stamp] // of the latest answer, for the next one
+	buffers sync.Pool             // *[]byte, for bodies either way
+	bodies  atomic.Int64          // bytes of large form bodies held now; at most FormBytesBudget
+	watches watchSet
+	gzips   chan *gzipWriter // idle compressors; a nil one is still to be made
+	frames  frameCache
+
+	watching   context.Context // ends every watch
+	endWatches context.CancelFunc
+	never      context.Context // has ended: to wait with it is not to wait
+}
+
+// New makes the handler of a member.
+func New(member Member, o Options) *Handler {
+	h := &Handler{member: member, o: o.withDefaults()}
+	h.names = newConstantHeaders(member, h.o)
+	h.router = newRouter(h)
+	h.buffers.New = func() any { return new(make([]byte, 0, 1024)) }
+	h.gzips = make(chan *gzipWriter, h.o.GzipWritersMax) // one place for each that may exist
+	for range h.o.GzipWritersMax {
+		h.gzips <- nil
+	}
+	h.watches.max = h.o.WatchesMax
+	h.watching, h.endWatches = context.WithCancel(context.Background())
+	never, end := context.WithCancel(context.Background())
+	end()
+	h.never = never
+	return h
+}
+
+// ServeHTTP answers a request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.o.AccessLog != nil {
+		h.serveLogged(w, r)
+		return
+	}
+	h.serve(w, r)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
+	if !h.admit(w, r) {
+		return
+	}
+	if path, ok := strings.CutPrefix(r.URL.Path, keysPrefix); ok && (path == "" || path[0] == '/') {
+		h.serveKeys(w, r, path)
+		return
+	}
+	h.router.ServeHTTP(w, r)
+}
+
+// Close ends every watch, each with a whole answer (K113), and waits until they are gone or ctx ends. Other requests
+// are not touched; new watches are refused.
+func (h *Handler) Close(ctx context.Context) error {
+	gone := h.watches.close()
+	h.endWatches()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"time"
+
+	"canopy/store"
+)
+
+const (
+	formType = "application/x-www-form-urlencoded"
+
+	// smallBodyBytes is the size up to which a body counts against no budget and needs no time of its own.
+	smallBodyBytes = keptBufferBytes
+
+	// drainBytes is how much of a body that is too large is still read, so that the client gets to see the refusal
+	// instead of a reset connection.
+	drainBytes = 32 << 20
+)
+
+var (
+	errFormTooLarge  = errors.New("http: POST too large") // K14
+	errBodyTooSlow   = errors.New("the body did not arrive in time")
+	errTooManyBodies = errors.New("etcdserver: too many large requests are being received")
+)
+
+// params reads query and form, and checks them (K9, K10). Its error is fit for writeKeysError.
+func (h *Handler) params(w http.ResponseWriter, r *http.Request) (params, error) {
+	var f fields
+	if r.Method == http.MethodPut || r.Method == http.MethodPost {
+		if err := h.scanBody(&f, w, r); err != nil {
+			return params{}, asFormError(err)
+		}
+	}
+	if r.URL.RawQuery != "" {
+		if err := scan(&f, r.URL.RawQuery); err != nil {
+			return params{}, asFormError(err)
+		}
+	}
+	p, err := f.parse(r.Method)
+	if err != nil {
+		return params{}, err
+	}
+	if limit := h.o.ValueBytesMax; limit > 0 && int64(len(p.value)) > limit {
+		h.o.Metrics.Refused("value")
+		cause := fmt.Sprintf("the value has %d bytes, more than the limit of %d", len(p.value), limit)
+		return params{}, &store.Error{Code: store.CodeInvalidForm, Cause: cause}
+	}
+	return p, nil
+}
+
+// asFormError makes a fault of the form code 210 (K16 row 1); that there is no room is no fault of the form.
+func asFormError(err error) error {
+	if errors.Is(err, errTooManyBodies) {
+		return err
+	}
+	return &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
+}
+
+// scanBody takes the fields of a form body. A body of any other type is ignored (K12), a type that cannot be read is
+// not (K14).
+func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) error {
+	if isForm, err := hasForm(r.Header); err != nil || !isForm {
+		return err
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if r.ContentLength < 0 || r.ContentLength > smallBodyBytes {
+		// Small bodies have the time that the server allows a whole request.
+		setReadDeadline(w, time.Now().Add(h.o.BodyTimeout))
+	}
+	buffer := h.buffer()
+	defer h.release(buffer)
+	reserved, err := h.readBody(buffer, r)
+	defer h.bodies.Add(-reserved)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		h.o.Metrics.Refused("slow_body")
+		return errBodyTooSlow
+	case err != nil:
+		return err
+	}
+	return scan(f, *buffer)
+}
+
+// hasForm tells whether the body is a form, by its media type.
+func hasForm(header http.Header) (bool, error) {
+	types := header[headerType]
+	if len(types) == 0 || types[0] == "" {
+		return false, nil
+	}
+	if types[0] == formType {
+		return true, nil
+	}
+	mediaType, _, err := mime.ParseMediaType(types[0])
+	return mediaType == formType, err
+}
+
+// readBody reads the body to its end. The buffer grows with what has come, not with what was announced; what is beyond
+// a small body is reserved from the budget of all requests, and the caller gives it back.
+func (h *Handler) readBody(buffer *[]byte, r *http.Request) (reserved int64, err error) {
+	limit := h.o.FormBytesMax
+	if r.ContentLength > limit {
+		h.drain(r)
+		return 0, errFormTooLarge
+	}
+	b := *buffer
+	for {
+		if len(b) == cap(b) {
+			size := min(2*int64(cap(b)), limit+1)
+			if need := size - smallBodyBytes - reserved; need > 0 {
+				if !h.reserve(need) {
+					h.drain(r)
+					return reserved, errTooManyBodies
+				}
+				reserved += need
+			}
+			b = append(make([]byte, 0, size), b...)
+		}
+		n, err := r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		*buffer = b
+		switch {
+		case int64(len(b)) > limit:
+			h.drain(r)
+			return reserved, errFormTooLarge
+		case errors.Is(err, io.EOF):
+			return reserved, nil
+		case err != nil:
+			return reserved, err
+		}
+	}
+}
+
+// reserve takes bytes from the budget for large bodies, unless it is used up.
+func (h *Handler) reserve(n int64) bool {
+	if h.bodies.Add(n) > h.o.FormBytesBudget {
+		h.bodies.Add(-n)
+		return false
+	}
+	return true
+}
+
+// drain reads on for a while after a refusal. A client that waits for leave to send its body is not given it.
+func (h *Handler) drain(r *http.Request) {
+	h.o.Metrics.Refused("body")
+	if r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, r.Body, drainBytes)
+	}
+}
+
+// setReadDeadline bounds reading from the client; the zero time takes the bound away. Where the server cannot do it
+// (in tests without a connection) there is nothing to bound.
+func setReadDeadline(w http.ResponseWriter, t time.Time) {
+	_ = http.NewResponseController(w).SetReadDeadline(t)
+}
+
+// setWriteDeadline is the same for writing.
+func setWriteDeadline(w http.ResponseWriter, t time.Time) {
+	_ = http.NewResponseController(w).SetWriteDeadline(t)
+}

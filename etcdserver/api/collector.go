@@ -1,0 +1,72 @@
+package api
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"canopy/store"
+)
+
+// A collector answers a scrape with what the member knows at that moment.
+type collector struct {
+	member  Member
+	version string
+}
+
+// NewCollector makes the metrics that are asked for at each scrape rather than counted: those of store, raft and
+// leadership. version is our own.
+func NewCollector(member Member, version string) prometheus.Collector {
+	return collector{member, version}
+}
+
+// Describe sends nothing: what is collected is known only then.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends one sample of each.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	send := func(kind prometheus.ValueType, name, help string, value float64, labels ...string) {
+		names, values := labels[:len(labels)/2], labels[len(labels)/2:]
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
+	}
+	s := c.member.StoreStats()
+	c.collectWrites(&s, send)
+	send(prometheus.CounterValue, "etcd_store_expires_total", "Keys that expired.", float64(s.ExpireCount))
+	send(prometheus.GaugeValue, "etcd_store_watchers", "Watchers that are open.", float64(s.Watchers))
+	oldest, newest := c.member.HistoryRange()
+	send(prometheus.GaugeValue, "canopy_store_history_oldest_index", "Lowest waitIndex that history still answers.", float64(oldest))
+	send(prometheus.GaugeValue, "canopy_store_index", "Index of the store.", float64(newest))
+
+	leader := c.member.Leader()
+	send(prometheus.GaugeValue, "etcd_server_has_leader", "1 if a leader is known.", one(leader != 0))
+	send(prometheus.GaugeValue, "etcd_server_is_leader", "1 if this member leads.", one(leader == c.member.ID()))
+	status := c.member.Status()
+	send(prometheus.GaugeValue, "etcd_server_proposals_committed_total", "Last committed log index.", float64(status.Commit))
+	applied, _ := c.member.Position()
+	send(prometheus.GaugeValue, "etcd_server_proposals_applied_total", "Last applied log index.", float64(applied))
+	send(prometheus.GaugeValue, "etcd_server_version", "1, labelled with the version.", 1, "server_version", c.version)
+	send(prometheus.GaugeValue, "etcd_server_id", "1, labelled with the member ID.", 1, "server_id", c.member.ID().String())
+}
+
+// collectWrites sends the counts of changes applied here, failures included (S27) and failures alone (S28).
+func (c collector) collectWrites(s *store.Stats, send func(prometheus.ValueType, string, string, float64, ...string)) {
+	for _, w := range [...]struct {
+		action     string
+		ok, failed uint64
+	}{
+		{"set", s.SetsSuccess, s.SetsFail},
+		{"create", s.CreateSuccess, s.CreateFail},
+		{"update", s.UpdateSuccess, s.UpdateFail},
+		{"delete", s.DeleteSuccess, s.DeleteFail},
+		{"compareAndSwap", s.CompareAndSwapSuccess, s.CompareAndSwapFail},
+		{"compareAndDelete", s.CompareAndDeleteSuccess, s.CompareAndDeleteFail},
+	} {
+		send(prometheus.CounterValue, "etcd_store_writes_total", "Writes applied here, failures included.", float64(w.ok+w.failed), "action", w.action)
+		send(prometheus.CounterValue, "etcd_store_writes_failed_total", "Writes applied here that failed.", float64(w.failed), "action", w.action)
+	}
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"runtime"
+	"strconv"
+
+	"github.com/gorilla/mux"
+
+	"canopy/etcdserver"
+	"canopy/raft"
+)
+
+// raftStatusJSON is raft.status of /debug/vars, which tools read to learn a member's true role (S35).
+type raftStatusJSON struct {
+	ID       string                  `json:"id"`
+	Term     raft.Term               `json:"term"`
+	Vote     string                  `json:"vote"`
+	Commit   raft.Index              `json:"commit"`
+	Lead     string                  `json:"lead"`
+	State    string                  `json:"raftState"`
+	Progress map[string]progressJSON `json:"progress"` // on a leader; itself included
+}
+
+type progressJSON struct {
+	Match raft.Index `json:"match"`
+	Next  raft.Index `json:"next"`
+	State string     `json:"state"`
+}
+
+// debugVars answers with the layout of S34: a variable a line.
+func (h *Handler) debugVars(w http.ResponseWriter, r *http.Request) {
+	commandLine := h.o.CommandLine
+	if commandLine == nil {
+		commandLine = []string{}
+	}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	b := append([]byte("{\n"), `"cmdline": `...)
+	b = appendJSON(b, commandLine)
+	b = append(b, ",\n\"file_descriptor_limit\": "...)
+	b = strconv.AppendUint(b, h.o.FileLimit, 10)
+	b = append(b, ",\n\"memstats\": "...)
+	b = appendJSON(b, memory)
+	b = append(b, ",\n\"raft.status\": "...)
+	b = appendJSON(b, h.raftStatus())
+	b = append(b, "\n}\n"...)
+	w.Header().Set(headerType, "application/json; charset=utf-8")
+	writeBody(w, r, http.StatusOK, b)
+}
+
+func (h *Handler) raftStatus() raftStatusJSON {
+	s := h.member.Status()
+	j := raftStatusJSON{
+		ID:       h.member.ID().String(),
+		Term:     s.Term,
+		Vote:     etcdserver.ID(s.Vote).String(),
+		Commit:   s.Commit,
+		Lead:     etcdserver.ID(s.Leader).String(),
+		State:    stateName(s.Role),
+		Progress: map[string]progressJSON{},
+	}
+	for _, p := range s.Progress {
+		j.Progress[etcdserver.ID(p.ID).String()] = progressJSON{p.Match, p.Next, "ProgressState" + p.State}
+	}
+	return j
+}
+
+// addPprof serves the profiles of S36, with and without the slash that the links of the index page need.
+func addPprof(r *mux.Router) {
+	r.HandleFunc("/debug/pprof", pprof.Index)
+	r.HandleFunc("/debug/pprof/", pprof.Index)
+	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
+		r.Handle("/debug/pprof/"+name, pprof.Handler(name))
+	}
+}

@@ -1,0 +1,44 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// logLevelBytes bounds the body of a request to set the log level.
+const logLevelBytes = 4 << 10
+
+// logLevel sets the log level of this process (S37).
+func (h *Handler) logLevel(w http.ResponseWriter, r *http.Request) {
+	var wanted struct{ Level string }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, logLevelBytes)).Decode(&wanted); err != nil {
+		h.writeMessage(w, r, http.StatusBadRequest, "Invalid json body")
+		return
+	}
+	level, known := logrusLevel(wanted.Level)
+	if !known || h.o.SetLogLevel(level) != nil {
+		h.writeMessage(w, r, http.StatusBadRequest, "Invalid log level "+wanted.Level)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// logrusLevel gives the logrus name of a level of etcd: a name, its first letter, or a number for ERROR to TRACE.
+func logrusLevel(name string) (level string, known bool) {
+	switch strings.ToUpper(name) {
+	case "CRITICAL", "C":
+		return "fatal", true
+	case "ERROR", "E", "0":
+		return "error", true
+	case "WARNING", "WARN", "W", "1":
+		return "warning", true
+	case "NOTICE", "N", "2", "INFO", "I", "3":
+		return "info", true
+	case "DEBUG", "D", "4":
+		return "debug", true
+	case "TRACE", "T", "5":
+		return "trace", true
+	}
+	return "", false
+}

@@ -1,0 +1,50 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"canopy/etcdserver"
+	"canopy/raft"
+	"canopy/store"
+)
+
+// A Member is what the client API needs of a member of the cluster.
+type Member interface {
+	Keys
+	Cluster
+	Condition
+}
+
+// Keys is the way to the replicated store.
+type Keys interface {
+	// Do carries a command through the log, and returns once it is applied here. Its errors are *store.Error and
+	// those of package etcdserver. That ctx ends does not take the command back (K125).
+	Do(ctx context.Context, c store.Command) (etcdserver.Applied, error)
+	// Read gives the present view of this member or, linearizable, one as of a point after the call (K43).
+	Read(ctx context.Context, linearizable bool) (*store.View, error)
+	Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error)
+	CountGet(ok bool) // a plain or quorum read was answered (S12)
+	Now() store.Time  // log time, for ttl numbers (K82)
+	// Position is the last applied entry of the log.
+	Position() (raftIndex, raftTerm uint64)
+}
+
+// Cluster is what the member knows of its cluster, without asking anybody (M9).
+type Cluster interface {
+	ClusterID() etcdserver.ID
+	ID() etcdserver.ID
+	Members() []etcdserver.MemberInfo // by numeric ID
+	Leader() etcdserver.ID            // 0 = unknown
+	LeaderSince() time.Time
+	ClusterVersion() string // "" until decided
+}
+
+// Condition is how the member is.
+type Condition interface {
+	Status() raft.Status
+	StartTime() time.Time
+	Health(ctx context.Context) error // nil after a read index was confirmed (S17)
+	StoreStats() store.Stats
+	HistoryRange() (oldest, newest store.Index)
+}

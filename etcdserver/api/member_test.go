@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"canopy/etcdserver"
+	"canopy/raft"
+	"canopy/store"
+)
+
+// soloMember is a Member around a real store, without a log: what is proposed is applied at once, one command after
+// the other.
+type soloMember struct {
+	// mu is held while a command is applied.
+	mu    sync.Mutex
+	store *store.Store
+
+	index   atomic.Uint64 // of the last applied command
+	started time.Time
+	leader  atomic.Uint64 // 0 for none
+	failDo  atomic.Pointer[error]
+}
+
+const soloID etcdserver.ID = 0x2ee3bf4adcf59b4
+
+func newSoloMember(o store.Options) *soloMember {
+	m := &soloMember{store: store.New(o), started: time.Now()}
+	m.leader.Store(uint64(soloID))
+	for range 3 { // what a new cluster of one does by itself (K46)
+		m.store.Advance()
+	}
+	m.store.Publish()
+	m.index.Store(4)
+	return m
+}
+
+func (m *soloMember) Do(_ context.Context, c store.Command) (etcdserver.Applied, error) {
+	if err := m.failDo.Load(); err != nil {
+		return etcdserver.Applied{}, *err
+	}
+	b, err := store.EncodeCommand(nil, c)
+	if err != nil {
+		return etcdserver.Applied{}, err
+	}
+	if c, err = store.DecodeCommand(b); err != nil {
+		return etcdserver.Applied{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.Now()
+	m.store.Expire(now, 1000)
+	event, err := m.store.Apply(now, c)
+	m.store.Publish()
+	index := m.index.Add(1)
+	if err != nil {
+		return etcdserver.Applied{}, err
+	}
+	return etcdserver.Applied{Event: event, RaftIndex: index, RaftTerm: 2}, nil
+}
+
+// expire removes what is due.
+func (m *soloMember) expire() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.store.Expire(m.Now(), 1000)
+	m.store.Publish()
+}
+
+func (m *soloMember) Read(context.Context, bool) (*store.View, error) { return m.store.View(), nil }
+
+func (m *soloMember) Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error) {
+	return m.store.Watch(k, o)
+}
+
+func (m *soloMember) CountGet(ok bool)           { m.store.CountGet(ok) }
+func (m *soloMember) Now() store.Time            { return store.Time(time.Now().UnixNano()) }
+func (m *soloMember) Position() (uint64, uint64) { return m.index.Load(), 2 }
+func (m *soloMember) ClusterID() etcdserver.ID   { return 0x4add5 }
+func (m *soloMember) ID() etcdserver.ID          { return soloID }
+func (m *soloMember) Leader() etcdserver.ID      { return etcdserver.ID(m.leader.Load()) }
+func (m *soloMember) LeaderSince() time.Time     { return m.started }
+func (m *soloMember) ClusterVersion() string     { return "2.3.0" }
+func (m *soloMember) StartTime() time.Time       { return m.started }
+func (m *soloMember) StoreStats() store.Stats    { return m.store.Stats() }
+
+func (m *soloMember) Members() []etcdserver.MemberInfo {
+	return []etcdserver.MemberInfo{{
+		ID: soloID, Name: "m1", PeerURLs: []string{"http://127.0.0.1:2380"},
+		ClientURLs: []string{"http://127.0.0.1:2379", "http://127.0.0.1:4001"},
+	}}
+}
+
+func (m *soloMember) Status() raft.Status {
+	return raft.Status{Role: raft.Leader, Term: 2, Commit: raft.Index(m.index.Load())}
+}
+
+func (m *soloMember) Health(context.Context) error {
+	if m.leader.Load() == 0 {
+		return errors.New("no leader")
+	}
+	return nil
+}
+
+func (m *soloMember) HistoryRange() (oldest, newest store.Index) { return m.store.HistoryRange() }

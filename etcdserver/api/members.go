@@ -1,0 +1,131 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"canopy/etcdserver"
+)
+
+const membersMethods = "GET,POST,DELETE,PUT"
+
+// memberJSON is a member on the wire; all four fields are always there (M8).
+type memberJSON struct {
+	ID         string   `json:"id"`
+	Name       string   `json:"name"`
+	PeerURLs   []string `json:"peerURLs"`
+	ClientURLs []string `json:"clientURLs"`
+}
+
+func toMemberJSON(m etcdserver.MemberInfo) memberJSON {
+	return memberJSON{ID: m.ID.String(), Name: m.Name, PeerURLs: listed(m.PeerURLs), ClientURLs: listed(m.ClientURLs)}
+}
+
+// listed makes an empty list [] in JSON.
+func listed(urls []string) []string {
+	if urls == nil {
+		return []string{}
+	}
+	return urls
+}
+
+// members answers /v2/members and what is below. Changing the membership is refused: a member that runs alone has
+// nobody to change it with.
+func (h *Handler) members(w http.ResponseWriter, r *http.Request) {
+	below := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v2/members"), "/")
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete:
+		w.Header()[headerClusterID] = h.names.clusterID
+	default:
+		refuseMethod(w, membersMethods) // also HEAD (M12)
+		return
+	}
+	switch {
+	case r.Method == http.MethodGet:
+		h.readMembers(w, r, below)
+	case r.Method != http.MethodPost && below == "":
+		refuseMethod(w, "") // E31n
+	default:
+		h.writeMessage(w, r, http.StatusNotImplemented, "changing the members of a cluster is not available yet")
+	}
+}
+
+func (h *Handler) readMembers(w http.ResponseWriter, r *http.Request, below string) {
+	switch below {
+	case "":
+		list := struct {
+			Members []memberJSON `json:"members"`
+		}{[]memberJSON{}}
+		for _, m := range h.member.Members() {
+			list.Members = append(list.Members, toMemberJSON(m))
+		}
+		h.writeJSON(w, r, http.StatusOK, list, "\n")
+	case "leader":
+		leader, known := h.find(h.member.Leader())
+		if !known { // also when the leader has just been removed (M11)
+			h.writeMessage(w, r, http.StatusServiceUnavailable, "During election")
+			return
+		}
+		h.writeJSON(w, r, http.StatusOK, toMemberJSON(leader), "\n")
+	default:
+		h.writeMessage(w, r, http.StatusNotFound, "Not found")
+	}
+}
+
+// find gives the member of an ID; none has ID 0.
+func (h *Handler) find(id etcdserver.ID) (m etcdserver.MemberInfo, known bool) {
+	for _, m := range h.member.Members() {
+		if m.ID == id && id != 0 {
+			return m, true
+		}
+	}
+	return etcdserver.MemberInfo{}, false
+}
+
+// machines lists all client URLs in one line for very old clients (M13).
+func (h *Handler) machines(w http.ResponseWriter, r *http.Request) {
+	var urls []string
+	for _, m := range h.member.Members() {
+		urls = append(urls, m.ClientURLs...)
+	}
+	if len(urls) == 0 {
+		return // 200 without Content-Type
+	}
+	slices.Sort(urls)
+	w.Header()[headerType] = h.names.text
+	writeBody(w, r, http.StatusOK, []byte(strings.Join(urls, ", ")))
+}
+
+// version tells the versions that clients compare to find out what they may use (S19).
+func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
+	cluster := h.member.ClusterVersion()
+	if cluster == "" {
+		cluster = "not_decided"
+	}
+	if h.o.Version != "" {
+		w.Header()[headerVersion] = h.names.version
+	}
+	h.writeJSON(w, r, http.StatusOK, struct {
+		Server  string `json:"etcdserver"`
+		Cluster string `json:"etcdcluster"`
+	}{compatibleVersion, cluster}, "")
+}
+
+// compatibleVersion is the release whose API this is (S20).
+const compatibleVersion = "2.3.8"
+
+// health answers with the bytes that checkers have searched for since 2.0 (S14).
+func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.o.HealthTimeout)
+	defer cancel()
+	if err := h.member.Health(ctx); err != nil {
+		h.o.Metrics.HealthFailures.Inc()
+		http.Error(w, `{"health": "false"}`, http.StatusServiceUnavailable)
+		return
+	}
+	h.o.Metrics.HealthSuccesses.Inc()
+	w.Header()[headerType] = h.names.text
+	writeBody(w, r, http.StatusOK, []byte(`{"health": "true"}`))
+}

@@ -1,0 +1,48 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// newRouter maps all paths but those of keys. Paths are exact and are not cleaned (S2).
+func newRouter(h *Handler) *mux.Router {
+	r := mux.NewRouter().SkipClean(true)
+	r.HandleFunc("/version", only(h.version, "GET", "HEAD"))
+	r.HandleFunc("/health", only(h.health, "GET", "HEAD"))
+	r.HandleFunc("/v2/machines", only(h.machines, "GET,HEAD"))
+	r.HandleFunc("/v2/members", h.members)
+	r.HandleFunc("/v2/members/{rest:.*}", h.members)
+	r.HandleFunc("/v2/stats/self", only(h.statsSelf, "GET"))
+	r.HandleFunc("/v2/stats/leader", only(h.statsLeader, "GET"))
+	r.HandleFunc("/v2/stats/store", only(h.statsStore, "GET"))
+	r.HandleFunc("/config/local/log", only(h.logLevel, "PUT"))
+	r.HandleFunc("/debug/vars", only(h.debugVars, "GET"))
+	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
+	if h.o.PprofEnabled {
+		addPprof(r)
+	}
+	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
+	return r
+}
+
+// scrapesMax is how many answers of /metrics are put together at once; more get 503.
+const scrapesMax = 16
+
+// only serves the methods that allow names, and those of also, which the Allow header does not tell: it is compared to
+// the text by old clients (S1, E41).
+func only(serve http.HandlerFunc, allow string, also ...string) http.HandlerFunc {
+	methods := append(strings.Split(allow, ","), also...)
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, m := range methods {
+			if r.Method == m {
+				serve(w, r)
+				return
+			}
+		}
+		refuseMethod(w, allow)
+	}
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits bound what a connection may ask of the server before a handler sees it. The zero value means the defaults.
+type Limits struct {
+	HeaderBytes   int           // request line and headers; default 1 MiB (K19)
+	HeaderTimeout time.Duration // for a request's headers and a small body to arrive; default 10 s
+	AnswerTimeout time.Duration // for an answer to be sent, unless it is a watch or a large listing; default 5 min
+	IdleTimeout   time.Duration // for the next request on a kept connection; default 5 min
+	HTTP2Disabled bool
+	HTTP2Streams  int // requests at once on one HTTP/2 connection; default 250
+
+	ErrorLog  func(line string)              // what net/http has to say, TLS failures above all; default: nothing is kept
+	ConnState func(net.Conn, http.ConnState) // see Budget; default: none
+}
+
+// The defaults of Limits.
+const (
+	defaultHeaderBytes   = 1 << 20
+	defaultHeaderTimeout = 10 * time.Second
+	defaultAnswerTimeout = 5 * time.Minute
+	defaultIdleTimeout   = 5 * time.Minute
+	defaultHTTP2Streams  = 250
+)
+
+func (l Limits) withDefaults() Limits {
+	if l.HeaderBytes <= 0 {
+		l.HeaderBytes = defaultHeaderBytes
+	}
+	if l.HeaderTimeout <= 0 {
+		l.HeaderTimeout = defaultHeaderTimeout
+	}
+	if l.AnswerTimeout <= 0 {
+		l.AnswerTimeout = defaultAnswerTimeout
+	}
+	if l.IdleTimeout <= 0 {
+		l.IdleTimeout = defaultIdleTimeout
+	}
+	if l.HTTP2Streams <= 0 {
+		l.HTTP2Streams = defaultHTTP2Streams
+	}
+	if l.ErrorLog == nil {
+		l.ErrorLog = func(string) {}
+	}
+	return l
+}
+
+// NewHTTPServer makes the server of a client listener: HTTP/1.1, and HTTP/2 with TLS or, by prior knowledge, without.
+// Its time-outs cover headers, small bodies, answers and idling; the handler lifts them for what may take longer.
+func NewHTTPServer(handler http.Handler, l Limits) *http.Server {
+	l = l.withDefaults()
+	s := &http.Server{
+		Handler:           handler,
+		MaxHeaderBytes:    l.HeaderBytes,
+		ReadHeaderTimeout: l.HeaderTimeout,
+		ReadTimeout:       l.HeaderTimeout, // equal, so that net/http sets one deadline and not two
+		WriteTimeout:      l.AnswerTimeout,
+		IdleTimeout:       l.IdleTimeout,
+		ConnState:         l.ConnState,
+		ErrorLog:          log.New(lineWriter(l.ErrorLog), "", 0),
+		Protocols:         new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          l.HTTP2Streams,
+			MaxReadFrameSize:              64 << 10,
+			MaxReceiveBufferPerConnection: 4 << 20,
+			MaxReceiveBufferPerStream:     1 << 20,
+			SendPingTimeout:               30 * time.Second, // finds dead connections, as keep-alive does for HTTP/1
+			PingTimeout:                   15 * time.Second,
+			WriteByteTimeout:              60 * time.Second,
+		},
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(!l.HTTP2Disabled)
+	s.Protocols.SetUnencryptedHTTP2(!l.HTTP2Disabled)
+	return s
+}
+
+// lineWriter gives each line that a log.Logger writes to a function.
+type lineWriter func(string)
+
+func (f lineWriter) Write(b []byte) (int, error) {
+	n := len(b)
+	if n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	f(string(b))
+	return n, nil
+}

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"canopy/etcdserver"
+	"canopy/raft"
+)
+
+// Traffic is the log-append messages of this member since its start, empty ones included (S4).
+type Traffic struct {
+	Received, Sent Flow
+}
+
+// A Flow is one direction of it.
+type Flow struct {
+	Messages  uint64
+	PerSecond float64 // messages a second, over the latest ones; 0 when there are too few to tell (S6)
+	Bandwidth float64 // bytes a second
+}
+
+// A Follower is another member as the leader sees it (S9). Times are from append to acknowledgement (S10).
+type Follower struct {
+	ID                          etcdserver.ID
+	Success, Fail               uint64
+	Current, Average, Deviation time.Duration
+	Minimum, Maximum            time.Duration // 0 when nothing was measured
+}
+
+// selfJSON is /v2/stats/self (S3).
+type selfJSON struct {
+	Name       string     `json:"name"`
+	ID         string     `json:"id"`
+	State      string     `json:"state"`
+	StartTime  time.Time  `json:"startTime"`
+	LeaderInfo leaderJSON `json:"leaderInfo"`
+
+	RecvCount     uint64  `json:"recvAppendRequestCnt"`
+	RecvRate      float64 `json:"recvPkgRate,omitempty"`
+	RecvBandwidth float64 `json:"recvBandwidthRate,omitempty"`
+	SendCount     uint64  `json:"sendAppendRequestCnt"`
+	SendRate      float64 `json:"sendPkgRate,omitempty"`
+	SendBandwidth float64 `json:"sendBandwidthRate,omitempty"`
+}
+
+type leaderJSON struct {
+	Leader    string    `json:"leader"` // "" when unknown (S5)
+	Uptime    string    `json:"uptime"`
+	StartTime time.Time `json:"startTime"`
+}
+
+func (h *Handler) statsSelf(w http.ResponseWriter, r *http.Request) {
+	self, _ := h.find(h.member.ID())
+	traffic := h.o.Traffic()
+	s := selfJSON{
+		Name:      self.Name,
+		ID:        h.member.ID().String(),
+		State:     stateName(h.member.Status().Role),
+		StartTime: h.member.StartTime(),
+
+		RecvCount: traffic.Received.Messages, RecvRate: traffic.Received.PerSecond, RecvBandwidth: traffic.Received.Bandwidth,
+		SendCount: traffic.Sent.Messages, SendRate: traffic.Sent.PerSecond, SendBandwidth: traffic.Sent.Bandwidth,
+	}
+	if leader := h.member.Leader(); leader != 0 {
+		s.LeaderInfo.Leader = leader.String()
+	}
+	s.LeaderInfo.StartTime = h.member.LeaderSince()
+	if s.LeaderInfo.StartTime.IsZero() {
+		s.LeaderInfo.StartTime = s.StartTime
+	}
+	s.LeaderInfo.Uptime = time.Since(s.LeaderInfo.StartTime).String()
+	h.writeJSON(w, r, http.StatusOK, s, "")
+}
+
+// stateName is a role in the words of S5.
+func stateName(role raft.Role) string {
+	switch role {
+	case raft.Leader:
+		return "StateLeader"
+	case raft.PreCandidate, raft.Candidate:
+		return "StateCandidate"
+	default:
+		return "StateFollower"
+	}
+}
+
+// followerJSON is a follower in /v2/stats/leader; times are milliseconds (S9).
+type followerJSON struct {
+	Latency struct {
+		Current   float64 `json:"current"`
+		Average   float64 `json:"average"`
+		Deviation float64 `json:"standardDeviation"`
+		Minimum   float64 `json:"minimum"`
+		Maximum   float64 `json:"maximum"`
+	} `json:"latency"`
+	Counts struct {
+		Fail    uint64 `json:"fail"`
+		Success uint64 `json:"success"`
+	} `json:"counts"`
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func (h *Handler) statsLeader(w http.ResponseWriter, r *http.Request) {
+	id := h.member.ID()
+	if h.member.Leader() != id {
+		h.writeMessage(w, r, http.StatusForbidden, "not current leader")
+		return
+	}
+	followers := map[string]followerJSON{} // encoded in the order of its keys
+	for _, f := range h.o.FollowerProgress() {
+		var j followerJSON
+		j.Latency.Current, j.Latency.Average, j.Latency.Deviation = milliseconds(f.Current), milliseconds(f.Average), milliseconds(f.Deviation)
+		j.Latency.Minimum, j.Latency.Maximum = milliseconds(f.Minimum), milliseconds(f.Maximum)
+		j.Counts.Fail, j.Counts.Success = f.Fail, f.Success
+		followers[f.ID.String()] = j
+	}
+	h.writeJSON(w, r, http.StatusOK, struct {
+		Leader    string                  `json:"leader"`
+		Followers map[string]followerJSON `json:"followers"`
+	}{id.String(), followers}, "")
+}
+
+// statsStore answers with the counts in the fixed order of S12, whose spelling is irregular.
+func (h *Handler) statsStore(w http.ResponseWriter, r *http.Request) {
+	s := h.member.StoreStats()
+	b := []byte{'{'}
+	for i, c := range [...]struct {
+		name  string
+		count uint64
+	}{
+		{"getsSuccess", s.GetsSuccess}, {"getsFail", s.GetsFail},
+		{"setsSuccess", s.SetsSuccess}, {"setsFail", s.SetsFail},
+		{"deleteSuccess", s.DeleteSuccess}, {"deleteFail", s.DeleteFail},
+		{"updateSuccess", s.UpdateSuccess}, {"updateFail", s.UpdateFail},
+		{"createSuccess", s.CreateSuccess}, {"createFail", s.CreateFail},
+		{"compareAndSwapSuccess", s.CompareAndSwapSuccess}, {"compareAndSwapFail", s.CompareAndSwapFail},
+		{"compareAndDeleteSuccess", s.CompareAndDeleteSuccess}, {"compareAndDeleteFail", s.CompareAndDeleteFail},
+		{"expireCount", s.ExpireCount},
+		{"watchers", uint64(s.Watchers)},
+	} {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), c.name...), `":`...)
+		b = strconv.AppendUint(b, c.count, 10)
+	}
+	w.Header()[headerType] = h.names.json
+	writeBody(w, r, http.StatusOK, append(b, '}'))
+}

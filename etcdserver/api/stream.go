@@ -1,0 +1,208 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"canopy/store"
+)
+
+// A stream is a streaming watch on a connection that was taken over from net/http. It has two goroutines with small
+// stacks: one that sends events, and one that notices when the client leaves.
+type stream struct {
+	h       *Handler
+	conn    net.Conn
+	watcher *store.Watcher
+	renewed time.Time // when conn got its write deadline
+}
+
+// takeOver makes a stream of a request whose headers are set; false if its connection cannot be taken over, and
+// nothing has happened. HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
+func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher) bool {
+	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
+		return false
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return false
+	}
+	s := &stream{h: h, conn: conn, watcher: watcher}
+	head := streamHead(w.Header())
+	go s.run(h.watching, head) // Handler.Close waits for it
+	return true
+}
+
+// streamHead is the beginning of the answer on the wire.
+func streamHead(header http.Header) []byte {
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 200 OK\r\n")
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	header.Set("Transfer-Encoding", "chunked")
+	header.Set("Connection", "close") // what follows the stream on this connection is not read
+	_ = header.Write(&b)              // a bytes.Buffer takes everything
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// run serves the stream until either side ends it.
+func (s *stream) run(ctx context.Context, head []byte) {
+	defer s.h.watches.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	left := make(chan struct{})
+	_ = s.conn.SetDeadline(time.Time{}) // those of net/http
+	go func() {
+		defer close(left)
+		awaitEnd(s.conn)
+		cancel()
+	}()
+	if s.send(head) == nil {
+		s.deliver(ctx)
+	}
+	s.watcher.Close()
+	cancel()
+	_ = s.conn.Close() // also ends awaitEnd
+	<-left
+}
+
+// strayBytesMax is how much a client may send on a stream before it counts as broken.
+const strayBytesMax = 64 << 10
+
+// awaitEnd returns when the client has closed its side, or sends what it should not.
+func awaitEnd(conn net.Conn) {
+	var b [32]byte
+	for stray := 0; stray < strayBytesMax; {
+		n, err := conn.Read(b[:])
+		if err != nil {
+			return
+		}
+		stray += n
+	}
+}
+
+// A burst is what one write sends of events that are there already, at most.
+const (
+	burstEvents = 64
+	burstBytes  = 32 << 10
+)
+
+// deliver sends one event after the other. Those that have come while it was busy go out in one write.
+func (s *stream) deliver(ctx context.Context) {
+	for {
+		event, err := s.watcher.Next(ctx)
+		if err != nil {
+			s.finish(err)
+			return
+		}
+		next, err := s.sendBurst(event)
+		for next != nil && err == nil {
+			next, err = s.sendBurst(next)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// sendBurst sends first and what else is there. It gives back an event that it took but that no longer fitted.
+func (s *stream) sendBurst(first *store.Event) (next *store.Event, err error) {
+	next = s.queued()
+	if next == nil || len(first.JSON()) > sharedFrameBytesMax {
+		return next, s.sendEvent(first)
+	}
+	buffer := s.h.buffer()
+	defer s.h.release(buffer)
+	b := append(*buffer, s.h.frames.of(first)...)
+	for n := 1; next != nil && n < burstEvents && len(b)+len(next.JSON()) < burstBytes; n++ {
+		b = append(b, s.h.frames.of(next)...)
+		next = s.queued()
+	}
+	*buffer = b
+	return next, s.send(b)
+}
+
+// queued gives the next event if it is there already. Watcher.Next gives those before it looks at the context; its
+// other errors come again when it is called to wait.
+func (s *stream) queued() *store.Event {
+	event, err := s.watcher.Next(s.h.never)
+	if err != nil {
+		return nil
+	}
+	return event
+}
+
+func (s *stream) sendEvent(event *store.Event) error {
+	json := event.JSON()
+	if len(json) <= sharedFrameBytesMax {
+		return s.send(s.h.frames.of(event))
+	}
+	s.renewDeadline()
+	parts := net.Buffers{chunkHead(len(json)), json, []byte("\r\n")}
+	_, err := parts.WriteTo(s.conn)
+	return err
+}
+
+func (s *stream) send(b []byte) error {
+	s.renewDeadline()
+	_, err := s.conn.Write(b)
+	return err
+}
+
+// renewDeadline gives the client the time it has to take the next event. To set it anew for each of a burst would
+// cost more than it is worth.
+func (s *stream) renewDeadline() {
+	patience := s.h.o.WriteTimeout
+	if now := time.Now(); now.Sub(s.renewed) > patience/2 {
+		s.renewed = now
+		_ = s.conn.SetWriteDeadline(now.Add(patience))
+	}
+}
+
+// finish ends the body with the last chunk, after a line that says why if the watch could not go on.
+func (s *stream) finish(err error) {
+	var end []byte
+	if line := s.h.lastLine(err); line != nil {
+		end = appendFrame(end, line)
+	}
+	end = append(end, "0\r\n\r\n"...)
+	_ = s.send(end) // fails if it is the client who left
+}
+
+// sharedFrameBytesMax is the size of event up to which a frame is kept for the other watchers of the event.
+const sharedFrameBytesMax = 16 << 10
+
+// frameCache keeps the frames of the latest events, since all watchers of an event want the same at about the same
+// time. Its memory is bounded by its places and sharedFrameBytesMax.
+type frameCache [16]atomic.Pointer[frame]
+
+// A frame is an event as a chunk of an HTTP/1.1 body. It is immutable.
+type frame struct {
+	event *store.Event
+	bytes []byte
+}
+
+// of gives the frame of an event.
+func (c *frameCache) of(event *store.Event) []byte {
+	place := &c[event.Index()%store.Index(len(c))]
+	if f := place.Load(); f != nil && f.event == event {
+		return f.bytes
+	}
+	json := event.JSON()
+	f := &frame{event, appendFrame(make([]byte, 0, len(json)+20), json)}
+	if len(json) <= sharedFrameBytesMax {
+		place.Store(f)
+	}
+	return f.bytes
+}
+
+func appendFrame(b, data []byte) []byte {
+	b = append(b, chunkHead(len(data))...)
+	b = append(b, data...)
+	return append(b, "\r\n"...)
+}
+
+func chunkHead(n int) []byte { return append(strconv.AppendInt(nil, int64(n), 16), "\r\n"...) }

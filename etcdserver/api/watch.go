@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"canopy/etcdserver"
+	"canopy/store"
+)
+
+var errTooManyWatches = errors.New("etcdserver: too many watches are open")
+
+// watch answers GET with wait=true: it registers a watcher, sends the headers at once (K90), and then an event or,
+// with stream=true, one after the other.
+func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {
+	h.o.Metrics.WatchRequests.Inc()
+	if err := h.watches.enter(); err != nil {
+		h.o.Metrics.Refused("watches")
+		h.writeKeysError(w, r, err)
+		return
+	}
+	watcher, err := h.member.Watch(key, store.WatchOptions{
+		Recursive: p.recursive,
+		Stream:    p.stream,
+		Since:     store.Index(p.waitIndex),
+	})
+	if err != nil {
+		h.watches.leave()
+		h.writeKeysError(w, r, err)
+		return
+	}
+	h.putPositions(w.Header(), watcher.StartIndex())
+	if p.stream && h.takeOver(w, r, watcher) {
+		return // the stream closes the watcher, and leaves
+	}
+	defer h.watches.leave()
+	defer watcher.Close()
+	h.deliver(w, r, watcher, p.stream)
+}
+
+// deliver sends events through net/http: of one-shot watches, and of streams over HTTP/2 or HTTP/1.0.
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher, stream bool) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // no time-out ends a watch (K111)
+	_ = control.SetWriteDeadline(time.Time{})
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(h.watching, cancel)()
+	w.WriteHeader(http.StatusOK)
+	for control.Flush() == nil {
+		event, err := watcher.Next(ctx)
+		if err != nil {
+			w.Write(h.lastLine(err))
+			return
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(h.o.WriteTimeout))
+		if _, err := w.Write(event.JSON()); err != nil || !stream {
+			return
+		}
+	}
+}
+
+// lastLine is what a watch ends with: an error in shape A when its place in history was lost (K110, K114), and nothing
+// when client or server have gone (K113).
+func (h *Handler) lastLine(err error) []byte {
+	var ended *store.ErrWatchEnded
+	if !errors.As(err, &ended) || !errors.Is(err, store.ErrHistoryLost) {
+		return nil
+	}
+	oldest, newest := h.member.HistoryRange()
+	cause := fmt.Sprintf("the requested history has been cleared [%d/%d]", oldest, ended.Next)
+	return appendKeysError(nil, &store.Error{Code: store.CodeHistoryCleared, Cause: cause, Index: newest})
+}
+
+// A watchSet counts the watches that are open.
+type watchSet struct {
+	max int // set before use
+
+	// mu guards the fields below, for the length of one method.
+	mu     sync.Mutex
+	open   int
+	closed bool
+	empty  chan struct{} // closed when the set is closed and open is 0
+}
+
+// enter counts one more, unless there are too many or the set is closed. Whoever entered has to leave.
+func (s *watchSet) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return etcdserver.ErrStopped
+	case s.open >= s.max:
+		return errTooManyWatches
+	}
+	s.open++
+	return nil
+}
+
+func (s *watchSet) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.closed && s.open == 0 {
+		close(s.empty)
+	}
+}
+
+// close lets nobody in any more. The channel is closed once all have left.
+func (s *watchSet) close() (empty <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		s.empty = make(chan struct{})
+		if s.open == 0 {
+			close(s.empty)
+		}
+	}
+	return s.empty
+}
