@@ -1,0 +1,265 @@
+package etcdserver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/raft"
+	"canopy/store"
+)
+
+// applyMax is how many entries are applied before their view is published and
+// their waiters are woken.
+const applyMax = 512
+
+// Expiries that one entry may cause. An entry with a command expires few, so
+// that a mass expiry cannot stall writes behind it (R52); a tick does the bulk.
+const (
+	expirePerCommand = 32
+	expirePerTick    = store.ExpirePerEntry
+)
+
+// applied is the replicated state outside the tree, as of one entry. It is
+// immutable.
+type applied struct {
+	index   raft.Index
+	term    raft.Term
+	config  raft.Configuration
+	members *membership
+}
+
+// applyLoop owns the writing side of the store and the membership. Committed
+// entries come in, in order; events, views and outcomes go out.
+type applyLoop struct {
+	store    *store.Store
+	clock    *logClock
+	waiters  *waiters
+	observer *Observer
+	snapshot *snapshotter
+	log      memberLog
+
+	batches         chan []raft.Entry
+	deadlineChanged chan struct{} // has room for one: the loop looks for itself
+	deadline        atomic.Int64  // the store's earliest, 0: none
+	state           atomic.Pointer[applied]
+	waits           indexWaits
+
+	next     applied    // the state being made
+	time     store.Time // the log's
+	finished []finished
+	ticked   bool // the batch let time pass: the timer has to be set anew
+}
+
+// finished is a request whose outcome is told once its effects can be seen.
+type finished struct {
+	id      uint64
+	outcome outcome
+}
+
+func (a *applyLoop) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return errLoopDone
+		case batch := <-a.batches:
+			if err := a.applyBatch(batch); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (a *applyLoop) applyBatch(batch []raft.Entry) error {
+	for len(batch) > 0 {
+		n := min(len(batch), applyMax)
+		start := time.Now()
+		for _, e := range batch[:n] {
+			if err := a.applyEntry(e); err != nil {
+				return err
+			}
+		}
+		a.publish()
+		a.observer.applied(n, time.Since(start))
+		a.snapshot.consider(a.store, a.state.Load())
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// applyEntry runs one entry. It must not depend on anything but the entry and
+// the state (K3).
+func (a *applyLoop) applyEntry(e raft.Entry) error {
+	a.next.index, a.next.term = e.Index, e.Term
+	a.snapshot.grown(len(e.Data))
+	switch {
+	case e.Type == raft.EntryConfChange:
+		return a.applyConfChange(e)
+	case len(e.Data) == 0:
+		return nil // a new leader's first entry
+	}
+	var r pb.Request
+	if err := r.UnmarshalVTUnsafe(e.Data); err != nil {
+		return fmt.Errorf("etcdserver: entry %d of the log cannot be read: %w", e.Index, err)
+	}
+	return a.applyRequest(e, &r)
+}
+
+func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
+	t := store.Time(r.Time)
+	a.clock.observe(t)
+	if r.NewLeader && a.time != 0 {
+		a.store.Shift(store.Duration(t - a.time)) // nobody could refresh a key while nobody led (R51)
+	}
+	a.time = max(a.time, t)
+	switch {
+	case len(r.Command) > 0:
+		return a.applyCommand(e, t, r)
+	case r.Publish != nil:
+		a.applyPublish(r.Publish)
+	case r.ClusterVersion != "":
+		a.next.members = a.next.members.withVersion(r.ClusterVersion)
+		a.store.Advance()
+	default:
+		a.store.Expire(t, expirePerTick)
+		a.ticked = true
+		return nil
+	}
+	a.finish(r.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})
+	return nil
+}
+
+func (a *applyLoop) applyCommand(e raft.Entry, t store.Time, r *pb.Request) error {
+	command, err := store.DecodeCommand(r.Command)
+	if err != nil {
+		return fmt.Errorf("etcdserver: entry %d of the log: %w", e.Index, err)
+	}
+	a.store.Expire(t, expirePerCommand)
+	event, err := a.store.Apply(t, command)
+	a.finish(r.Id, outcome{
+		applied: Applied{Event: event, RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)},
+		err:     err,
+	})
+	return nil
+}
+
+func (a *applyLoop) applyPublish(p *pb.Attributes) {
+	members, known := a.next.members.published(p)
+	if known {
+		a.next.members = members
+		a.store.Advance()
+	}
+}
+
+func (a *applyLoop) applyConfChange(e raft.Entry) error {
+	change, err := raft.DecodeConfChange(e.Data)
+	if err != nil {
+		return fmt.Errorf("etcdserver: entry %d of the log: %w", e.Index, err)
+	}
+	if a.next.config, err = a.next.config.With(change); err != nil {
+		return fmt.Errorf("etcdserver: entry %d of the log: %w", e.Index, err)
+	}
+	id := ID(change.Member)
+	switch change.Op {
+	case raft.Remove:
+		a.next.members = a.next.members.without(id)
+		a.store.Advance() // K46: a removal counts twice
+	default:
+		var m pb.Member
+		if err := m.UnmarshalVT(change.Context); err != nil {
+			return fmt.Errorf("etcdserver: entry %d of the log cannot be read: %w", e.Index, err)
+		}
+		a.next.members = a.next.members.withMember(memberFromProto(&m))
+		a.log.memberAdded(memberFromProto(&m))
+	}
+	a.store.Advance()
+	return nil
+}
+
+func (a *applyLoop) finish(id uint64, o outcome) {
+	if id != 0 {
+		a.finished = append(a.finished, finished{id, o})
+	}
+}
+
+// publish makes what was applied visible, and only then tells those who wait:
+// a client that has its answer finds its own write.
+func (a *applyLoop) publish() {
+	a.store.Publish()
+	state := a.next
+	a.state.Store(&state)
+	for _, f := range a.finished {
+		if done := a.waiters.take(f.id); done != nil {
+			done <- f.outcome
+		}
+	}
+	clear(a.finished)
+	a.finished = a.finished[:0]
+	a.waits.reached(state.index)
+	a.announceDeadline()
+}
+
+// announceDeadline tells the raft loop when the earliest deadline has changed.
+func (a *applyLoop) announceDeadline() {
+	deadline, _ := a.store.NextDeadline()
+	if a.deadline.Swap(int64(deadline)) == int64(deadline) && !a.ticked {
+		return
+	}
+	a.ticked = false
+	select {
+	case a.deadlineChanged <- struct{}{}:
+	default:
+	}
+}
+
+func (a *applyLoop) nextDeadline() (store.Time, bool) {
+	t := a.deadline.Load()
+	return store.Time(t), t != 0
+}
+
+// indexWaits are readers that wait until an index is applied.
+type indexWaits struct {
+	// mu guards waiting and applied; held for a few lines.
+	mu      sync.Mutex
+	applied raft.Index
+	waiting map[chan struct{}]raft.Index
+}
+
+func (w *indexWaits) reached(index raft.Index) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.applied = index
+	for done, wanted := range w.waiting {
+		if wanted <= index {
+			close(done)
+			delete(w.waiting, done)
+		}
+	}
+}
+
+// wait returns when index is applied, or with the context's error.
+func (w *indexWaits) wait(ctx context.Context, index raft.Index) error {
+	w.mu.Lock()
+	if w.applied >= index {
+		w.mu.Unlock()
+		return nil
+	}
+	done := make(chan struct{})
+	if w.waiting == nil {
+		w.waiting = map[chan struct{}]raft.Index{}
+	}
+	w.waiting[done] = index
+	w.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		w.mu.Lock()
+		delete(w.waiting, done)
+		w.mu.Unlock()
+		return ctx.Err()
+	}
+}

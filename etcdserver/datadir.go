@@ -1,0 +1,83 @@
+package etcdserver
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"canopy/internal/disk"
+)
+
+// dataDir knows where a member's files are (B1).
+type dataDir struct {
+	fs   disk.FS
+	root string
+	wal  string // may be elsewhere: --wal-dir
+}
+
+func (d dataDir) member() string   { return filepath.Join(d.root, "member") }
+func (d dataDir) snap() string     { return filepath.Join(d.root, "member", "snap") }
+func (d dataDir) lock() string     { return filepath.Join(d.root, "lock") }
+func (d dataDir) identity() string { return filepath.Join(d.root, "member", "identity") }
+
+// foreign is what other servers leave in a data directory, and what to say.
+var foreign = []struct {
+	names  []string // all of them are there
+	reason string
+	advice string
+}{
+	{[]string{"conf", "log", "snapshot"}, "this is a 0.4 data directory", "export its keys from a running 0.4 server and set them here (B64)"},
+	{[]string{"standby_info"}, "this is the data directory of a 0.4 standby", "choose another --data-dir (B64)"},
+	{[]string{"wal", "snap"}, "this is an etcd 2.0 data directory", "choose another --data-dir and copy the keys over HTTP (B66)"},
+	{[]string{"member", "proxy"}, "both member and proxy directories exist", "remove the one that does not belong here (B5)"},
+}
+
+// inspect refuses directories that are not ours to use, and names entries that
+// do not belong there (B4).
+func (d dataDir) inspect() (strange []string, err error) {
+	names, err := d.list(d.root)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range foreign {
+		if containsAll(names, f.names) {
+			return nil, &DataDirError{Dir: d.root, Reason: f.reason, Advice: f.advice}
+		}
+	}
+	inSnap, err := d.list(d.snap())
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(inSnap, "db") {
+		return nil, &DataDirError{Dir: d.root, Reason: "it was used by an etcd with the v3 store (member/snap/db)",
+			Advice: "choose another --data-dir and copy the keys over HTTP (B70)"}
+	}
+	for _, name := range names {
+		if !slices.Contains([]string{"member", "proxy", "lock", "lost+found"}, name) {
+			strange = append(strange, name)
+		}
+	}
+	return strange, nil
+}
+
+// list gives the names in a directory, none if it is not there.
+func (d dataDir) list(dir string) ([]string, error) {
+	names, err := d.fs.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &DataDirError{Dir: d.root, Reason: "cannot list " + dir, Err: err}
+	}
+	return names, nil
+}
+
+func containsAll(names, wanted []string) bool {
+	for _, w := range wanted {
+		if !slices.Contains(names, w) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,167 @@
+package etcdserver
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/raft"
+	"canopy/wal"
+)
+
+// Kinds of records in the write-ahead log. The numbers are frozen.
+const (
+	recordEntry     wal.Kind = 1 // pb.Entry
+	recordHardState wal.Kind = 2 // pb.HardState
+)
+
+// reserveEvery is how often a member whose disk is full looks for room.
+const reserveEvery = time.Second
+
+// logWriter owns the write-ahead log. It takes all writes that are waiting as
+// one batch, syncs once, and says up to where the log is durable. Nothing else
+// decides what may be acknowledged.
+type logWriter struct {
+	log      *wal.Log
+	observer *Observer
+	notes    memberLog
+
+	batches  chan []raft.Write // from the raft loop; unbuffered, so that it batches while this one syncs
+	durable  chan uint64       // to the raft loop: the last sequence number that is on disk
+	releases chan release      // from the snapshotter
+	full     atomic.Bool       // no segment is in reserve: growing writes are refused (R8)
+
+	records []wal.Record // scratch
+	buffer  []byte       // scratch: the records' payloads
+	last    raft.Index   // last index written
+}
+
+// release lets the log forget entries that a snapshot covers.
+type release struct {
+	upTo raft.Index
+	keep int // segments to keep in any case; 0: all
+}
+
+func newLogWriter(log *wal.Log, observer *Observer, notes memberLog) *logWriter {
+	return &logWriter{
+		log:      log,
+		observer: observer,
+		notes:    notes,
+		batches:  make(chan []raft.Write),
+		durable:  make(chan uint64),
+		releases: make(chan release),
+	}
+}
+
+func (w *logWriter) run(ctx context.Context) error {
+	retry := time.NewTicker(reserveEvery)
+	defer retry.Stop()
+	w.noteSpace()
+	for {
+		select {
+		case <-ctx.Done():
+			return errLoopDone
+		case batch := <-w.batches:
+			seq, err := w.write(batch)
+			if err != nil {
+				return err
+			}
+			select {
+			case w.durable <- seq:
+			case <-ctx.Done():
+				return errLoopDone
+			}
+		case r := <-w.releases:
+			if err := w.release(r); err != nil {
+				return err
+			}
+		case <-retry.C:
+			w.reserve()
+		}
+	}
+}
+
+// write puts a batch on disk. When it returns without error all of it is there.
+func (w *logWriter) write(batch []raft.Write) (uint64, error) {
+	w.records, w.buffer = w.records[:0], w.buffer[:0]
+	for _, write := range batch {
+		if err := w.collect(write); err != nil {
+			return 0, err
+		}
+	}
+	if err := w.log.Append(w.records...); err != nil {
+		return 0, fmt.Errorf("etcdserver: write to the log: %w", err)
+	}
+	start := time.Now()
+	if err := w.log.Sync(); err != nil {
+		return 0, fmt.Errorf("etcdserver: sync the log: %w", err)
+	}
+	w.observer.synced(time.Since(start), uint64(w.last))
+	w.noteSpace()
+	clear(w.records)
+	return batch[len(batch)-1].Seq, nil
+}
+
+// collect turns one write into records, the hard state last: a torn batch
+// never leaves a commit index beyond the log.
+func (w *logWriter) collect(write raft.Write) error {
+	for _, e := range write.Entries {
+		m := pb.Entry{Term: uint64(e.Term), Type: uint32(e.Type), Data: e.Data}
+		if err := w.add(recordEntry, e.Index, &m); err != nil {
+			return err
+		}
+		w.last = e.Index
+	}
+	if h := write.HardState; h != nil {
+		m := pb.HardState{Term: uint64(h.Term), Vote: uint64(h.Vote), Commit: uint64(h.Commit)}
+		return w.add(recordHardState, 0, &m)
+	}
+	return nil
+}
+
+type message interface {
+	SizeVT() int
+	MarshalToSizedBufferVT([]byte) (int, error)
+}
+
+func (w *logWriter) add(kind wal.Kind, index raft.Index, m message) error {
+	size := m.SizeVT()
+	begin := len(w.buffer)
+	if cap(w.buffer)-begin < size {
+		w.buffer = make([]byte, 0, max(size, 2*cap(w.buffer), 64<<10)) // earlier payloads keep the old one alive
+		begin = 0
+	}
+	w.buffer = w.buffer[:begin+size]
+	if _, err := m.MarshalToSizedBufferVT(w.buffer[begin:]); err != nil {
+		return fmt.Errorf("etcdserver: encode a log record: %w", err)
+	}
+	w.records = append(w.records, wal.Record{Kind: kind, Index: uint64(index), Payload: w.buffer[begin:]})
+	return nil
+}
+
+func (w *logWriter) release(r release) error {
+	if r.keep > 0 {
+		if err := w.log.Release(uint64(r.upTo), r.keep); err != nil {
+			return fmt.Errorf("etcdserver: purge the log: %w", err)
+		}
+	}
+	w.reserve()
+	return nil
+}
+
+// reserve looks for room on a full disk.
+func (w *logWriter) reserve() {
+	if w.full.Load() && w.log.Reserve() == nil {
+		w.noteSpace()
+	}
+}
+
+func (w *logWriter) noteSpace() {
+	full := !w.log.Reserved()
+	if w.full.Swap(full) != full {
+		w.notes.space(full)
+		w.observer.space(full)
+	}
+}

@@ -1,0 +1,334 @@
+// Package etcdserver is a member of a cluster: it joins the raft machine, the
+// log and the snapshots on disk, and the store into one replicated state.
+//
+//	Do ──▶ raft loop ──▶ log writer          (batches, one sync each)
+//	          ▲   │          │ durable
+//	          └───┼──────────┘
+//	              ▼
+//	          apply loop ──▶ store, waiters, watchers
+//	              │
+//	              └──▶ snapshotter
+//
+// There is one door, Do, for keys, membership, versions and expiry; one log;
+// and one loop that applies. A read takes the store's present view and touches
+// nothing else; a linearizable one first asks the raft loop for a read index.
+//
+// Each loop is a function that blocks until it fails or its context ends. Run
+// starts them and waits for all of them.
+package etcdserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/disk"
+	"canopy/raft"
+	"canopy/store"
+	"canopy/wal"
+)
+
+// Versions that the member tells (S20): those of the API it speaks.
+const (
+	APIVersion     = "2.3.8"
+	ClusterVersion = "2.3.0"
+)
+
+// Options say what a member is. Zero fields have the defaults of flags.md,
+// except those without which there is no member.
+type Options struct {
+	FS      disk.FS // the file system; required
+	DataDir string  // required
+	WALDir  string  // "": member/wal in the data directory, or where it was before (B8)
+
+	Name       string                    // required
+	ClientURLs []string                  // published to the cluster
+	Bootstrap  func() (Bootstrap, error) // asked at the first start only (B10); required
+
+	Heartbeat time.Duration // one tick of raft; default 100 ms
+	Election  time.Duration // default 1 s
+
+	SnapshotEntries uint64 // entries between snapshots at least; default 10,000
+	MaxSnapshots    int    // files kept; 0: all
+	MaxLogs         int    // log segments kept; 0: all
+	SegmentBytes    int64  // size of a log segment; default that of wal
+	NoSync          bool   // acknowledged writes may be lost in a power cut
+	NoPreVote       bool
+
+	Store    store.Options
+	Observer Observer
+	Log      *logrus.Logger // required
+}
+
+// Bootstrap says who the first members of a new cluster are.
+type Bootstrap struct {
+	Cluster map[string][]string // peer URLs by name; the member's own name is among them
+	Token   string              // goes into all ids (B17)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 100 * time.Millisecond
+	}
+	if o.Election == 0 {
+		o.Election = time.Second
+	}
+	if o.SnapshotEntries == 0 {
+		o.SnapshotEntries = 10_000
+	}
+	return o
+}
+
+func (o Options) walOptions() wal.Options {
+	return wal.Options{SegmentBytes: o.SegmentBytes, NoSync: o.NoSync}
+}
+
+// requestTimeout is how long a request may wait for its entry (K121).
+func (o Options) requestTimeout() time.Duration { return 5*time.Second + 2*o.Election }
+
+// Member is one member of a cluster. Its methods may be called by any
+// goroutine, once Run has been called.
+type Member struct {
+	options Options
+	self    ID
+	cluster ID
+	log     memberLog
+	lock    io.Closer
+	fresh   bool
+
+	store    *store.Store
+	clock    *logClock
+	waiters  *waiters
+	raft     *raftLoop
+	writer   *logWriter
+	apply    *applyLoop
+	snapshot *snapshotter
+
+	started time.Time
+	nextID  atomic.Uint64 // of requests
+	leader  atomic.Pointer[leadership]
+	status  atomic.Pointer[raft.Status]
+	ready   chan struct{} // closed once the member has published itself
+	stopped chan struct{} // closed when the loops have ended
+}
+
+// leadership is what the member knows of the leader.
+type leadership struct {
+	leader ID // 0: unknown
+	self   bool
+	term   raft.Term
+	since  time.Time
+}
+
+// Open recovers a member from its data directory, or makes a new one. It
+// starts nothing. The directory is locked until Run returns, or Close is
+// called if Run never is.
+func Open(o Options) (*Member, error) {
+	o = o.withDefaults()
+	d := dataDir{fs: o.FS, root: o.DataDir, wal: o.WALDir}
+	if d.wal == "" {
+		d.wal = filepath.Join(d.member(), "wal")
+	}
+	logger := memberLog{entry: logrus.NewEntry(o.Log)}
+	lock, err := prepare(d, logger)
+	if err != nil {
+		return nil, err
+	}
+	r, err := recoverMember(d, o, logger)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	m, err := assemble(o, r)
+	if err != nil {
+		return nil, errors.Join(err, r.log.Close(), lock.Close())
+	}
+	m.lock = lock
+	return m, nil
+}
+
+// prepare makes, checks and locks the data directory.
+func prepare(d dataDir, logger memberLog) (io.Closer, error) {
+	for _, dir := range []string{d.root, d.member(), d.snap(), d.wal} {
+		if err := d.fs.MkdirAll(dir); err != nil {
+			return nil, &DataDirError{Dir: d.root, Reason: "cannot make " + dir, Err: err}
+		}
+	}
+	for _, dir := range []string{d.root, d.wal} {
+		tightened, err := d.fs.Secure(dir)
+		if err != nil {
+			return nil, &DataDirError{Dir: d.root, Reason: "others can read " + dir, Err: err, Advice: "chmod 0700 it"}
+		}
+		if tightened {
+			logger.tightened(dir)
+		}
+	}
+	lock, err := d.fs.Lock(d.lock())
+	if err != nil {
+		return nil, &DataDirError{Dir: d.root, Reason: "cannot be locked", Err: err}
+	}
+	strange, err := d.inspect()
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	logger.strange(d.root, strange)
+	return lock, nil
+}
+
+// assemble connects the loops around what was recovered.
+func assemble(o Options, r *recovered) (*Member, error) {
+	m := &Member{
+		options: o, self: r.self(), cluster: r.cluster(), fresh: r.fresh,
+		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(),
+		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	m.log = newMemberLog(o.Log, m.self, m.cluster)
+	m.nextID.Store(mathrand.Uint64())
+	m.leader.Store(&leadership{since: m.started})
+	machine, err := raft.New(raft.Config{
+		ID:             m.self.raft(),
+		ElectionTicks:  int(o.Election / o.Heartbeat),
+		HeartbeatTicks: 1,
+		NoPreVote:      o.NoPreVote,
+		Dice:           mathrand.IntN,
+	}, r.raft)
+	if err != nil {
+		return nil, fmt.Errorf("etcdserver: the log is no raft log: %w", err)
+	}
+	status := machine.Status()
+	m.status.Store(&status)
+	m.writer = newLogWriter(r.log, &o.Observer, m.log)
+	m.assembleApply(o, r)
+	m.assembleRaft(o, machine)
+	m.log.starting(m.self, m.cluster, r.fresh, r.raft.HardState.Commit)
+	return m, nil
+}
+
+func (m *Member) assembleApply(o Options, r *recovered) {
+	m.snapshot = &snapshotter{
+		dir: r.snaps, cluster: m.cluster, observer: &o.Observer, log: m.log,
+		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs,
+		jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
+	}
+	m.apply = &applyLoop{
+		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, log: m.log,
+		batches: make(chan []raft.Entry), deadlineChanged: make(chan struct{}, 1),
+		next: r.state, time: r.store.View().Time(),
+	}
+	state := r.state
+	m.apply.state.Store(&state)
+	m.apply.waits.applied = state.index
+	m.store.Publish()
+}
+
+func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
+	m.raft = &raftLoop{
+		machine: machine, clock: m.clock, interval: o.Heartbeat, observer: &o.Observer,
+		writer: m.writer, apply: m.apply,
+		proposals: make(chan proposal, proposalQueue),
+		reads:     make(chan readRequest, readQueue),
+		reading:   map[uint64][]readRequest{},
+		events: loopEvents{
+			leader: m.leaderChanged,
+			drop:   m.drop,
+			status: func(s raft.Status) { m.status.Store(&s) },
+		},
+	}
+}
+
+// Run runs the member until ctx ends, which is the orderly stop (nil), or
+// until something fails that it must not outlive.
+func (m *Member) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.introduce} {
+		group.Go(func() error { return loop(ctx) })
+	}
+	err := group.Wait()
+	close(m.stopped)
+	if errors.Is(err, errLoopDone) {
+		err = nil
+	}
+	return errors.Join(err, m.Close())
+}
+
+// Close releases the files of a member that is not running.
+func (m *Member) Close() error {
+	return errors.Join(m.writer.log.Close(), m.lock.Close())
+}
+
+// Ready is closed once the member has published itself to the cluster: it
+// serves now.
+func (m *Member) Ready() <-chan struct{} { return m.ready }
+
+// Stopped is closed when the member has stopped.
+func (m *Member) Stopped() <-chan struct{} { return m.stopped }
+
+// introduce publishes the member's name and URLs, and sets the first cluster
+// version. It tries until it has succeeded (M4).
+func (m *Member) introduce(ctx context.Context) error {
+	publish := &pb.Request{Publish: &pb.Attributes{Member: uint64(m.self), Name: m.options.Name, ClientUrls: m.options.ClientURLs}}
+	if err := m.persist(ctx, publish); err != nil {
+		return nil
+	}
+	m.log.published(m.options.Name, m.options.ClientURLs, m.cluster)
+	if m.ClusterVersion() == "" {
+		if err := m.persist(ctx, &pb.Request{ClusterVersion: ClusterVersion}); err != nil {
+			return nil
+		}
+		m.log.versionSet(ClusterVersion)
+	}
+	close(m.ready)
+	return nil
+}
+
+// persist proposes r until it is applied or ctx ends.
+func (m *Member) persist(ctx context.Context, r *pb.Request) error {
+	for {
+		_, err := m.propose(ctx, r)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *Member) leaderChanged(leader raft.MemberID, role raft.Role, term raft.Term) {
+	before := m.leader.Load()
+	now := &leadership{leader: ID(leader), self: role == raft.Leader, term: term, since: time.Now()}
+	if before.leader == now.leader && before.self == now.self {
+		return
+	}
+	m.leader.Store(now)
+	m.log.elected(now.leader, m.self, term)
+	m.options.Observer.leaderChanged(now.leader, now.self)
+}
+
+// drop fails a request that will never be in the log.
+func (m *Member) drop(p proposal, err error) {
+	if done := m.waiters.take(p.id); done != nil {
+		done <- outcome{err: err}
+	}
+}
+
+// newLeaderRequest is a leader's first request: from it on time passes again.
+func newLeaderRequest() []byte {
+	r := pb.Request{NewLeader: true}
+	b := make([]byte, r.SizeVT(), r.SizeVT()+timeRoom)
+	n, err := r.MarshalToSizedBufferVT(b)
+	assert(err == nil && n == len(b), "encode a leader's first request: %v", err)
+	return b
+}
+
+// assert stops the process when one of our own invariants is broken.
+func assert(ok bool, format string, args ...any) {
+	if !ok {
+		panic(fmt.Sprintf("etcdserver: "+format, args...))
+	}
+}

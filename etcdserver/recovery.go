@@ -1,0 +1,340 @@
+package etcdserver
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/disk"
+	"canopy/raft"
+	"canopy/snap"
+	"canopy/store"
+	"canopy/wal"
+)
+
+// recovered is what a data directory holds, ready to run.
+type recovered struct {
+	identity *pb.Identity
+	log      *wal.Log
+	snaps    *snap.Dir
+	store    *store.Store
+	state    applied    // as of the snapshot, or of the beginning
+	raft     raft.State // the log since then
+	fresh    bool       // the first start
+}
+
+func (r *recovered) self() ID    { return ID(r.identity.Member) }
+func (r *recovered) cluster() ID { return ID(r.identity.Cluster) }
+
+// identityNote is kept beside the log, for people and for a start that does
+// not find the log (B8).
+type identityNote struct {
+	Member  string `json:"member"`
+	Cluster string `json:"cluster"`
+	WALDir  string `json:"walDir"`
+}
+
+const identityNoteMax = 64 << 10 // bytes
+
+// recoverMember opens what is in the data directory, or begins anew if nothing
+// is there. The caller holds the directory's lock.
+func recoverMember(d dataDir, o Options, logger memberLog) (*recovered, error) {
+	note, err := readIdentityNote(d)
+	if err != nil {
+		return nil, err
+	}
+	if note != nil && o.WALDir == "" {
+		d.wal = note.WALDir
+	}
+	segments, err := d.list(d.wal)
+	if err != nil {
+		return nil, err
+	}
+	hasLog := slices.ContainsFunc(segments, func(name string) bool { return strings.HasSuffix(name, ".wal") })
+	if !hasLog {
+		if err := refuseLostLog(d, note); err != nil {
+			return nil, err
+		}
+		return create(d, o)
+	}
+	return reopen(d, o, logger)
+}
+
+func readIdentityNote(d dataDir) (*identityNote, error) {
+	bytes, err := disk.ReadFile(d.fs, d.identity(), identityNoteMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &DataDirError{Dir: d.root, Reason: "cannot read " + d.identity(), Err: err}
+	}
+	var note identityNote
+	if err := json.Unmarshal(bytes, &note); err != nil {
+		return nil, &DataDirError{Dir: d.root, Reason: d.identity() + " is damaged", Err: err,
+			Advice: "restore it from a backup, or remove this one file if the log is in its usual place"}
+	}
+	return &note, nil
+}
+
+// refuseLostLog makes sure that a member whose log is missing does not begin
+// anew under its old identity (B8).
+func refuseLostLog(d dataDir, note *identityNote) error {
+	snapshots, err := d.list(d.snap())
+	if err != nil {
+		return err
+	}
+	if note == nil && len(snapshots) == 0 {
+		return nil
+	}
+	return &DataDirError{
+		Dir:    d.root,
+		Reason: "it has been used before, but its log is not in " + d.wal,
+		Advice: "give the right --wal-dir, mount its disk, or restore a backup; to begin anew, choose an empty --data-dir",
+	}
+}
+
+// create makes the log of a new member. Its first entries add the cluster's
+// members; they are committed from the beginning (B23).
+func create(d dataDir, o Options) (*recovered, error) {
+	members, self, err := firstMembers(o)
+	if err != nil {
+		return nil, err
+	}
+	var ids []ID
+	for _, m := range members {
+		ids = append(ids, m.ID)
+	}
+	incarnation := make([]byte, 16)
+	rand.Read(incarnation)
+	identity := &pb.Identity{Member: uint64(self), Cluster: uint64(ClusterIDOf(ids)), Incarnation: incarnation}
+	log, state, err := createLog(d, o, identity, members)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeIdentityNote(d, identity); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	snaps, err := snap.Open(d.fs, d.snap(), snap.Options{})
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return &recovered{
+		identity: identity, log: log, snaps: snaps, fresh: true, raft: state,
+		store: store.New(o.Store),
+		state: applied{members: newMembership()},
+	}, nil
+}
+
+// firstMembers derives the members of a new cluster from its configuration.
+func firstMembers(o Options) ([]MemberInfo, ID, error) {
+	bootstrap, err := o.Bootstrap()
+	if err != nil {
+		return nil, 0, err
+	}
+	var members []MemberInfo
+	var self ID
+	for name, urls := range bootstrap.Cluster {
+		m := MemberInfo{ID: MemberIDOf(urls, bootstrap.Token), PeerURLs: slices.Sorted(slices.Values(urls))}
+		if name == o.Name {
+			self = m.ID
+		}
+		members = append(members, m)
+	}
+	if self == 0 {
+		return nil, 0, fmt.Errorf("couldn't find local name %q in the initial cluster configuration", o.Name)
+	}
+	slices.SortFunc(members, func(a, b MemberInfo) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return members, self, nil
+}
+
+func createLog(d dataDir, o Options, identity *pb.Identity, members []MemberInfo) (*wal.Log, raft.State, error) {
+	meta, err := identity.MarshalVT()
+	if err != nil {
+		return nil, raft.State{}, fmt.Errorf("encode the identity: %w", err)
+	}
+	state, err := firstEntries(members)
+	if err != nil {
+		return nil, raft.State{}, err
+	}
+	log, err := wal.Create(d.fs, d.wal, meta, o.walOptions())
+	if err != nil {
+		return nil, raft.State{}, fmt.Errorf("create the log: %w", err)
+	}
+	writer := newLogWriter(log, &Observer{}, memberLog{})
+	if _, err := writer.write([]raft.Write{{HardState: &state.HardState, Entries: state.Entries}}); err != nil {
+		return nil, raft.State{}, errors.Join(err, log.Close())
+	}
+	return log, state, nil
+}
+
+func firstEntries(members []MemberInfo) (raft.State, error) {
+	state := raft.State{HardState: raft.HardState{Term: 1, Commit: raft.Index(len(members))}}
+	for i, m := range members {
+		context, err := m.toProto().MarshalVT()
+		if err != nil {
+			return raft.State{}, fmt.Errorf("encode a member: %w", err)
+		}
+		change := raft.ConfChange{Op: raft.AddVoter, Member: m.ID.raft(), Context: context}
+		data, err := change.Encode()
+		if err != nil {
+			return raft.State{}, fmt.Errorf("encode a member: %w", err)
+		}
+		state.Entries = append(state.Entries, raft.Entry{Index: raft.Index(i + 1), Term: 1, Type: raft.EntryConfChange, Data: data})
+	}
+	return state, nil
+}
+
+func writeIdentityNote(d dataDir, identity *pb.Identity) error {
+	bytes, err := json.MarshalIndent(identityNote{
+		Member: ID(identity.Member).String(), Cluster: ID(identity.Cluster).String(), WALDir: d.wal,
+	}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the identity: %w", err)
+	}
+	if err := disk.WriteFile(d.fs, d.identity(), append(bytes, '\n')); err != nil {
+		return &DataDirError{Dir: d.root, Reason: "cannot write " + d.identity(), Err: err}
+	}
+	return nil
+}
+
+// reopen finds the newest whole snapshot that the log reaches, and the log
+// since then (B11).
+func reopen(d dataDir, o Options, logger memberLog) (*recovered, error) {
+	log, meta, err := wal.Open(d.fs, d.wal, o.walOptions())
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	r := &recovered{log: log, identity: &pb.Identity{}}
+	if err := r.load(d, o, meta, logger); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return r, nil
+}
+
+func (r *recovered) load(d dataDir, o Options, meta []byte, logger memberLog) (err error) {
+	if err := r.identity.UnmarshalVT(meta); err != nil {
+		return &DataDirError{Dir: d.root, Reason: "the identity at the head of the log cannot be read", Err: err}
+	}
+	if r.snaps, err = snap.Open(d.fs, d.snap(), snap.Options{}); err != nil {
+		return fmt.Errorf("open the snapshots: %w", err)
+	}
+	if err := r.loadSnapshot(d, o, logger); err != nil {
+		return err
+	}
+	if r.store == nil {
+		r.store = store.New(o.Store)
+		r.state = applied{members: newMembership()}
+	}
+	r.raft.Snapshot = raft.SnapshotMeta{Index: r.state.index, Term: r.state.term, Configuration: r.state.config}
+	if err := r.replay(); err != nil {
+		return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: err, Advice: reseed}
+	}
+	if err := writeIdentityNote(d, r.identity); err != nil && !errors.Is(err, disk.ErrNoSpace) {
+		return err
+	}
+	return nil
+}
+
+// reseed is what an operator can do when acknowledged data is gone from a disk.
+const reseed = "nothing was changed; restore this directory from a backup, or, in a cluster, remove this member and add it again with an empty --data-dir"
+
+// loadSnapshot tries snapshots from the newest on; one that cannot be read is
+// put aside.
+func (r *recovered) loadSnapshot(d dataDir, o Options, logger memberLog) error {
+	metas, err := r.snaps.List()
+	if err != nil {
+		return fmt.Errorf("list the snapshots: %w", err)
+	}
+	for _, meta := range metas {
+		err := r.snaps.Load(meta, func(src io.Reader) error { return r.take(d, src, meta, o) })
+		var corrupt *snap.CorruptError
+		switch {
+		case err == nil:
+			logger.recovered(r.state.index)
+			return nil
+		case !errors.As(err, &corrupt):
+			return fmt.Errorf("load the snapshot at index %d: %w", meta.Index, err)
+		}
+		logger.quarantined(corrupt.File, err)
+		if err := r.snaps.Quarantine(meta); err != nil {
+			return fmt.Errorf("put the snapshot at index %d aside: %w", meta.Index, err)
+		}
+	}
+	return nil
+}
+
+func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) error {
+	st, state, cluster, err := loadState(src, o.Store)
+	if err != nil {
+		return err
+	}
+	if cluster != r.cluster() {
+		return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("the log is of cluster %v, but the snapshot at index %d of cluster %v", r.cluster(), meta.Index, cluster),
+			Advice: "one of them was copied here from elsewhere; " + reseed}
+	}
+	if uint64(state.index) != meta.Index || uint64(state.term) != meta.Term {
+		return fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.index, state.term)
+	}
+	r.store, r.state = st, *state
+	return nil
+}
+
+// replay reads the log from the snapshot on. An entry whose index was already
+// seen replaces that one and all after it.
+func (r *recovered) replay() error {
+	if err := r.log.Replay(uint64(r.state.index)+1, r.replayRecord); err != nil {
+		return err
+	}
+	hard := &r.raft.HardState
+	last := r.state.index + raft.Index(len(r.raft.Entries))
+	if hard.Commit > last {
+		return fmt.Errorf("entries up to %d were committed, but the log ends at %d", hard.Commit, last)
+	}
+	hard.Commit = max(hard.Commit, r.state.index)
+	hard.Term = max(hard.Term, r.state.term)
+	return nil
+}
+
+func (r *recovered) replayRecord(kind wal.Kind, index uint64, payload []byte) error {
+	switch kind {
+	case recordEntry:
+		return r.replayEntry(raft.Index(index), payload)
+	case recordHardState:
+		var m pb.HardState
+		if err := m.UnmarshalVT(payload); err != nil {
+			return fmt.Errorf("a hard state record cannot be read: %w", err)
+		}
+		r.raft.HardState = raft.HardState{Term: raft.Term(m.Term), Vote: raft.MemberID(m.Vote), Commit: raft.Index(m.Commit)}
+		return nil
+	}
+	return fmt.Errorf("a record is of the unknown kind %d", kind)
+}
+
+func (r *recovered) replayEntry(index raft.Index, payload []byte) error {
+	if index <= r.state.index {
+		return nil
+	}
+	at := index - r.state.index - 1
+	if at > raft.Index(len(r.raft.Entries)) {
+		return fmt.Errorf("entry %d follows entry %d: those between are missing", index, r.state.index+raft.Index(len(r.raft.Entries)))
+	}
+	var m pb.Entry
+	if err := m.UnmarshalVT(payload); err != nil {
+		return fmt.Errorf("entry %d cannot be read: %w", index, err)
+	}
+	r.raft.Entries = append(r.raft.Entries[:at], raft.Entry{
+		Index: index, Term: raft.Term(m.Term), Type: raft.EntryType(m.Type), Data: m.Data,
+	})
+	return nil
+}

@@ -1,0 +1,152 @@
+package etcdserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/raft"
+	"canopy/store"
+)
+
+// requestMax bounds an encoded request, in bytes: a form body of 10 MiB (K14),
+// its key, and what is around them.
+const requestMax = 24 << 20
+
+// Do runs a command through the log and returns its event. Errors are
+// *store.Error, or one of this package: after ErrTimeout… and ErrStopped the
+// outcome is unknown (K122). If ctx ends first, the write goes on (K125).
+func (m *Member) Do(ctx context.Context, c store.Command) (Applied, error) {
+	if m.writer.full.Load() && grows(c) {
+		return Applied{}, ErrNoSpace
+	}
+	command, err := store.EncodeCommand(nil, c)
+	if err != nil {
+		return Applied{}, err
+	}
+	return m.propose(ctx, &pb.Request{Command: command})
+}
+
+// grows tells whether a command may need room on the disk that is never given
+// back by it.
+func grows(c store.Command) bool {
+	switch c.(type) {
+	case store.Delete, store.CompareAndDelete:
+		return false
+	}
+	return true
+}
+
+func (m *Member) propose(ctx context.Context, r *pb.Request) (Applied, error) {
+	r.Id = m.nextID.Add(1)
+	if r.Id == 0 {
+		r.Id = m.nextID.Add(1)
+	}
+	size := r.SizeVT()
+	if size > requestMax {
+		return Applied{}, ErrTooLarge
+	}
+	data := make([]byte, size, size+timeRoom)
+	if _, err := r.MarshalToSizedBufferVT(data); err != nil {
+		return Applied{}, err
+	}
+	start := time.Now()
+	m.options.Observer.waiting(+1)
+	applied, err := m.await(ctx, proposal{id: r.Id, data: data})
+	m.options.Observer.waiting(-1)
+	m.options.Observer.proposed(time.Since(start), err)
+	return applied, err
+}
+
+// await hands p to the raft loop and waits for its outcome.
+func (m *Member) await(ctx context.Context, p proposal) (Applied, error) {
+	done := m.waiters.register(p.id)
+	timeout := time.NewTimer(m.options.requestTimeout())
+	defer timeout.Stop()
+	select {
+	case m.raft.proposals <- p:
+	default:
+		m.waiters.take(p.id)
+		return Applied{}, ErrTooBusy
+	}
+	var err error
+	select {
+	case o := <-done:
+		return o.applied, o.err
+	case <-timeout.C:
+		err = m.timeoutError(time.Now().Add(-m.options.requestTimeout()))
+	case <-m.stopped:
+		err = ErrStopped
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	m.waiters.take(p.id)
+	return Applied{}, err
+}
+
+// timeoutError says why a request that began at start may have timed out (E25).
+func (m *Member) timeoutError(start time.Time) error {
+	l := m.leader.Load()
+	switch {
+	case l.leader == 0:
+		return ErrTimeout
+	case start.Before(l.since) && start.After(l.since.Add(-2*m.options.Election)):
+		return ErrTimeoutLeaderFail
+	}
+	return ErrTimeoutConnection
+}
+
+// Read gives a view of the tree: the present one of this member, or, if
+// linearizable, one that holds every write that was acknowledged anywhere
+// before the call (dissertation 6.4).
+func (m *Member) Read(ctx context.Context, linearizable bool) (*store.View, error) {
+	if !linearizable {
+		return m.store.View(), nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, m.options.requestTimeout(), ErrTimeout)
+	defer cancel()
+	if err := m.barrier(ctx); err != nil {
+		return nil, err
+	}
+	return m.store.View(), nil
+}
+
+// barrier waits until all that is acknowledged now is applied here.
+func (m *Member) barrier(ctx context.Context) error {
+	r := readRequest{index: make(chan raft.Index, 1)}
+	select {
+	case m.raft.reads <- r:
+	default:
+		return ErrTooBusy
+	}
+	select {
+	case index := <-r.index:
+		return contextError(ctx, m.apply.waits.wait(ctx, index))
+	case <-m.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return contextError(ctx, ctx.Err())
+	}
+}
+
+// contextError prefers the cause that this package gave to a context.
+func contextError(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), ErrTimeout) {
+		return ErrTimeout
+	}
+	return err
+}
+
+// Health tells whether this member can serve linearizable reads: one round of
+// heartbeats within an election time-out, no log entry (S17).
+func (m *Member) Health(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.options.Election, ErrTimeout)
+	defer cancel()
+	return m.barrier(ctx)
+}
+
+// Watch registers a watcher on this member.
+func (m *Member) Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error) {
+	return m.store.Watch(k, o)
+}

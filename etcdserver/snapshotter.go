@@ -1,0 +1,220 @@
+package etcdserver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/disk"
+	"canopy/raft"
+	"canopy/snap"
+	"canopy/store"
+)
+
+// entryOverhead is what an entry takes in the log beside its data, roughly.
+const entryOverhead = 40
+
+// snapshotter writes snapshots, one at a time, beside the apply loop. A
+// snapshot is due when the log since the last one outweighs the state, and at
+// least minEntries were applied: so its cost stays a constant share of the
+// writes however large the tree is.
+type snapshotter struct {
+	dir      *snap.Dir
+	cluster  ID
+	observer *Observer
+	log      memberLog
+
+	minEntries uint64
+	keep       int // snapshots kept; 0: all
+	keepLogs   int // log segments kept; 0: all
+
+	jobs     chan snapshotJob // unbuffered: a job is taken or left for later
+	releases chan<- release
+
+	// The apply loop's own: what the log has grown by since the last job.
+	entries  uint64
+	bytes    int64
+	state    int64 // bytes of the last snapshot, before compression
+	finished chan int64
+}
+
+type snapshotJob struct {
+	view  *store.View
+	state *applied
+}
+
+func (s *snapshotter) grown(data int) {
+	s.entries++
+	s.bytes += int64(data) + entryOverhead
+}
+
+// consider hands the present view to the writer if a snapshot is due. The
+// apply loop calls it after each publication.
+func (s *snapshotter) consider(st *store.Store, state *applied) {
+	select {
+	case s.state = <-s.finished:
+	default:
+	}
+	if s.entries < s.minEntries || s.bytes < s.state {
+		return
+	}
+	select {
+	case s.jobs <- snapshotJob{view: st.View(), state: state}:
+		s.entries, s.bytes = 0, 0
+	default: // one is being written
+	}
+}
+
+func (s *snapshotter) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return errLoopDone
+		case job := <-s.jobs:
+			if err := s.save(ctx, job); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// save writes one snapshot, then lets older ones and the log behind them go.
+// A full disk only puts it off: older snapshots and the whole log are intact.
+func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
+	start := time.Now()
+	counter := &countingWriter{}
+	err := s.dir.Save(job.state.meta(), func(w io.Writer) error {
+		counter.to = w
+		return saveState(counter, s.cluster, job)
+	})
+	if errors.Is(err, disk.ErrNoSpace) {
+		s.log.snapshotFailed(job.state.index, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("etcdserver: save a snapshot: %w", err)
+	}
+	s.observer.snapshotSaved(counter.bytes, time.Since(start))
+	s.log.snapshotSaved(job.state.index)
+	select {
+	case s.finished <- counter.bytes:
+	default:
+	}
+	return s.purge(ctx)
+}
+
+// purge keeps the log behind the second newest snapshot: should the newest be
+// found damaged, the one before and the log after it are still whole (B59, R6).
+func (s *snapshotter) purge(ctx context.Context) error {
+	if s.keep > 0 {
+		if _, err := s.dir.Purge(max(2, s.keep)); err != nil {
+			return fmt.Errorf("etcdserver: purge snapshots: %w", err)
+		}
+	}
+	metas, err := s.dir.List()
+	if err != nil {
+		return fmt.Errorf("etcdserver: list snapshots: %w", err)
+	}
+	if len(metas) < 2 {
+		return nil
+	}
+	select {
+	case s.releases <- release{upTo: raft.Index(metas[1].Index) + 1, keep: s.keepLogs}:
+		return nil
+	case <-ctx.Done():
+		return errLoopDone
+	}
+}
+
+func (a *applied) meta() snap.Meta {
+	return snap.Meta{Term: uint64(a.term), Index: uint64(a.index)}
+}
+
+// saveState writes | length 4 | SnapshotHead | the store's bytes |.
+func saveState(w io.Writer, cluster ID, job snapshotJob) error {
+	head := &pb.SnapshotHead{
+		Cluster:  uint64(cluster),
+		Index:    uint64(job.state.index),
+		Term:     uint64(job.state.term),
+		Voters:   memberNumbers(job.state.config.Voters),
+		Learners: memberNumbers(job.state.config.Learners),
+	}
+	job.state.members.toProto(head)
+	bytes, err := head.MarshalVT()
+	if err != nil {
+		return fmt.Errorf("encode the head: %w", err)
+	}
+	if _, err := w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(bytes)))); err != nil {
+		return err
+	}
+	if _, err := w.Write(bytes); err != nil {
+		return err
+	}
+	return job.view.Save(w)
+}
+
+// snapshotHeadMax bounds the head of a snapshot, in bytes.
+const snapshotHeadMax = 16 << 20
+
+// loadState reads what saveState wrote.
+func loadState(r io.Reader, o store.Options) (*store.Store, *applied, ID, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, nil, 0, fmt.Errorf("read the head's length: %w", err)
+	}
+	size := binary.BigEndian.Uint32(length[:])
+	if size > snapshotHeadMax {
+		return nil, nil, 0, fmt.Errorf("the head claims %d bytes, more than %d", size, snapshotHeadMax)
+	}
+	bytes := make([]byte, size)
+	if _, err := io.ReadFull(r, bytes); err != nil {
+		return nil, nil, 0, fmt.Errorf("read the head: %w", err)
+	}
+	var head pb.SnapshotHead
+	if err := head.UnmarshalVT(bytes); err != nil {
+		return nil, nil, 0, fmt.Errorf("decode the head: %w", err)
+	}
+	st, err := store.Load(r, o)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	state := &applied{
+		index:   raft.Index(head.Index),
+		term:    raft.Term(head.Term),
+		config:  raft.Configuration{Voters: raftMembers(head.Voters), Learners: raftMembers(head.Learners)},
+		members: membershipFromProto(&head),
+	}
+	return st, state, ID(head.Cluster), nil
+}
+
+func memberNumbers(ids []raft.MemberID) []uint64 {
+	var numbers []uint64
+	for _, id := range ids {
+		numbers = append(numbers, uint64(id))
+	}
+	return numbers
+}
+
+func raftMembers(numbers []uint64) []raft.MemberID {
+	var ids []raft.MemberID
+	for _, n := range numbers {
+		ids = append(ids, raft.MemberID(n))
+	}
+	return ids
+}
+
+// countingWriter counts what passes through it.
+type countingWriter struct {
+	to    io.Writer
+	bytes int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}

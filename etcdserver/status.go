@@ -1,0 +1,65 @@
+package etcdserver
+
+import (
+	"time"
+
+	"canopy/raft"
+	"canopy/store"
+)
+
+// What follows is answered from this member's own knowledge, without a lock.
+
+// ID is the member's own.
+func (m *Member) ID() ID { return m.self }
+
+// ClusterID is the cluster's.
+func (m *Member) ClusterID() ID { return m.cluster }
+
+// Name is the member's own name.
+func (m *Member) Name() string { return m.options.Name }
+
+// Members lists the cluster's members as far as this one has applied the log,
+// by numeric id (M8, M9).
+func (m *Member) Members() []MemberInfo { return m.apply.state.Load().members.list() }
+
+// ClusterVersion is major.minor.0, or "" before it is decided (S19).
+func (m *Member) ClusterVersion() string { return m.apply.state.Load().members.version }
+
+// Leader is the leader that the member knows of, 0 if none.
+func (m *Member) Leader() ID { return m.leader.Load().leader }
+
+// LeaderSince is since when Leader has been so.
+func (m *Member) LeaderSince() time.Time { return m.leader.Load().since }
+
+// IsLeader tells whether the member itself leads.
+func (m *Member) IsLeader() bool { return m.leader.Load().self }
+
+// StartTime is when the member was opened.
+func (m *Member) StartTime() time.Time { return m.started }
+
+// Position is that of the last applied entry.
+func (m *Member) Position() (index, term uint64) {
+	s := m.apply.state.Load()
+	return uint64(s.index), uint64(s.term)
+}
+
+// Status is the raft machine's, at most one tick old.
+func (m *Member) Status() raft.Status { return *m.status.Load() }
+
+// Now is the log's time, for the ttl numbers in answers (K82).
+func (m *Member) Now() store.Time { return m.clock.now() }
+
+// StoreStats counts what the store has done (S12).
+func (m *Member) StoreStats() store.Stats { return m.store.Stats() }
+
+// Watchers is how many watches are open on this member.
+func (m *Member) Watchers() int { return m.store.Watchers() }
+
+// CountGet counts a read in the store's statistics.
+func (m *Member) CountGet(ok bool) { m.store.CountGet(ok) }
+
+// HistoryRange says from which index on watches can look back.
+func (m *Member) HistoryRange() (oldest, newest store.Index) { return m.store.HistoryRange() }
+
+// Full tells whether writes are refused for want of room on the disk.
+func (m *Member) Full() bool { return m.writer.full.Load() }
