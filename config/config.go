@@ -69,17 +69,18 @@ type Watch struct {
 	HistoryEvents int   // events kept for waitIndex; default 100000, at least 1
 	HistoryBytes  int64 // bytes of events kept; default 64 MiB, at least 64 KiB
 	Queue         int   // events a watcher may lag before it is fed from the history; default 128, at least 1
-	Max           int   // watches open at once; default 100000, 0 = no limit
+	Max           int   // watches open at once; default 100000, at least 1
 }
 
-// HTTP bounds and switches the client-facing server. A limit of 0 bytes means that there is none.
+// HTTP bounds and switches the client-facing server. A limit of 0 means that only the
+// limits that are built in hold.
 type HTTP struct {
 	CORS            []string      // origins allowed to read answers, sorted; {"*"} = all, empty = none (S43)
 	Hosts           HostPolicy    // which Host headers are served (F51)
 	MaxHeaderBytes  int           // request line and headers; default 1 MiB (K19)
-	MaxRequestBytes int64         // body; default 0: only the 10 MiB limit of forms holds (F52)
+	MaxRequestBytes int64         // body; default 0: the 10 MiB of forms (K14, F52)
 	MaxValueBytes   int64         // one value; default 0
-	MaxKeyDepth     int           // components of a key; default 0: only the store's own limit holds (K25)
+	MaxKeyDepth     int           // components of a key; default 0: only the store's own limit of 16384 holds (K25)
 	HeaderTimeout   time.Duration // for a request's line and headers to arrive; default 10 s
 	BodyTimeout     time.Duration // for a request's body to arrive; default 60 s; never cuts an answer or a watch
 	IdleTimeout     time.Duration // a kept-alive connection without a request; default 5 min

@@ -8,8 +8,8 @@ import (
 
 // HostPolicy decides which Host headers are served, so that a foreign web page cannot reach a member by letting its own
 // name resolve to the member's address (R73, F51). Addresses, localhost and the hosts of advertised client URLs always
-// pass. Beyond those: with Any every name passes; with Names only the listed ones; with neither, every name except on a
-// loopback listener, where none does. Names are lower-case and sorted.
+// pass. Beyond those: with Any every name passes; with Names only the listed ones; with neither, every name except on
+// requests to a loopback address, where none does. Names are lower-case and sorted.
 type HostPolicy struct {
 	Any   bool
 	Names []string
@@ -27,9 +27,10 @@ func newHostPolicy(whitelist []string, advertised URLs) HostPolicy {
 	return p
 }
 
-// Allows reports whether a request with this Host header may be served by a listener; false means 421. A missing Host
-// (HTTP/1.0) passes, since no browser sends such a request.
-func (p HostPolicy) Allows(host string, loopbackListener bool) bool {
+// Allows reports whether a request with this Host header may be served, where loopback tells whether it came to a
+// loopback address; false means 421. A missing Host (HTTP/1.0) passes, since no browser sends such a request. What is
+// allowed at a loopback address is allowed everywhere.
+func (p HostPolicy) Allows(host string, loopback bool) bool {
 	if p.Any || host == "" {
 		return true
 	}
@@ -37,7 +38,7 @@ func (p HostPolicy) Allows(host string, loopbackListener bool) bool {
 	if name == "localhost" || net.ParseIP(zoneless(name)) != nil || contains(p.own, name) || contains(p.Names, name) {
 		return true
 	}
-	return len(p.Names) == 0 && !loopbackListener
+	return len(p.Names) == 0 && !loopback
 }
 
 // hostName is the Host header without port, brackets and trailing dot, in lower case.
