@@ -1,0 +1,109 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// lookupTable resolves the names in it and no others.
+func lookupTable(table map[string][]string) Lookup {
+	return func(host string) ([]string, error) {
+		if found, ok := table[host]; ok {
+			return found, nil
+		}
+		return nil, errors.New("no such host")
+	}
+}
+
+func TestANameAloneMakesACluster(t *testing.T) { // F21
+	b, err := mustParse(t, "--name x", "").Config.Bootstrap(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := clusterText(b.Cluster), "x=http://localhost:2380,x=http://localhost:7001"; got != want || b.Token != "etcd-cluster" {
+		t.Errorf("cluster %s, token %s, want %s, etcd-cluster", got, b.Token, want)
+	}
+}
+
+func TestFirstStarts(t *testing.T) {
+	const peer = " --initial-advertise-peer-urls http://127.0.0.1:1 "
+	names := lookupTable(map[string][]string{"one.example": {"10.0.0.1", "10.0.0.2"}, "two.example": {"10.0.0.2"}, "three.example": {"10.0.0.3"}})
+	for _, tt := range []struct {
+		rule, argv string
+		want       string // "" for a good one, else what the one fault begins with
+	}{
+		{"F28", peer + "--initial-cluster default=http://127.0.0.1:1", ""},
+		{"3.2", peer + "--initial-cluster ,default=http://127.0.0.1:1,,", ""},
+		{"3.2", "--initial-advertise-peer-urls http://127.0.0.1:1,http://127.0.0.1:2 --initial-cluster default=http://127.0.0.1:2,default=http://127.0.0.1:1", ""},
+		{"F27", "--name m4 --initial-cluster default=http://localhost:2380", `couldn't find local name "m4" in the initial cluster configuration`},
+		{"F27", "--initial-cluster ,", `couldn't find local name "default" in the initial cluster configuration`},
+		{"F27", peer + "--initial-cluster default=http://127.0.0.1:1,default=http://127.0.0.1:1", "initial cluster default=http://127.0.0.1:1,default=http://127.0.0.1:1 has duplicate url"},
+		{"F27", "--initial-cluster default=foo", "error setting up initial cluster: URL scheme must be http or https: foo"},
+		{"F27", "--initial-cluster foo", "error setting up initial cluster: URL scheme must be http or https:  (in the part of \"foo\""},
+		{"F28", peer, "--initial-cluster must include default=http://127.0.0.1:1 given --initial-advertise-peer-urls=http://127.0.0.1:1; forgot to set --initial-cluster flag?"},
+		{"F28", "--initial-cluster default=http://127.0.0.1:1", "--initial-cluster must include default=http://localhost:2380,default=http://localhost:7001 given --initial-advertise-peer-urls=http://localhost:2380,http://localhost:7001; forgot to set --initial-advertise-peer-urls flag?"},
+		{"F28", peer + "--initial-cluster default=http://127.0.0.1:1,default=http://127.0.0.1:2", "--initial-cluster must include default=http://127.0.0.1:1 given"},
+		{"F28", peer + "--initial-cluster default=http://127.0.0.1:2", "--initial-cluster must include"},
+		{"F28", peer + "--initial-cluster default=https://127.0.0.1:1", "--initial-cluster must include"},
+		{"B29", peer + "--initial-cluster default=http://localhost:1", "--initial-cluster must include"},
+		{"B29", "--initial-advertise-peer-urls http://one.example:1 --initial-cluster default=http://10.0.0.2:1", ""},
+		{"B29", "--initial-advertise-peer-urls http://one.example:1 --initial-cluster default=http://two.example:1", ""},
+		{"B29", "--initial-advertise-peer-urls http://one.example:1 --initial-cluster default=http://three.example:1", "--initial-cluster must include"},
+		{"B29", "--initial-advertise-peer-urls http://10.0.0.3:1,http://one.example:2 --initial-cluster default=http://three.example:1,default=http://10.0.0.1:2", ""},
+		{"B29", "--initial-advertise-peer-urls http://nowhere:1 --initial-cluster default=http://nowhere:1", ""},
+		{"B29", "--initial-advertise-peer-urls http://nowhere:1 --initial-cluster default=http://10.0.0.1:1", "--initial-cluster must include"},
+		{"not built", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", "--initial-cluster with more than one member is refused"},
+		{"not built", "--initial-cluster-state existing", "--initial-cluster-state=existing is refused: joining a running cluster is not built yet"},
+		{"not built", "--discovery http://d.example/token", "--discovery is refused: discovery is not built yet"},
+		{"not built", "--discovery-srv example.com", "--discovery-srv is refused: discovery is not built yet"},
+	} {
+		// None of this is looked at on a restart, so Parse lets it pass (B10).
+		_, err := mustParse(t, tt.argv, "").Config.Bootstrap(names)
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("%s: Bootstrap of %q: %v", tt.rule, tt.argv, err)
+			}
+			continue
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Exit != 1 || len(e.Faults) != 1 || !strings.HasPrefix(e.Error(), tt.want) {
+			t.Errorf("%s: Bootstrap of %q = %v, want exit 1, %s", tt.rule, tt.argv, err, tt.want)
+		}
+	}
+}
+
+func TestABootstrapFaultNamesItsSource(t *testing.T) { // F29
+	_, err := mustParse(t, "", "ETCD_INITIAL_CLUSTER=m1=http://h:1").Config.Bootstrap(nil)
+	want := `couldn't find local name "default" in the initial cluster configuration [--initial-cluster=m1=http://h:1 from ETCD_INITIAL_CLUSTER]`
+	if err == nil || err.Error() != want {
+		t.Errorf("Bootstrap = %v, want %s", err, want)
+	}
+}
+
+func TestTheOldAddresses(t *testing.T) { // F14
+	type urls struct{ Listen, Advertise, PeerListen, PeerAdvertise string }
+	defaults := urls{"http://localhost:2379,http://localhost:4001", "http://localhost:2379,http://localhost:4001",
+		"http://localhost:2380,http://localhost:7001", "http://localhost:2380,http://localhost:7001"}
+	with := func(change func(*urls)) urls { u := defaults; change(&u); return u }
+	for _, tt := range []struct {
+		argv, environ string
+		want          urls
+	}{
+		{"", "", defaults},
+		{"--addr 10.0.0.1:4001", "", with(func(u *urls) { u.Advertise, u.Listen = "http://10.0.0.1:4001", "http://[::]:4001" })},
+		{"--addr 10.0.0.1:4001 --bind-addr 127.0.0.1:4002", "", with(func(u *urls) { u.Advertise, u.Listen = "http://10.0.0.1:4001", "http://127.0.0.1:4002" })},
+		{"--addr 10.0.0.1:4001 --listen-client-urls http://:4003", "", with(func(u *urls) { u.Advertise, u.Listen = "http://10.0.0.1:4001", "http://:4003" })},
+		{"--bind-addr [::1]:4002", "", with(func(u *urls) { u.Listen = "http://[::1]:4002" })},
+		{"--peer-addr 10.0.0.1:7001", "", with(func(u *urls) { u.PeerAdvertise, u.PeerListen = "http://10.0.0.1:7001", "http://[::]:7001" })},
+		{"--peer-addr 10.0.0.1:7001", "ETCD_PEER_BIND_ADDR=10.0.0.1:7002", with(func(u *urls) { u.PeerAdvertise, u.PeerListen = "http://10.0.0.1:7001", "http://10.0.0.1:7002" })},
+	} {
+		c := mustParse(t, tt.argv, tt.environ).Config
+		got := urls{c.ListenClientURLs.String(), c.AdvertiseClientURLs.String(), c.ListenPeerURLs.String(), c.AdvertisePeerURLs.String()}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("Parse(%q, %q) (-want +got):\n%s", tt.argv, tt.environ, diff)
+		}
+	}
+}
