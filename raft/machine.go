@@ -64,6 +64,9 @@ func New(c Config, s State) (*Machine, error) {
 	}
 	m.log.handed, m.log.durable = m.log.last(), m.log.last()
 	m.term, m.vote = s.HardState.Term, s.HardState.Vote
+	if last := m.log.lastTerm(); last > m.term {
+		m.term, m.vote = last, None // the write that held both was torn, so nobody was told of a vote
+	}
 	m.commit = max(s.HardState.Commit, base.Index)
 	m.disk.written = m.hardState()
 	m.forwarding.last = uint64(c.Dice(1<<30))<<32 | uint64(c.Dice(1<<30))
@@ -80,14 +83,14 @@ func (s State) check() error {
 	if checkPosition(base.Index, base.Term, termMax) != nil {
 		return ErrState{base.Index, "position of the snapshot"}
 	}
-	if !base.Configuration.valid() || base.Index > 0 && len(base.Configuration.Voters) == 0 {
+	if !base.Configuration.valid() || (base.Index > 0) != (len(base.Configuration.Voters) > 0) {
 		return ErrState{base.Index, "configuration of the snapshot"}
 	}
 	last := base.Index + Index(len(s.Entries))
 	switch hard := s.HardState; {
-	case checkEntries(s.Entries, base.Index, base.Term, hard.Term) != nil:
-		return ErrState{base.Index, "entries do not follow the snapshot, or are later than the term on disk"}
-	case hard.Term < base.Term || hard.Term > termMax:
+	case checkEntries(s.Entries, base.Index, base.Term, termMax) != nil:
+		return ErrState{base.Index, "entries do not follow the snapshot"}
+	case hard.Term > termMax:
 		return ErrState{base.Index, "term on disk is out of range"}
 	case hard.Term == 0 && hard.Vote != None:
 		return ErrState{0, "vote without a term"}

@@ -15,9 +15,18 @@ func dice(seed uint64) func(int) int {
 	return rand.New(rand.NewPCG(seed, 1)).IntN
 }
 
-// only is the state of a new cluster of these voters.
-func only(voters ...raft.MemberID) raft.State {
-	return raft.State{Snapshot: raft.SnapshotMeta{Configuration: raft.Configuration{Voters: voters}}}
+// founded is the state of a new cluster of these voters.
+func founded(t testing.TB, voters ...raft.MemberID) raft.State {
+	t.Helper()
+	var changes []raft.ConfChange
+	for _, id := range voters {
+		changes = append(changes, raft.ConfChange{Op: raft.AddVoter, Member: id})
+	}
+	s, err := raft.Bootstrap(changes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func newMachine(t testing.TB, s raft.State) *raft.Machine {
@@ -47,28 +56,28 @@ func settle(m *raft.Machine) (applied []raft.Entry) {
 }
 
 func TestLoneVoterLeadsAtOnceAndCommitsWhatIsDurable(t *testing.T) {
-	m := newMachine(t, only(1))
+	m := newMachine(t, founded(t, 1))
 	settle(m)
-	if s := m.Status(); s.Role != raft.Leader || s.Commit != 1 || s.Term != 1 {
-		t.Fatalf("after New: %+v, want a leader of term 1 that committed 1 entry", s)
+	if s := m.Status(); s.Role != raft.Leader || s.Commit != 2 || s.Term != 2 {
+		t.Fatalf("after New: %+v, want a leader of term 2 that committed 2 entries", s)
 	}
 	first, term, err := m.Propose([]byte("a"), []byte("b"))
-	if first != 2 || term != 1 || err != nil {
-		t.Fatalf("Propose = %d, %d, %v, want 2, 1, nil", first, term, err)
+	if first != 3 || term != 2 || err != nil {
+		t.Fatalf("Propose = %d, %d, %v, want 3, 2, nil", first, term, err)
 	}
 	w, _ := m.Work()
-	if len(w.Apply) > 0 || m.Status().Commit != 1 {
+	if len(w.Apply) > 0 || m.Status().Commit != 2 {
 		t.Fatalf("commit %d, apply %v before the write is durable", m.Status().Commit, w.Apply)
 	}
 	m.Durable(w.Write.Seq)
-	want := []raft.Entry{{Index: 2, Term: 1, Data: []byte("a")}, {Index: 3, Term: 1, Data: []byte("b")}}
+	want := []raft.Entry{{Index: 3, Term: 2, Data: []byte("a")}, {Index: 4, Term: 2, Data: []byte("b")}}
 	if diff := cmp.Diff(want, settle(m)); diff != "" {
 		t.Errorf("applied (-want +got):\n%s", diff)
 	}
 }
 
 func TestLoneVoterReadsWithoutAskingAnybody(t *testing.T) {
-	m := newMachine(t, only(1))
+	m := newMachine(t, founded(t, 1))
 	if err := m.ReadIndex(7); !errors.Is(err, raft.ErrNoLeader) {
 		t.Fatalf("ReadIndex before the election = %v, want ErrNoLeader", err)
 	}
@@ -77,19 +86,19 @@ func TestLoneVoterReadsWithoutAskingAnybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	w, _ := m.Work()
-	if diff := cmp.Diff([]raft.Read{{Ctx: 7, Index: 1}}, w.Reads); diff != "" {
+	if diff := cmp.Diff([]raft.Read{{Ctx: 7, Index: 2}}, w.Reads); diff != "" {
 		t.Errorf("reads (-want +got):\n%s", diff)
 	}
 }
 
 func TestOwnVoteCountsOnlyOnceDurable(t *testing.T) {
-	m := newMachine(t, only(1))
+	m := newMachine(t, founded(t, 1))
 	w, _ := m.Work()
 	for range 100 {
 		m.Tick()
 	}
-	if s := m.Status(); s.Role != raft.Candidate || s.Term != 1 {
-		t.Fatalf("%v of term %d while the vote is being written, want a candidate of term 1", s.Role, s.Term)
+	if s := m.Status(); s.Role != raft.Candidate || s.Term != 2 {
+		t.Fatalf("%v of term %d while the vote is being written, want a candidate of term 2", s.Role, s.Term)
 	}
 	m.Durable(w.Write.Seq)
 	if s := m.Status(); s.Role != raft.Leader {

@@ -79,12 +79,31 @@ type SnapshotMeta struct {
 
 // State is what recovery found on disk.
 //
-// A member of a new cluster starts from a snapshot of index 0 that holds the first configuration, the same on all of
-// them; a member that joins starts from the zero State, and learns all from the leader.
+// A member of a new cluster starts from Bootstrap, the same on all of them, as if recovery had found it; a member that
+// joins starts from the zero State, and learns all from the leader.
 type State struct {
 	HardState HardState
 	Snapshot  SnapshotMeta
 	Entries   []Entry // contiguous, the first one at Snapshot.Index+1
+}
+
+// Bootstrap gives the state from which all first members of a new cluster start: a log that adds each of them, committed. The first
+// configuration is in the log, and not beside it, so that later members learn it like everything else. The owner has the state on disk
+// before it runs New.
+func Bootstrap(members ...ConfChange) (State, error) {
+	s := State{HardState: HardState{Term: 1, Commit: Index(len(members))}}
+	configs := configHistory{[]configStep{{}}}
+	for i, c := range members {
+		data, err := c.Encode()
+		if err != nil {
+			return State{}, err
+		}
+		s.Entries = append(s.Entries, Entry{Index: Index(i + 1), Term: 1, Type: EntryConfChange, Data: data})
+	}
+	if _, err := configs.extend(s.Entries); err != nil {
+		return State{}, err
+	}
+	return s, nil
 }
 
 // Role is what a member is doing at the moment.
