@@ -72,8 +72,7 @@ type Watch struct {
 	Max           int   // watches open at once; default 100000, at least 1
 }
 
-// HTTP bounds and switches the client-facing server. A limit of 0 means that only the
-// limits that are built in hold.
+// HTTP bounds and switches the client-facing server. A limit of 0 means that only the limits that are built in hold.
 type HTTP struct {
 	CORS            []string      // origins allowed to read answers, sorted; {"*"} = all, empty = none (S43)
 	Hosts           HostPolicy    // which Host headers are served (F51)

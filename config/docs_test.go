@@ -42,6 +42,39 @@ func TestTheManualKnowsEveryFlag(t *testing.T) {
 	}
 }
 
+// TestTheManualsExamplesAreReal checks what the manual says is printed, and its systemd unit.
+func TestTheManualsExamplesAreReal(t *testing.T) {
+	data, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	faults := faultsOf(t, "--heartbeat-interval 300 --listen-client-urls http://10.0.0.1:2379", "ETCD_WATCH_QUEUE=0")
+	effective := mustParse(t, "--check-config --data-dir /srv/canopy", "ETCD_NAME=m1").Config.Effective()
+	shown := strings.Split(faults.Error(), "\n")
+	shown = append(shown, strings.SplitAfterN(effective, "\n", 3)[:2]...)
+	for _, line := range shown {
+		if line = "    " + strings.TrimSuffix(line, "\n") + "\n"; !strings.Contains(text, line) {
+			t.Errorf("the manual lacks the line\n%s", line)
+		}
+	}
+	var environ []string
+	for line := range strings.Lines(text) {
+		if variable, ok := strings.CutPrefix(line, "Environment="); ok {
+			environ = append(environ, strings.TrimSpace(variable))
+		}
+	}
+	in, err := Parse([]string{"--check-config"}, environ)
+	if err != nil || len(environ) == 0 {
+		t.Fatalf("the unit's %d variables: %v", len(environ), err)
+	}
+	for _, n := range in.Notes {
+		if n.Warning {
+			t.Errorf("the unit causes a warning: %s", n.Text)
+		}
+	}
+}
+
 // manualTable is a group's flags with variable, default, range and meaning, and a line of those that are ignored.
 func manualTable(g group) string {
 	var b strings.Builder
