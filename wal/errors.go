@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+
+	"canopy/internal/disk"
 )
 
 // Errors of opening.
@@ -45,6 +47,7 @@ type failure struct{ cause error }
 
 func (f *failure) Error() string { return fmt.Sprintf("wal: %v: %v", ErrFailed, f.cause) }
 
-func (f *failure) Is(target error) bool { return target == ErrFailed }
-
-func (f *failure) Unwrap() error { return f.cause }
+// Is makes a failure match ErrFailed and its cause, but for disk.ErrNoSpace, which is said of what may be tried again.
+func (f *failure) Is(target error) bool {
+	return target == ErrFailed || target != disk.ErrNoSpace && errors.Is(f.cause, target)
+}

@@ -93,10 +93,7 @@ func seal(batch []byte, offset int64, seed, chain uint32) uint32 {
 
 // headerCheck is bound to the place: neither a stale frame nor one within a payload passes for one that stands there.
 func headerCheck(head []byte, seed uint32, offset int64) uint32 {
-	var place [8]byte
-	binary.LittleEndian.PutUint64(place[:], uint64(offset))
-	sum := crc32.Update(seed, castagnoli, place[:])
-	return crc32.Update(sum, castagnoli, head[atLength:frameHeaderBytes])
+	return crc32.Update(seed^uint32(offset/frameAlign), castagnoli, head[atLength:frameHeaderBytes])
 }
 
 // frameCRC is bound to all records before.

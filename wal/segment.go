@@ -106,36 +106,35 @@ func segmentStart(meta []byte) int64 {
 
 // readHeader checks the header against the name, fills in the rest of s, and returns the meta.
 func (s *segment) readHeader(fsys disk.FS, dir string) ([]byte, error) {
-	f, err := fsys.Open(filepath.Join(dir, s.name()))
+	name := filepath.Join(dir, s.name())
+	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("wal: open segment: %w", err)
 	}
 	defer f.Close()
-	b := make([]byte, segmentHeaderBytes+maxMetaBytes)
-	n, err := f.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
-		return nil, fmt.Errorf("wal: read %s: %w", filepath.Join(dir, s.name()), err)
-	}
-	b = b[:n]
-	if n < segmentHeaderBytes || string(b[:8]) != segmentMagic {
+	var b [segmentHeaderBytes]byte
+	n, err := f.ReadAt(b[:], 0)
+	switch {
+	case err != nil && err != io.EOF:
+		return nil, fmt.Errorf("wal: read %s: %w", name, err)
+	case n < len(b) || string(b[:8]) != segmentMagic:
 		return nil, s.corrupt(dir, 0, "it does not begin like a segment")
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v > segmentVersion {
-		return nil, fmt.Errorf("wal: %s: format %d, known are up to %d: %w", filepath.Join(dir, s.name()), v,
+	case binary.LittleEndian.Uint32(b[8:]) > segmentVersion:
+		return nil, fmt.Errorf("wal: %s: format %d, known are up to %d: %w", name, binary.LittleEndian.Uint32(b[8:]),
 			segmentVersion, ErrNewerFormat)
+	case binary.LittleEndian.Uint32(b[32:]) > maxMetaBytes:
+		return nil, s.corrupt(dir, 32, fmt.Sprintf("its header claims %d bytes of meta", binary.LittleEndian.Uint32(b[32:])))
 	}
-	length := int64(binary.LittleEndian.Uint32(b[32:]))
-	if length > maxMetaBytes || segmentHeaderBytes+length > int64(n) {
-		return nil, s.corrupt(dir, 32, fmt.Sprintf("its header claims %d bytes of meta", length))
+	meta := make([]byte, binary.LittleEndian.Uint32(b[32:]))
+	if n, err := f.ReadAt(meta, segmentHeaderBytes); n < len(meta) && err != io.EOF {
+		return nil, fmt.Errorf("wal: read %s: %w", name, err)
 	}
-	meta := b[segmentHeaderBytes : segmentHeaderBytes+length]
-	sum := crc32.Update(crc32.Checksum(b[:36], castagnoli), castagnoli, meta)
-	if sum != binary.LittleEndian.Uint32(b[36:]) {
+	if crc32.Update(crc32.Checksum(b[:36], castagnoli), castagnoli, meta) != binary.LittleEndian.Uint32(b[36:]) {
 		return nil, s.corrupt(dir, 0, "the checksum of its header is wrong")
 	}
 	if s.sequence != binary.LittleEndian.Uint64(b[16:]) || s.first != binary.LittleEndian.Uint64(b[24:]) {
 		return nil, s.corrupt(dir, 16, "its header belongs to a file of another name")
 	}
 	s.seed, s.start = binary.LittleEndian.Uint32(b[12:]), segmentStart(meta)
-	return append([]byte{}, meta...), nil
+	return meta, nil
 }

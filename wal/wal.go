@@ -11,7 +11,7 @@
 //	| crc 4 | check 4 | length 4 | index 8 | kind 1 | flags 1 | mark 2 | payload … | end 1 | zeros to a multiple of 8 |
 //
 //	crc    CRC-32C of all that follows it up to and including end, seeded with the crc of the record before
-//	check  CRC-32C of length…mark, seeded with the segment's seed and the frame's offset
+//	check  CRC-32C of length…mark, seeded with the segment's seed xor an eighth of the frame's offset
 //	flags  bit 0: this frame opens a batch
 //	mark, end  fixed, and never zero: if they are there, so is what stands before them in the sector
 //

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -9,14 +10,19 @@ import (
 
 // syncData leaves out what reading back does not need, such as times: one trip to the disk less.
 func syncData(f *os.File) error {
-	err := retried(func() error { return unix.Fdatasync(int(f.Fd())) })
-	return os.NewSyscallError("fdatasync "+f.Name(), err)
+	return failed("fdatasync", f, retried(func() error { return unix.Fdatasync(int(f.Fd())) }))
 }
 
 // allocate returns errors.ErrUnsupported, wrapped, if the file system cannot.
 func allocate(f *os.File, size int64) error {
-	err := retried(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
-	return os.NewSyscallError("fallocate "+f.Name(), err)
+	return failed("fallocate", f, retried(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) }))
+}
+
+func failed(call string, f *os.File, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: call, Path: f.Name(), Err: err}
 }
 
 // retried repeats a call that a signal interrupted before it did anything.
