@@ -140,14 +140,16 @@ func (m *Machine) onPreVote(from MemberID, msg PreVote) {
 	m.send(from, PreVoteReply{m.term, false})
 }
 
-// onPreVoteReply counts an answer. A refusal with a higher term shows that ours is over.
+// onPreVoteReply counts an answer. A refusal with a higher term shows that ours is over. An answer that comes when the election
+// itself has begun names the same term, and is no vote in it.
 func (m *Machine) onPreVoteReply(from MemberID, msg PreVoteReply) {
 	switch {
+	case !msg.Granted && msg.Term > m.term:
+		m.become(msg.Term, None)
+	case m.ballot == nil || !m.ballot.pre:
 	case msg.Granted:
 		m.countVote(from, msg.Term, true)
-	case msg.Term > m.term:
-		m.become(msg.Term, None)
-	case m.ballot != nil && m.ballot.pre:
+	default:
 		m.countVote(from, m.ballotTerm(), false)
 	}
 }

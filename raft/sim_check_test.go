@@ -48,11 +48,10 @@ func (c *checks) machine(s *sim, n *simNode) {
 	check(m.log.base <= m.commit && m.commit <= m.log.last(), "%d commits %d of %d", n.id, m.commit, m.log.last())
 	check(m.log.durable <= m.log.last() && m.applying <= m.commit, "%d is ahead of itself", n.id)
 	check(m.leading == nil || m.ballot == nil, "%d is leader and candidate", n.id)
-	checkUncommitted(m)
-	checkConfigs(m)
 	if m.leading != nil && !(before.leads && before.term == m.term) {
 		s.tracef("%d leads term %d", n.id, m.term)
 		c.elections.elected(m)
+		s.seen.elections++
 		c.chosen.complete(m)
 	}
 	c.chosen.committed(s, m, min(m.commit, max(before.commit, m.log.base)))
@@ -131,6 +130,9 @@ func (c *stateMachineSafety) committed(s *sim, m *Machine, from Index) {
 		check(m.leading != nil, "%d knows first of commit %d, but does not lead", m.id, i)
 		c.entries = append(c.entries, choice{e, m.term})
 		c.durable(s, m, e)
+		if e.Type == EntryConfChange {
+			s.seen.changes++
+		}
 	}
 }
 
@@ -187,9 +189,12 @@ func (c *checks) readLost(ctx uint64) {
 	delete(c.reads.asked, ctx)
 }
 
-// logs checks log matching: two logs which agree at an index agree on all before it.
+// logs checks what takes a walk over whole logs: what is summed up beside them, and log matching (two logs which agree at
+// an index agree on all before it).
 func (c *checks) logs(up []*simNode) {
 	for i, a := range up {
+		checkUncommitted(a.m)
+		checkConfigs(a.m)
 		for _, b := range up[:i] {
 			checkMatching(a.m, b.m)
 		}

@@ -22,7 +22,7 @@ import (
 var (
 	simSeed     = flag.Uint64("seed", 0, "run the simulation of this seed only")
 	simClusters = flag.Int("clusters", 0, "simulate so many clusters, however long it takes; 0: for some seconds")
-	simVerbose  = flag.Bool("trace", false, "print each event of the simulation")
+	simVerbose  = flag.Bool("story", false, "print each event of the simulation")
 )
 
 const (
@@ -41,14 +41,26 @@ func TestSimulatedClustersStaySafeAndRecover(t *testing.T) {
 	}
 	first := rand.Uint64() >> 20
 	end := time.Now().Add(simSeconds * time.Second)
-	n := 0
-	for ; n < *simClusters || *simClusters == 0 && time.Now().Before(end); n++ {
-		simulate(t, first+uint64(n))
+	var all seen
+	for all.clusters < *simClusters || *simClusters == 0 && time.Now().Before(end) {
+		all.add(simulate(t, first+uint64(all.clusters)))
 	}
-	t.Logf("%d clusters, seeds from %d on", n, first)
+	t.Logf("seeds from %d on: %+v", first, all)
 }
 
-func simulate(t *testing.T, seed uint64) {
+// seen counts what happened, to show that a simulation is not idle.
+type seen struct{ clusters, elections, entries, changes, reads, installs int }
+
+func (a *seen) add(b seen) {
+	a.clusters++
+	a.elections += b.elections
+	a.entries += b.entries
+	a.changes += b.changes
+	a.reads += b.reads
+	a.installs += b.installs
+}
+
+func simulate(t *testing.T, seed uint64) seen {
 	defer func() {
 		if r := recover(); r != nil {
 			t.Fatalf("replay with -seed=%d: %v\n%s", seed, r, debug.Stack())
@@ -61,6 +73,8 @@ func simulate(t *testing.T, seed uint64) {
 		s.round()
 	}
 	s.calm()
+	s.seen.entries = len(s.checks.chosen.entries)
+	return s.seen
 }
 
 // sim is one cluster and its world.
@@ -76,6 +90,7 @@ type sim struct {
 	checks  checks
 	reads   uint64
 	acked   int
+	seen    seen
 }
 
 type simMessage struct {
@@ -228,7 +243,9 @@ func (s *sim) round() {
 			s.collect(n)
 		}
 	}
-	s.checks.logs(s.up())
+	if s.age%4 == 0 {
+		s.checks.logs(s.up())
+	}
 }
 
 // collect takes a machine's work, now or later.
@@ -253,6 +270,7 @@ func (s *sim) collect(n *simNode) {
 		if w.Install != nil || w.Apply != nil {
 			n.applies = append(n.applies, w)
 		}
+		s.seen.reads += len(w.Reads)
 		for _, r := range w.Reads {
 			s.checks.readAnswered(r)
 		}
@@ -285,6 +303,7 @@ func (s *sim) apply(n *simNode) {
 		if w.Install != nil {
 			check(w.Install.Index > n.state, "%d installs %d over %d", n.id, w.Install.Index, n.state)
 			n.state = w.Install.Index
+			s.seen.installs++
 		}
 		for _, e := range w.Apply {
 			check(e.Index == n.state+1, "%d applies %d after %d", n.id, e.Index, n.state)

@@ -189,7 +189,7 @@ func (s *sim) calm() {
 			continue
 		}
 		if s.options.NoPreVote || s.options.NoCheckQuorum {
-			s.stopStrangers(leader.m.Configuration())
+			s.stopStrangers(leader.m)
 		}
 		if i%20 == 0 && target == 0 {
 			s.propose(leader)
@@ -211,9 +211,12 @@ func (s *sim) calm() {
 }
 
 // stopStrangers stops members that were removed: without the leader's lease they may disturb the others for ever.
-func (s *sim) stopStrangers(c Configuration) {
+func (s *sim) stopStrangers(leader *Machine) {
+	if leader.configs.latestIndex() > leader.commit {
+		return
+	}
 	for _, n := range s.up() {
-		if !c.Contains(n.id) {
+		if n.m != leader && !leader.configs.latest().Contains(n.id) {
 			n.m = nil
 		}
 	}
