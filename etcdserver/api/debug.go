@@ -62,9 +62,20 @@ func (h *Handler) raftStatus() raftStatusJSON {
 		Progress: map[string]progressJSON{},
 	}
 	for _, p := range s.Progress {
-		j.Progress[etcdserver.ID(p.ID).String()] = progressJSON{p.Match, p.Next, "ProgressState" + p.State}
+		j.Progress[etcdserver.ID(p.ID).String()] = progressJSON{p.Match, p.Next, progressName(p.Mode)}
 	}
 	return j
+}
+
+// progressName is how the reference calls a mode of progress.
+func progressName(m raft.Mode) string {
+	switch m {
+	case raft.Replicating:
+		return "ProgressStateReplicate"
+	case raft.SendingSnapshot:
+		return "ProgressStateSnapshot"
+	}
+	return "ProgressStateProbe"
 }
 
 // addPprof serves the profiles of S36, with and without the slash that the links of the index page need.

@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var binary string // the built program
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "canopy-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "canopy")
+	build := exec.Command("go", "build", "-o", binary, "canopy")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the program:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// server is one process of the program.
+type server struct {
+	t       *testing.T
+	dir     string
+	client  string // http://127.0.0.1:port
+	peer    string
+	flags   []string
+	command *exec.Cmd
+	output  *lockedBuffer
+	exited  chan struct{} // closed when the process has ended
+}
+
+// lockedBuffer takes a process's output while a test reads it.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newServer(t *testing.T, flags ...string) *server {
+	t.Helper()
+	return &server{t: t, dir: filepath.Join(t.TempDir(), "data"), client: freeURL(t), peer: freeURL(t), flags: flags}
+}
+
+func freeURL(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
+
+// start runs the program and waits until it serves.
+func (s *server) start() *server {
+	s.t.Helper()
+	s.launch()
+	s.waitServing()
+	return s
+}
+
+func (s *server) launch() {
+	s.t.Helper()
+	args := append([]string{
+		"--data-dir", s.dir, "--listen-client-urls", s.client, "--advertise-client-urls", s.client,
+		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", "default=" + s.peer,
+	}, s.flags...)
+	s.command = exec.Command(binary, args...)
+	s.output = &lockedBuffer{}
+	s.command.Stdout, s.command.Stderr = s.output, s.output
+	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.command.Start(); err != nil {
+		s.t.Fatalf("start the server: %v", err)
+	}
+	exited, command := make(chan struct{}), s.command
+	s.exited = exited
+	go func() {
+		command.Wait() // the state is read from ProcessState
+		close(exited)
+	}()
+	s.t.Cleanup(func() {
+		command.Process.Kill() // fails if it has ended: fine
+		<-exited
+		if s.t.Failed() {
+			s.t.Logf("output of process %d:\n%s", command.Process.Pid, tail(s.output.String(), 60))
+		}
+	})
+}
+
+func tail(text string, lines int) string {
+	all := bytes.Split([]byte(text), []byte("\n"))
+	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
+}
+
+func (s *server) waitServing() {
+	s.t.Helper()
+	eventually(s.t, 30*time.Second, "the server to serve", func() error {
+		select {
+		case <-s.exited:
+			s.t.Fatalf("the server ended: %v\n%s", s.command.ProcessState, s.output)
+		default:
+		}
+		response, err := http.Get(s.client + "/health")
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("health: %s", response.Status)
+		}
+		return nil
+	})
+}
+
+// signal sends sig and waits for the end of the process; it gives the exit status.
+func (s *server) signal(sig os.Signal) int {
+	s.t.Helper()
+	if err := s.command.Process.Signal(sig); err != nil {
+		s.t.Fatalf("signal the server: %v", err)
+	}
+	return s.waitExit()
+}
+
+func (s *server) waitExit() int {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		return s.command.ProcessState.ExitCode()
+	case <-time.After(30 * time.Second):
+		s.t.Fatalf("the server did not end\n%s", tail(s.output.String(), 40))
+		return -1
+	}
+}
+
+func (s *server) kill() { s.signal(syscall.SIGKILL) }
+
+// eventually tries until there is no error, or fails after the limit.
+func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited %v for %s: %v", limit, what, err)
+		}
+	}
+}
+
+// answer is what a server said.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends one request; the form, if not empty, is the body.
+func (s *server) do(method, path, form string) (answer, error) {
+	return send(http.DefaultClient, method, s.client+path, form)
+}
+
+func send(client *http.Client, method, url, form string) (answer, error) {
+	request, err := http.NewRequest(method, url, bytes.NewBufferString(form))
+	if err != nil {
+		return answer{}, err
+	}
+	if form != "" {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, string(body)}, err
+}
+
+// must is do for requests that have to be answered with the status.
+func (s *server) must(status int, method, path, form string) answer {
+	s.t.Helper()
+	a, err := s.do(method, path, form)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if a.status != status {
+		s.t.Fatalf("%s %s = %d %s, want %d", method, path, a.status, a.body, status)
+	}
+	return a
+}

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"canopy/etcdserver"
+)
+
+// NewPeer serves what programs other than members read on the peer port (R1–R5 of peer.md): who the members are, and
+// which version this one has.
+func NewPeer(member Cluster) http.Handler {
+	r := mux.NewRouter().SkipClean(true)
+	r.HandleFunc("/members", only(func(w http.ResponseWriter, _ *http.Request) { writePeerMembers(w, member) }, "GET"))
+	r.HandleFunc("/version", only(func(w http.ResponseWriter, _ *http.Request) { writeVersion(w, member) }, "GET"))
+	r.HandleFunc("/raft/probing", func(w http.ResponseWriter, _ *http.Request) {
+		writePeerJSON(w, struct {
+			OK  bool
+			Now time.Time
+		}{true, time.Now().UTC()})
+	})
+	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
+	return r
+}
+
+// peerMember is a member as old proxies read it: its ID is a number, and empty fields are left out (R5).
+type peerMember struct {
+	ID         uint64   `json:"id"`
+	PeerURLs   []string `json:"peerURLs"`
+	Name       string   `json:"name,omitempty"`
+	ClientURLs []string `json:"clientURLs,omitempty"`
+}
+
+func writePeerMembers(w http.ResponseWriter, member Cluster) {
+	list := []peerMember{}
+	for _, m := range member.Members() {
+		list = append(list, peerMember{uint64(m.ID), m.PeerURLs, m.Name, m.ClientURLs})
+	}
+	w.Header().Set("X-Etcd-Cluster-Id", member.ClusterID().String())
+	writePeerJSON(w, list)
+}
+
+func writeVersion(w http.ResponseWriter, member Cluster) {
+	cluster := member.ClusterVersion()
+	if cluster == "" {
+		cluster = "not_decided"
+	}
+	writePeerJSON(w, struct {
+		Server  string `json:"etcdserver"`
+		Cluster string `json:"etcdcluster"`
+	}{etcdserver.APIVersion, cluster})
+}
+
+func writePeerJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return // the connection is gone
+	}
+}
+
+// NewMetrics serves /metrics and /health alone, for listeners of their own (F53).
+func (h *Handler) NewMetrics() http.Handler {
+	r := mux.NewRouter().SkipClean(true)
+	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
+	r.HandleFunc("/health", only(h.health, "GET", "HEAD"))
+	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
+	return r
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+
+	"canopy/config"
+)
+
+// listeners are the open sockets, by what is served on them.
+type listeners struct {
+	client, metrics, peer []net.Listener
+}
+
+// listenAll binds every configured address, or none.
+func listenAll(c config.Config, logger *logrus.Logger) (listeners, error) {
+	var l listeners
+	for _, each := range []struct {
+		urls config.URLs
+		into *[]net.Listener
+		what string
+	}{
+		{c.ListenPeerURLs, &l.peer, "peers"},
+		{c.ListenClientURLs, &l.client, "client requests"},
+		{c.ListenMetricsURLs, &l.metrics, "metrics requests"},
+	} {
+		for i := range each.urls {
+			listener, err := listen(&each.urls[i])
+			if err != nil {
+				return listeners{}, errors.Join(err, l.close())
+			}
+			logger.Infof("listening for %s on %s", each.what, each.urls[i].String())
+			*each.into = append(*each.into, listener)
+		}
+	}
+	return l, nil
+}
+
+func listen(u *url.URL) (net.Listener, error) {
+	if u.Scheme != "http" {
+		return nil, fmt.Errorf("listen on %s: only http is served", u)
+	}
+	return net.Listen("tcp", u.Host)
+}
+
+func (l listeners) close() error {
+	var errs []error
+	for _, group := range [][]net.Listener{l.client, l.metrics, l.peer} {
+		for _, listener := range group {
+			errs = append(errs, listener.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// filesReserved are file descriptors that are not for client connections (F36).
+const filesReserved = 150
+
+// fileLimit is how many file descriptors the process may have; Go's runtime
+// has raised the soft limit to the hard one already.
+func fileLimit() uint64 {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return limit.Cur
+}
+
+func checkFileLimit() error {
+	if limit := fileLimit(); limit != 0 && limit <= filesReserved {
+		return fmt.Errorf("file descriptor limit[%d] of this process is too low, and should be set higher than %d to ensure internal usage", limit, filesReserved)
+	}
+	return nil
+}

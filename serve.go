@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"canopy/config"
+	"canopy/etcdserver"
+	"canopy/etcdserver/api"
+	"canopy/etcdserver/metrics"
+	"canopy/internal/disk"
+	"canopy/store"
+)
+
+// drainTimeout is how long an orderly stop waits for requests in flight (F38).
+const drainTimeout = 2 * time.Second
+
+// serve runs a member and its HTTP servers until ctx ends or one of them fails.
+func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
+	if err := checkFileLimit(); err != nil {
+		return err
+	}
+	announce(c, logger)
+	listeners, err := listenAll(c, logger)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	set := metrics.New(registry)
+	member, err := etcdserver.Open(memberOptions(c, set, logger))
+	if err != nil {
+		return errors.Join(err, listeners.close())
+	}
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		api.NewCollector(member, version))
+	handler := api.New(member, apiOptions(c, set, registry, logger))
+	return runAll(ctx, member, handler, newServers(c, listeners, handler, member, logger), logger)
+}
+
+// announce prints what operators look for at a start (F30).
+func announce(c config.Config, logger *logrus.Logger) {
+	logger.Infof("canopy Version: %s", version)
+	logger.Infof("Git SHA: %s", revision())
+	if c.Storage.UnsafeNoFsync {
+		logger.Warn("--unsafe-no-fsync: acknowledged writes will be lost in a power cut")
+	}
+	for _, line := range c.Summary() {
+		logger.Info(line)
+	}
+}
+
+func memberOptions(c config.Config, set *metrics.Set, logger *logrus.Logger) etcdserver.Options {
+	return etcdserver.Options{
+		FS:              disk.OS{},
+		DataDir:         c.DataDir,
+		WALDir:          c.WALDir,
+		Name:            c.Name,
+		ClientURLs:      c.AdvertiseClientURLs.Strings(),
+		Bootstrap:       func() (etcdserver.Bootstrap, error) { return bootstrap(c, logger) },
+		Heartbeat:       c.Raft.Heartbeat,
+		Election:        c.Raft.Election,
+		NoPreVote:       !c.Raft.PreVote,
+		SnapshotEntries: c.Storage.SnapshotCount,
+		MaxSnapshots:    c.Storage.MaxSnapshots,
+		MaxLogs:         c.Storage.MaxWALs,
+		SegmentBytes:    c.Storage.WALSegmentBytes,
+		NoSync:          c.Storage.UnsafeNoFsync,
+		Store:           store.Options{HistoryEvents: c.Watch.HistoryEvents, HistoryBytes: c.Watch.HistoryBytes, WatchQueue: c.Watch.Queue},
+		Observer:        observer(set),
+		Log:             logger,
+	}
+}
+
+// bootstrap checks and gives what only the first start of a data directory needs.
+func bootstrap(c config.Config, logger *logrus.Logger) (etcdserver.Bootstrap, error) {
+	b, err := c.Bootstrap(net.LookupHost)
+	if err != nil {
+		return etcdserver.Bootstrap{}, err
+	}
+	for _, line := range b.Summary() {
+		logger.Info(line)
+	}
+	cluster := map[string][]string{}
+	for name, urls := range b.Cluster {
+		cluster[name] = urls.Strings()
+	}
+	return etcdserver.Bootstrap{Cluster: cluster, Token: b.Token}, nil
+}
+
+// observer turns what the member measures into metrics.
+func observer(set *metrics.Set) etcdserver.Observer {
+	return etcdserver.Observer{
+		Synced: func(d time.Duration, last uint64) {
+			set.Synced(d)
+			set.LastIndexSaved.Set(float64(last))
+		},
+		Applied:       func(_ int, d time.Duration) { set.Applied(d) },
+		SnapshotSaved: func(_ int64, d time.Duration) { set.Snapshotted(d, d) },
+		Proposed: func(d time.Duration, err error) {
+			if errors.Is(err, etcdserver.ErrTimeout) || errors.Is(err, etcdserver.ErrTimeoutLeaderFail) || errors.Is(err, etcdserver.ErrTimeoutConnection) {
+				set.ProposalFailed()
+				return
+			}
+			set.Proposed(d)
+		},
+		Waiting:       set.AddPending,
+		LeaderChanged: func(etcdserver.ID, bool) { set.LeaderChanges.Inc() },
+	}
+}
+
+func apiOptions(c config.Config, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) api.Options {
+	return api.Options{
+		Version:       version,
+		Guard:         api.Guard{Origins: c.HTTP.CORS, AllowHost: c.HTTP.Hosts.Allows},
+		FormBytesMax:  c.HTTP.MaxRequestBytes,
+		BodyTimeout:   c.HTTP.BodyTimeout,
+		ValueBytesMax: c.HTTP.MaxValueBytes,
+		KeyDepthMax:   c.HTTP.MaxKeyDepth,
+		WatchesMax:    c.Watch.Max,
+		HealthTimeout: c.Raft.Election,
+		PprofEnabled:  c.HTTP.Pprof,
+		CommandLine:   os.Args,
+		FileLimit:     fileLimit(),
+		SetLogLevel: func(name string) error {
+			level, err := logrus.ParseLevel(name)
+			if err != nil {
+				return err
+			}
+			logger.SetLevel(level)
+			logger.Infof("globalLogLevel set to %q", name)
+			return nil
+		},
+		AccessLog: accessLog(c.HTTP.AccessLog, logger),
+		Metrics:   set,
+		Gatherer:  registry,
+	}
+}
+
+// runAll runs the member and the servers. When ctx ends they stop in order:
+// no new connections, watches end, requests in flight are finished, and then
+// the member, which has nothing left to answer.
+func runAll(ctx context.Context, member *etcdserver.Member, handler *api.Handler, servers servers, logger *logrus.Logger) error {
+	memberCtx, stopMember := context.WithCancel(context.Background())
+	defer stopMember()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return servers.serve() })
+	group.Go(func() error {
+		err := member.Run(memberCtx)
+		if err == nil && memberCtx.Err() == nil {
+			err = errors.New("the member ended by itself")
+		}
+		return err
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		logger.Info("shutting down: no new connections, open requests are finished")
+		servers.drain(handler, logger)
+		stopMember()
+		return nil
+	})
+	group.Go(func() error { return notifyReady(ctx, member, logger) })
+	return group.Wait()
+}
+
+// notifyReady tells systemd, if it started us, that requests are served (F33).
+func notifyReady(ctx context.Context, member *etcdserver.Member, logger *logrus.Logger) error {
+	select {
+	case <-member.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		logger.Warnf("failed to notify systemd for readiness: %v", err)
+	}
+	logger.Info("ready to serve client requests")
+	<-ctx.Done()
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyStopping); err != nil {
+		logger.Warnf("failed to notify systemd of the stop: %v", err)
+	}
+	return nil
+}
+
+// servers are the HTTP servers of the process, each with its listener.
+type servers struct {
+	all []serverOn
+}
+
+type serverOn struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+func newServers(c config.Config, l listeners, handler *api.Handler, member *etcdserver.Member, logger *logrus.Logger) servers {
+	limits := api.Limits{
+		HeaderBytes:   c.HTTP.MaxHeaderBytes,
+		HeaderTimeout: c.HTTP.HeaderTimeout,
+		IdleTimeout:   c.HTTP.IdleTimeout,
+		HTTP2Disabled: !c.HTTP.HTTP2,
+		ErrorLog:      func(line string) { logger.Debug("http: " + line) },
+	}
+	var s servers
+	add := func(on []net.Listener, h http.Handler) {
+		for _, listener := range on {
+			s.all = append(s.all, serverOn{api.NewHTTPServer(h, limits), listener})
+		}
+	}
+	add(l.client, handler)
+	add(l.metrics, handler.NewMetrics())
+	add(l.peer, api.NewPeer(member))
+	return s
+}
+
+// serve accepts on all listeners until they are shut down; the first failure ends it.
+func (s servers) serve() error {
+	var group errgroup.Group
+	for _, each := range s.all {
+		group.Go(func() error {
+			if err := each.server.Serve(each.listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve on %s: %w", each.listener.Addr(), err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// drain ends watches, lets requests finish for at most drainTimeout, and cuts
+// what is left.
+func (s servers) drain(handler *api.Handler, logger *logrus.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var group errgroup.Group
+	group.Go(func() error { return handler.Close(ctx) })
+	for _, each := range s.all {
+		group.Go(func() error { return each.server.Shutdown(ctx) })
+	}
+	if err := group.Wait(); err != nil {
+		logger.Warnf("not all requests were finished: %v", err)
+	}
+	for _, each := range s.all {
+		if err := each.server.Close(); err != nil {
+			logger.Warnf("close a server: %v", err)
+		}
+	}
+}
