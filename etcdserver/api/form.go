@@ -28,8 +28,8 @@ const (
 )
 
 // fieldNamed finds the parameter of a name. Names are case-sensitive, and unknown ones are no error (K13).
-func fieldNamed(name string) (id fieldID, known bool) {
-	switch name {
+func fieldNamed[T ~string | ~[]byte](name T) (id fieldID, known bool) {
+	switch string(name) {
 	case "value":
 		return fieldValue, true
 	case "dir":
@@ -121,11 +121,14 @@ func pairBounds[T ~string | ~[]byte](text T) (end, equals int, semicolon bool) {
 
 // take decodes one pair and keeps it if it is known and new. Also the unknown have to be well formed.
 func take[T ~string | ~[]byte](f *fields, name, value T) error {
-	n, err := unescape(name)
-	if err != nil {
-		return err
+	id, known := fieldNamed(name)
+	if !known {
+		decoded, err := unescape(name)
+		if err != nil {
+			return err
+		}
+		id, known = fieldNamed(decoded)
 	}
-	id, known := fieldNamed(n)
 	if !known || f.has(id) {
 		_, err := escapes(value)
 		return err

@@ -33,33 +33,50 @@ const (
 	yes
 )
 
-// A check is one row of K16: what is refused unless passes, which also puts the parsed field into p.
+// A check is one row of K16: what is refused unless the rule holds for the field.
 type check struct {
-	code   store.Code
-	cause  string
-	passes func(f *fields, p *params, method string) bool
+	code  store.Code
+	cause string
+	rule  rule
+	field fieldID // of the rules that parse one
 }
+
+// A rule is what a check looks at. Those of the first group also put the parsed field into params.
+type rule uint8
+
+const (
+	isNumber  rule = iota // decimal digits (K15); an empty one is a fault, other than an absent one
+	isBoolean             // one of the spellings of K15, which are those of strconv
+	isTristate
+	isPrevValue
+	isTTL // an empty one is the same as none (K60)
+
+	waitsInGET
+	refreshesWithoutValue
+	refreshesWithTTL
+	refreshesWhatIs // a refresh is of nothing that the request is about to make
+)
 
 // checks are the rows of K16 from the second on, in their fixed order: the first that fails is reported, and all of
 // them run for every method. The last is ours: a refresh that would make a node is refused (K71).
 var checks = [...]check{
-	{store.CodeIndexNotNumber, `invalid value for "prevIndex"`, number(fieldPrevIndex, func(p *params) *uint64 { return &p.prevIndex })},
-	{store.CodeIndexNotNumber, `invalid value for "waitIndex"`, number(fieldWaitIndex, func(p *params) *uint64 { return &p.waitIndex })},
-	{store.CodeInvalidField, `invalid value for "recursive"`, boolean(fieldRecursive, func(p *params) *bool { return &p.recursive })},
-	{store.CodeInvalidField, `invalid value for "sorted"`, boolean(fieldSorted, func(p *params) *bool { return &p.sorted })},
-	{store.CodeInvalidField, `invalid value for "wait"`, boolean(fieldWait, func(p *params) *bool { return &p.wait })},
-	{store.CodeInvalidField, `invalid value for "dir"`, boolean(fieldDir, func(p *params) *bool { return &p.dir })},
-	{store.CodeInvalidField, `invalid value for "quorum"`, boolean(fieldQuorum, func(p *params) *bool { return &p.quorum })},
-	{store.CodeInvalidField, `invalid value for "stream"`, boolean(fieldStream, func(p *params) *bool { return &p.stream })},
-	{store.CodeInvalidField, `"wait" can only be used with GET requests`, waitsOnlyInGET},
-	{store.CodePrevValueEmpty, `"prevValue" cannot be empty`, takePrevValue},
-	{store.CodeInvalidField, `invalid value for "noValueOnSuccess"`, boolean(fieldNoValueOnSuccess, func(p *params) *bool { return &p.noValueOnSuccess })},
-	{store.CodeTTLNotNumber, `invalid value for "ttl"`, takeTTL},
-	{store.CodeInvalidField, `invalid value for prevExist`, trinary(fieldPrevExist, func(p *params) *tristate { return &p.prevExist })},
-	{store.CodeInvalidField, `invalid value for refresh`, trinary(fieldRefresh, func(p *params) *tristate { return &p.refresh })},
-	{store.CodeRefreshWithValue, `A value was provided on a refresh`, refreshesWithoutValue},
-	{store.CodeRefreshNoTTL, `No TTL value set`, refreshesWithTTL},
-	{store.CodeInvalidField, `invalid value for refresh`, refreshesOnlyWhatIs},
+	{store.CodeIndexNotNumber, `invalid value for "prevIndex"`, isNumber, fieldPrevIndex},
+	{store.CodeIndexNotNumber, `invalid value for "waitIndex"`, isNumber, fieldWaitIndex},
+	{store.CodeInvalidField, `invalid value for "recursive"`, isBoolean, fieldRecursive},
+	{store.CodeInvalidField, `invalid value for "sorted"`, isBoolean, fieldSorted},
+	{store.CodeInvalidField, `invalid value for "wait"`, isBoolean, fieldWait},
+	{store.CodeInvalidField, `invalid value for "dir"`, isBoolean, fieldDir},
+	{store.CodeInvalidField, `invalid value for "quorum"`, isBoolean, fieldQuorum},
+	{store.CodeInvalidField, `invalid value for "stream"`, isBoolean, fieldStream},
+	{store.CodeInvalidField, `"wait" can only be used with GET requests`, waitsInGET, 0},
+	{store.CodePrevValueEmpty, `"prevValue" cannot be empty`, isPrevValue, fieldPrevValue},
+	{store.CodeInvalidField, `invalid value for "noValueOnSuccess"`, isBoolean, fieldNoValueOnSuccess},
+	{store.CodeTTLNotNumber, `invalid value for "ttl"`, isTTL, fieldTTL},
+	{store.CodeInvalidField, `invalid value for prevExist`, isTristate, fieldPrevExist},
+	{store.CodeInvalidField, `invalid value for refresh`, isTristate, fieldRefresh},
+	{store.CodeRefreshWithValue, `A value was provided on a refresh`, refreshesWithoutValue, 0},
+	{store.CodeRefreshNoTTL, `No TTL value set`, refreshesWithTTL, 0},
+	{store.CodeInvalidField, `invalid value for refresh`, refreshesWhatIs, 0},
 }
 
 // parse turns the fields of a request into parameters. Its error is a *store.Error with index 0.
@@ -70,87 +87,92 @@ func (f *fields) parse(method string) (params, error) {
 	}
 	p.value = f.text[fieldValue]
 	for i := range checks {
-		if c := &checks[i]; !c.passes(f, &p, method) {
+		c := &checks[i]
+		if holds := c.rule <= isTTL && !f.has(c.field) || p.take(c, f.text[c.field], method); !holds {
 			return params{}, &store.Error{Code: c.code, Cause: c.cause}
 		}
 	}
 	return p, nil
 }
 
-// number parses a field of decimal digits. An empty one is a fault, other than an absent one.
-func number(id fieldID, in func(*params) *uint64) func(*fields, *params, string) bool {
-	return func(f *fields, p *params, _ string) bool {
-		if !f.has(id) {
-			return true
-		}
-		n, err := strconv.ParseUint(f.text[id], 10, 64)
-		*in(p) = n
-		return err == nil
-	}
-}
-
-// boolean parses a field of one of the spellings of K15, which are those of strconv.
-func boolean(id fieldID, in func(*params) *bool) func(*fields, *params, string) bool {
-	return func(f *fields, p *params, _ string) bool {
-		if !f.has(id) {
-			return true
-		}
-		b, err := strconv.ParseBool(f.text[id])
-		*in(p) = b
-		return err == nil
-	}
-}
-
-func trinary(id fieldID, in func(*params) *tristate) func(*fields, *params, string) bool {
-	return func(f *fields, p *params, _ string) bool {
-		if !f.has(id) {
-			return true
-		}
-		b, err := strconv.ParseBool(f.text[id])
-		*in(p) = no
+// take tells whether the rule of c holds for the text of its field, and keeps what it says.
+func (p *params) take(c *check, text, method string) bool {
+	var err error
+	switch c.rule {
+	case isNumber:
+		*p.number(c.field), err = strconv.ParseUint(text, 10, 64)
+	case isBoolean:
+		*p.boolean(c.field), err = strconv.ParseBool(text)
+	case isTristate:
+		var b bool
+		b, err = strconv.ParseBool(text)
+		*p.tristate(c.field) = no
 		if b {
-			*in(p) = yes
+			*p.tristate(c.field) = yes
 		}
-		return err == nil
+	case isPrevValue:
+		p.prevValue = text
+		return text != ""
+	case isTTL:
+		if text != "" {
+			p.ttl.Set = true
+			p.ttl.Seconds, err = strconv.ParseUint(text, 10, 64)
+		}
+	case waitsInGET:
+		return !p.wait || method == "GET"
+	case refreshesWithoutValue:
+		return p.refresh != yes || p.value == ""
+	case refreshesWithTTL:
+		return p.refresh != yes || p.ttl.Set
+	case refreshesWhatIs:
+		return p.refresh != yes || !p.makes(method)
 	}
-}
-
-func waitsOnlyInGET(_ *fields, p *params, method string) bool { return !p.wait || method == "GET" }
-
-func takePrevValue(f *fields, p *params, _ string) bool {
-	p.prevValue = f.text[fieldPrevValue]
-	return !f.has(fieldPrevValue) || p.prevValue != ""
-}
-
-// takeTTL parses the ttl. An empty one is the same as none (K60).
-func takeTTL(f *fields, p *params, _ string) bool {
-	text := f.text[fieldTTL]
-	if text == "" {
-		return true
-	}
-	seconds, err := strconv.ParseUint(text, 10, 64)
-	p.ttl = store.TTL{Set: true, Seconds: seconds}
 	return err == nil
 }
 
-func refreshesWithoutValue(_ *fields, p *params, _ string) bool {
-	return p.refresh != yes || p.value == ""
+func (p *params) number(id fieldID) *uint64 {
+	if id == fieldPrevIndex {
+		return &p.prevIndex
+	}
+	return &p.waitIndex
 }
 
-func refreshesWithTTL(_ *fields, p *params, _ string) bool { return p.refresh != yes || p.ttl.Set }
-
-// refreshesOnlyWhatIs refuses a refresh of something that the request is about to make.
-func refreshesOnlyWhatIs(_ *fields, p *params, method string) bool {
-	if p.refresh != yes {
-		return true
+func (p *params) boolean(id fieldID) *bool {
+	switch id {
+	case fieldRecursive:
+		return &p.recursive
+	case fieldSorted:
+		return &p.sorted
+	case fieldWait:
+		return &p.wait
+	case fieldDir:
+		return &p.dir
+	case fieldQuorum:
+		return &p.quorum
+	case fieldStream:
+		return &p.stream
+	default:
+		return &p.noValueOnSuccess
 	}
+}
+
+func (p *params) tristate(id fieldID) *tristate {
+	if id == fieldPrevExist {
+		return &p.prevExist
+	}
+	return &p.refresh
+}
+
+// makes tells whether a request makes a node rather than to change one that is there.
+func (p *params) makes(method string) bool {
 	switch method {
 	case "POST":
-		return false
+		return true
 	case "PUT":
-		return p.prevExist != no && (p.kind() != kindSet || !p.dir)
+		kind := p.kind()
+		return kind == kindCreate || kind == kindSet && p.dir
 	}
-	return true
+	return false
 }
 
 // A putKind is what a PUT does.

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"canopy/store"
+)
+
+// nullWriter takes an answer and forgets it, as cheaply as possible.
+type nullWriter struct{ header http.Header }
+
+func (w *nullWriter) Header() http.Header         { return w.header }
+func (w *nullWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (w *nullWriter) WriteHeader(int)             {}
+
+// replay is a body that can be read again.
+type replay struct{ *strings.Reader }
+
+func (replay) Close() error { return nil }
+
+func benchmarkRequest(b *testing.B, method, target, form string) {
+	h := New(newSoloMember(store.Options{}), Options{})
+	value := strings.Repeat("x", 64)
+	h.ServeHTTP(&nullWriter{http.Header{}}, request(b, "PUT", "/v2/keys/k", "value="+value))
+	r := request(b, method, target, form)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		w := &nullWriter{http.Header{}}
+		req := *r
+		body := replay{strings.NewReader(form)}
+		req.Body = body
+		for p.Next() {
+			body.Seek(0, io.SeekStart)
+			clear(w.header)
+			h.ServeHTTP(w, &req)
+		}
+	})
+}
+
+// request makes a request as the server would.
+func request(tb testing.TB, method, target, form string) *http.Request {
+	tb.Helper()
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r := &http.Request{
+		Method: method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Host: "127.0.0.1:2379", RemoteAddr: "127.0.0.1:1",
+		Header: http.Header{}, Body: http.NoBody,
+	}
+	if form != "" {
+		r.Header.Set("Content-Type", formType)
+		r.ContentLength = int64(len(form))
+		r.Body = replay{strings.NewReader(form)}
+	}
+	return r
+}
+
+func BenchmarkGet(b *testing.B) { benchmarkRequest(b, "GET", "/v2/keys/k", "") }
+
+func BenchmarkGetQuorum(b *testing.B) { benchmarkRequest(b, "GET", "/v2/keys/k?quorum=true", "") }
+
+func BenchmarkGetMissing(b *testing.B) { benchmarkRequest(b, "GET", "/v2/keys/missing", "") }
+
+// BenchmarkPut includes what the test member does to encode, decode and apply the command.
+func BenchmarkPut(b *testing.B) {
+	benchmarkRequest(b, "PUT", "/v2/keys/k", "value="+strings.Repeat("x", 64))
+}
+
+// BenchmarkPutRefused is a PUT without the store: parsing and the answer.
+func BenchmarkPutRefused(b *testing.B) {
+	benchmarkRequest(b, "PUT", "/v2/keys/k", "value="+strings.Repeat("x", 64)+"&prevExist=true&ttl=x")
+}
+
+func BenchmarkParseForm(b *testing.B) {
+	form := []byte("value=" + strings.Repeat("x", 64) + "&ttl=60&prevExist=true")
+	b.ReportAllocs()
+	for b.Loop() {
+		var f fields
+		if err := scan(&f, form); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := f.parse("PUT"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
