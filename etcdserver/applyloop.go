@@ -204,7 +204,10 @@ func (a *applyLoop) publish() {
 
 // announceDeadline tells the raft loop when the earliest deadline has changed.
 func (a *applyLoop) announceDeadline() {
-	deadline, _ := a.store.NextDeadline()
+	deadline, ok := a.store.NextDeadline()
+	if !ok {
+		deadline = 0
+	}
 	if a.deadline.Swap(int64(deadline)) == int64(deadline) && !a.ticked {
 		return
 	}

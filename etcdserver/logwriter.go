@@ -2,11 +2,13 @@ package etcdserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/wal"
 )
@@ -64,7 +66,7 @@ func (w *logWriter) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return errLoopDone
 		case batch := <-w.batches:
-			seq, err := w.write(batch)
+			seq, err := w.write(ctx, batch)
 			if err != nil {
 				return err
 			}
@@ -84,7 +86,7 @@ func (w *logWriter) run(ctx context.Context) error {
 }
 
 // write puts a batch on disk. When it returns without error all of it is there.
-func (w *logWriter) write(batch []raft.Write) (uint64, error) {
+func (w *logWriter) write(ctx context.Context, batch []raft.Write) (uint64, error) {
 	w.records, w.buffer = w.records[:0], w.buffer[:0]
 	for _, write := range batch {
 		if err := w.collect(write); err != nil {
@@ -94,14 +96,34 @@ func (w *logWriter) write(batch []raft.Write) (uint64, error) {
 	if err := w.log.Append(w.records...); err != nil {
 		return 0, fmt.Errorf("etcdserver: write to the log: %w", err)
 	}
-	start := time.Now()
-	if err := w.log.Sync(); err != nil {
-		return 0, fmt.Errorf("etcdserver: sync the log: %w", err)
+	if err := w.sync(ctx); err != nil {
+		return 0, err
 	}
-	w.observer.synced(time.Since(start), uint64(w.last))
 	w.noteSpace()
 	clear(w.records)
 	return batch[len(batch)-1].Seq, nil
+}
+
+// sync makes what was appended durable. When even the reserve is used up it
+// waits for room: nothing was written, and nothing is acknowledged meanwhile.
+func (w *logWriter) sync(ctx context.Context) error {
+	for {
+		start := time.Now()
+		err := w.log.Sync()
+		if err == nil {
+			w.observer.synced(time.Since(start), uint64(w.last))
+			return nil
+		}
+		if !errors.Is(err, disk.ErrNoSpace) {
+			return fmt.Errorf("etcdserver: sync the log: %w", err)
+		}
+		w.noteSpace()
+		select {
+		case <-time.After(reserveEvery):
+		case <-ctx.Done():
+			return errLoopDone
+		}
+	}
 }
 
 // collect turns one write into records, the hard state last: a torn batch

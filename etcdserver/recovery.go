@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -172,7 +173,7 @@ func createLog(d dataDir, o Options, identity *pb.Identity, members []MemberInfo
 		return nil, raft.State{}, fmt.Errorf("create the log: %w", err)
 	}
 	writer := newLogWriter(log, &Observer{}, memberLog{})
-	if _, err := writer.write([]raft.Write{{HardState: &state.HardState, Entries: state.Entries}}); err != nil {
+	if _, err := writer.write(context.Background(), []raft.Write{{HardState: &state.HardState, Entries: state.Entries}}); err != nil {
 		return nil, raft.State{}, errors.Join(err, log.Close())
 	}
 	return log, state, nil
