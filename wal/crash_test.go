@@ -188,7 +188,8 @@ func crashTwice(m *disk.Mem, w writer, seed, fate uint64) error {
 }
 
 // TestFailingOperationIsReported makes each operation of a run fail once. What Sync promised before is there after the
-// next start, whether the process is killed or the power is cut, and what that start has read is there after another cut.
+// next start, whether the process is killed or the power is cut, and what that start has read and
+// written is there after another cut.
 func TestFailingOperationIsReported(t *testing.T) {
 	for _, cause := range []error{disk.ErrInjected, disk.ErrNoSpace} {
 		for _, seed := range seeds(4) {
@@ -210,6 +211,9 @@ func TestFailingOperationIsReported(t *testing.T) {
 					l, err := w.reopenAndCheck(after)
 					if err != nil {
 						t.Fatalf("-seed %d: operation %d failed, then a %s: %v", seed, point, name, err)
+					}
+					if err := w.run(l, 2); err != nil {
+						t.Fatal(err)
 					}
 					if err := l.Close(); err != nil {
 						t.Fatal(err)
@@ -341,6 +345,29 @@ func TestSpareSurvivesARestartOnAFullDisk(t *testing.T) {
 		}
 		if err != nil && (!errors.Is(err, disk.ErrNoSpace) || i < 14) {
 			t.Fatalf("entry %d: %v", i, err)
+		}
+	}
+}
+
+// TestUsedSpareIsEmptied: a cut that did not come to its end leaves bytes in the spare segment.
+func TestUsedSpareIsEmptied(t *testing.T) {
+	for _, size := range []int{0, 100, 4096, 10000} {
+		m := disk.NewMem()
+		closed(t, create(t, m, small))
+		setContent(t, m, "/wal/"+spareName, []byte(strings.Repeat("?", size)))
+		l, want := mustReopen(t, m, small, 0)
+		if !l.Reserved() {
+			t.Errorf("spare of %d bytes: not reserved", size)
+		}
+		for i := uint64(1); i < 3; i++ {
+			put(t, l, entry(i, strings.Repeat("x", 2000)))
+			want = append(want, rec{entryKind, i, strings.Repeat("x", 2000)})
+		}
+		closed(t, l)
+		l, got := mustReopen(t, m, small, 0)
+		goesOn(t, m, l, got)
+		if len(got) != len(want) {
+			t.Errorf("spare of %d bytes: %d records, want %d", size, len(got), len(want))
 		}
 	}
 }

@@ -13,11 +13,12 @@ type reader struct {
 	segment segment
 	window  window
 	at      int64 // end of the last good frame, or the start of the frames
+	batch   int64 // where the batch of that frame opens
 	bad     int64 // where the first frame should be that is not good
 }
 
 func (l *Log) reader(s segment, f disk.File, size int64) *reader {
-	return &reader{log: l, segment: s, window: window{file: f, size: size}, at: s.start}
+	return &reader{log: l, segment: s, window: window{file: f, size: size}, at: s.start, batch: s.start}
 }
 
 // run hands the records to fn up to the first frame that is not as it was written, or not there.
@@ -56,6 +57,9 @@ func (r *reader) next() ([]byte, error) {
 		frame, err := r.window.bytes(at, frameBytes(int64(decodeHeader(head).length)))
 		if err == nil && frame[len(frame)-1] == frameEnd && frameCRC(frame, r.log.chain) == decodeHeader(frame).crc {
 			r.at = at + int64(len(frame))
+			if decodeHeader(frame).opensBatch() {
+				r.batch = at
+			}
 			return frame, nil
 		}
 		if ignoreEOF(err) != nil {
@@ -96,6 +100,22 @@ func (r *reader) judge() (torn bool, err error) {
 		return true, ignoreEOF(err)
 	}
 	return false, r.segment.corrupt(r.log.dir, r.bad, why) // row 7
+}
+
+// rewrite writes the last batch once more, as it is. If its Sync had failed, the system may hold the bytes in memory as if
+// they were safe, and a sync would not write them; earlier batches were safe, or this one would not have been begun.
+func (r *reader) rewrite() error {
+	for at := r.batch; at < r.at; {
+		b, err := r.window.bytes(at, min(r.at-at, windowBytes))
+		if err != nil {
+			return err
+		}
+		if _, err := r.window.file.WriteAt(b, at); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	return nil
 }
 
 // scan looks for a batch that opens behind the bad frame (later is its offset, or 0), and for any byte that is not zero

@@ -84,24 +84,27 @@ func (l *Log) replayLast(fn func(Kind, uint64, []byte) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if torn {
-		// One step, unlike writing zeros: there is no half of it that would look like damage.
-		if err := f.Truncate(r.at); err != nil {
-			return fmt.Errorf("wal: cut the torn end of %s: %w", filepath.Join(l.dir, s.name()), err)
-		}
-		size = r.at
-	}
-	l.offset, l.room = roundUp(r.at, sectorBytes), size
-	l.begun = r.at > s.start
-	if err := l.settleEnd(f); err != nil {
+	if err := l.settleEnd(r, torn); err != nil {
 		return fmt.Errorf("wal: make the end of %s safe: %w", filepath.Join(l.dir, s.name()), err)
 	}
 	l.file = f
 	return nil
 }
 
-// settleEnd makes safe what a process before this one may have left to the system: bytes, size, and the name.
-func (l *Log) settleEnd(f disk.File) error {
+// settleEnd makes safe what a process before this one may have left to the system: bytes, size, and the name. A torn end
+// is cut off in one step, unlike by writing zeros: there is no half of it that would look like damage.
+func (l *Log) settleEnd(r *reader, torn bool) error {
+	if err := r.rewrite(); err != nil {
+		return err
+	}
+	f := r.window.file
+	l.offset, l.room, l.begun = roundUp(r.at, sectorBytes), r.window.size, r.at > r.segment.start
+	if torn {
+		if err := f.Truncate(r.at); err != nil {
+			return err
+		}
+		l.room = r.at
+	}
 	if l.room < l.o.SegmentBytes {
 		err := f.Allocate(l.o.SegmentBytes)
 		if err == nil {
@@ -110,11 +113,8 @@ func (l *Log) settleEnd(f disk.File) error {
 			return err
 		}
 	}
-	if err := l.sync(f); err != nil {
+	if err := l.sync(f); err != nil || l.o.NoSync {
 		return err
-	}
-	if l.o.NoSync {
-		return nil
 	}
 	return l.fs.SyncDir(l.dir)
 }

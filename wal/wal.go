@@ -5,7 +5,7 @@
 // everything below serves this. Log does not know what the records mean, and is used by one goroutine.
 //
 // What was appended between two calls of Sync is a batch: one write, one sync. A batch begins at a sector of 512 bytes
-// of its own, so that no sector that holds acknowledged records is ever written again. Within it, records follow one
+// of its own, so that no sector that holds acknowledged records is ever written anew. Within it, records follow one
 // another as frames, each at a multiple of eight:
 //
 //	| crc 4 | check 4 | length 4 | index 8 | kind 1 | flags 1 | mark 2 | payload … | end 1 | zeros to a multiple of 8 |
