@@ -22,6 +22,9 @@ const (
 // reserveEvery is how often a member whose disk is full looks for room.
 const reserveEvery = time.Second
 
+// bufferKept is the size up to which the scratch for payloads is used again, in bytes.
+const bufferKept = 4 << 20
+
 // logWriter owns the write-ahead log. It takes all writes that are waiting as
 // one batch, syncs once, and says up to where the log is durable. Nothing else
 // decides what may be acknowledged.
@@ -101,6 +104,9 @@ func (w *logWriter) write(ctx context.Context, batch []raft.Write) (uint64, erro
 	}
 	w.noteSpace()
 	clear(w.records)
+	if cap(w.buffer) > bufferKept {
+		w.buffer = nil
+	}
 	return batch[len(batch)-1].Seq, nil
 }
 

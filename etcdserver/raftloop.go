@@ -15,7 +15,8 @@ const (
 	proposalQueue = 4096      // requests between the door and the loop
 	heldMax       = 16 * 1024 // requests held while there is no leader
 	readQueue     = 4096      // linearizable reads between the door and the loop
-	keepEntries   = 8192      // applied entries kept in memory for slow followers
+	keepEntries   = 8192      // applied entries kept in memory for slow followers,
+	keepBytes     = 64 << 20  // unless they are bigger than this
 )
 
 // stampEvery is how long the log may be idle while keys with deadlines exist
@@ -45,7 +46,6 @@ type raftLoop struct {
 
 	proposals chan proposal
 	reads     chan readRequest
-	compacted chan raft.SnapshotMeta // snapshots that are safely on disk
 	writer    *logWriter
 	apply     *applyLoop
 
@@ -58,6 +58,7 @@ type raftLoop struct {
 	reading    map[uint64][]readRequest // batches under way
 	nextReads  []readRequest            // waiting for the next batch
 	forgotten  raft.Index               // log entries before it are out of memory
+	handed     int64                    // bytes of entries handed to the apply loop since then
 	leading    bool
 	lastStamp  store.Time // the time last stamped on an entry
 	expiry     *time.Timer
@@ -117,8 +118,6 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	case <-l.expiry.C:
 		l.tickNeeded = true
 		l.proposeTick()
-	case meta := <-l.compacted:
-		return l.compact(meta, meta.Index+1)
 	case <-tick:
 		l.tick()
 	}
@@ -163,9 +162,6 @@ func (l *raftLoop) append(batch []proposal) {
 	_, _, err := l.machine.Propose(l.payload...)
 	clear(l.payload)
 	if err != nil {
-		for i := range batch {
-			batch[i].data = batch[i].data[:len(batch[i].data):cap(batch[i].data)]
-		}
 		l.hold(batch)
 	}
 }
@@ -242,7 +238,7 @@ func (l *raftLoop) beginReads() {
 func (l *raftLoop) drive() error {
 	applied := l.apply.state.Load().index
 	l.machine.Applied(applied)
-	if applied > l.forgotten+2*keepEntries {
+	if applied > l.forgotten+2*keepEntries || l.handed > keepBytes {
 		if err := l.forget(); err != nil {
 			return err
 		}
@@ -261,6 +257,9 @@ func (l *raftLoop) hand(work raft.Work) {
 		l.toWrite = append(l.toWrite, *work.Write)
 	}
 	l.toApply = append(l.toApply, work.Apply...)
+	for i := range work.Apply {
+		l.handed += int64(len(work.Apply[i].Data))
+	}
 	for _, r := range work.Reads {
 		for _, request := range l.reading[r.Ctx] {
 			request.index <- r.Index
@@ -291,17 +290,14 @@ func (l *raftLoop) leaderChanged(s raft.SoftState) {
 }
 
 // forget lets go of applied entries in memory. They stay in the write-ahead
-// log; a follower that needs them gets a snapshot.
+// log; a follower that needs them gets a snapshot of the present state.
 func (l *raftLoop) forget() error {
 	state := l.apply.state.Load()
-	meta := raft.SnapshotMeta{Index: state.index, Term: state.term, Configuration: state.config}
-	return l.compact(meta, meta.Index-keepEntries+1)
-}
-
-func (l *raftLoop) compact(meta raft.SnapshotMeta, keepFrom raft.Index) error {
-	if keepFrom <= l.forgotten {
-		return nil
+	keepFrom := state.index + 1
+	if l.handed <= keepBytes {
+		keepFrom -= keepEntries
 	}
-	l.forgotten = keepFrom
+	l.forgotten, l.handed = keepFrom, 0
+	meta := raft.SnapshotMeta{Index: state.index, Term: state.term, Configuration: state.config}
 	return l.machine.Compact(meta, keepFrom)
 }

@@ -18,10 +18,13 @@ import (
 // entryOverhead is what an entry takes in the log beside its data, roughly.
 const entryOverhead = 40
 
+// manyBytes of log are enough for a snapshot, however few entries they are.
+const manyBytes = 256 << 20
+
 // snapshotter writes snapshots, one at a time, beside the apply loop. A
 // snapshot is due when the log since the last one outweighs the state, and at
-// least minEntries were applied: so its cost stays a constant share of the
-// writes however large the tree is.
+// least minEntries were applied, or manyBytes: so its cost stays a constant
+// share of the writes however large the tree is.
 type snapshotter struct {
 	dir      *snap.Dir
 	cluster  ID
@@ -59,7 +62,7 @@ func (s *snapshotter) consider(st *store.Store, state *applied) {
 	case s.state = <-s.finished:
 	default:
 	}
-	if s.entries < s.minEntries || s.bytes < s.state {
+	if s.entries < s.minEntries && s.bytes < manyBytes || s.bytes < s.state {
 		return
 	}
 	select {
