@@ -107,8 +107,8 @@ func (d *Dir) List() ([]Meta, error) {
 func (d *Dir) Path(m Meta) string { return filepath.Join(d.dir, m.name()) }
 
 // Save makes a snapshot of what write writes. When it returns nil, the snapshot is on disk and was read back; else
-// nothing has changed, and the room is given back (a full disk is an error that matches disk.ErrNoSpace). An error of
-// write is returned wrapped. A snapshot of the same Meta is replaced.
+// those there were are as they were, and the room is given back (a full disk is an error that matches disk.ErrNoSpace). An
+// error of write is returned wrapped. A snapshot of the same Meta is replaced.
 func (d *Dir) Save(m Meta, write func(w io.Writer) error) error {
 	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
 	if err := d.save(temp, m, write); err != nil {
