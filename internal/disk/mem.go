@@ -194,7 +194,7 @@ func (m *Mem) MkdirAll(dir string) error {
 	return nil
 }
 
-// SyncDir implements FS. After a failure the names are left to chance for good, as with a failed File.Sync.
+// SyncDir implements FS. After a failure the names stay unsafe until it succeeds.
 func (m *Mem) SyncDir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
