@@ -42,6 +42,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// lostTicks is after how many ticks entries that were sent, and of which a follower has received nothing, are taken for lost. To ask
+// in vain is cheap; not to ask would hold up a transfer of leadership, which has an election time-out in all.
+func (c Config) lostTicks() int { return max(c.HeartbeatTicks+1, c.ElectionTicks/2) }
+
 func orDefault[T int | int64](field *T, value T) {
 	if *field == 0 {
 		*field = value

@@ -71,7 +71,7 @@ func (m *Machine) hardState() HardState { return HardState{m.term, m.vote, m.com
 // Durable tells that the write of this seq, and all before it, are on disk and will be found by recovery.
 func (m *Machine) Durable(seq uint64) {
 	d := &m.disk
-	assert(seq <= d.seq, "write %d is durable, but only %d were handed out", seq, d.seq)
+	assert(seq <= d.seq, "a durable write was handed out", seq, d.seq)
 	n := 0
 	for ; n < len(d.writes) && d.writes[n].seq <= seq; n++ {
 		w := d.writes[n]
@@ -82,7 +82,7 @@ func (m *Machine) Durable(seq uint64) {
 	}
 	d.writes = slices.Delete(d.writes, 0, n)
 	d.done = max(d.done, seq)
-	assert(m.log.durable <= m.log.last(), "durable %d is past the last entry %d", m.log.durable, m.log.last())
+	assert(m.log.durable <= m.log.last(), "what is durable is in the log", m.log.durable, m.log.last())
 	m.release()
 	m.advanceCommit()
 }

@@ -175,7 +175,7 @@ func (m *Machine) onVoteReply(from MemberID, msg VoteReply) {
 
 // become makes the member a follower of a term, whose leader may be unknown. Everything of its former role ends.
 func (m *Machine) become(term Term, leader MemberID) {
-	assert(term >= m.term, "term falls from %d to %d", m.term, term)
+	assert(term >= m.term, "terms never fall", term, m.term)
 	if leader != m.leader || term != m.term {
 		m.loseReads()
 	}
@@ -197,7 +197,7 @@ func (m *Machine) drawTimeout() {
 
 // becomeLeader takes office, and opens the term with an empty entry: committing it commits all before (6.4).
 func (m *Machine) becomeLeader() {
-	assert(m.vote == m.id, "elected in term %d, but voted for %x", m.term, uint64(m.vote))
+	assert(m.vote == m.id, "a leader has its own vote", m.vote, m.id)
 	m.ballot = nil
 	m.leader = m.id
 	m.leading = &leading{opened: m.log.last() + 1}

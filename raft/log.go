@@ -24,7 +24,7 @@ func (l *log) lastTerm() Term { return l.term(l.last()) }
 
 // term gives the term of the entry at i, which must be at or behind base.
 func (l *log) term(i Index) Term {
-	assert(l.base <= i && i <= l.last(), "term of %d asked for, log holds (%d, %d]", i, l.base, l.last())
+	assert(l.base <= i && i <= l.last(), "the entry whose term is asked for is in the log", i, l.base, l.last())
 	if i == l.base {
 		return l.baseTerm
 	}
@@ -42,7 +42,7 @@ func (l *log) agrees(i Index, t Term) bool {
 // slice gives the entries in (after, upTo].
 func (l *log) slice(after, upTo Index) []Entry {
 	assert(l.base <= after && after <= upTo && upTo <= l.last(),
-		"entries (%d, %d] asked for, log holds (%d, %d]", after, upTo, l.base, l.last())
+		"the entries asked for are in the log", after, upTo, l.base, l.last())
 	return l.entries[after-l.base : upTo-l.base : upTo-l.base]
 }
 
@@ -62,7 +62,7 @@ func (l *log) page(after Index, bytesMax int64) (entries []Entry, bytes int64) {
 
 // append adds an entry at the end.
 func (l *log) append(e Entry) {
-	assert(e.Index == l.last()+1, "entry %d appended behind %d", e.Index, l.last())
+	assert(e.Index == l.last()+1, "an entry is appended behind the last", e.Index, l.last())
 	l.entries = append(l.entries, e)
 	l.bytes += e.size()
 }

@@ -58,11 +58,14 @@ func newProgress(id MemberID, next Index) *progress {
 	return &progress{id: id, mode: &probing{from: next}}
 }
 
+// probe looks for the place where the logs part, from an index down. What was told since the last acknowledgement may be lost.
 func (p *progress) probe(from Index) {
 	p.quiet = 0
+	p.told = min(p.told, p.match)
 	p.mode = &probing{from: max(from, p.match+1)}
 }
 
+// replicate sends what follows match.
 func (p *progress) replicate() {
 	p.quiet = 0
 	p.mode = &replicating{from: p.match + 1, received: p.match}
@@ -82,6 +85,7 @@ func (p *progress) acknowledge(match, logBase Index) {
 		}
 	case *replicating:
 		mode.from = max(mode.from, p.match+1)
+		mode.received = max(mode.received, p.match)
 		mode.window.release(p.match)
 	case *sendingSnapshot:
 		if moved && p.match >= min(mode.upTo, logBase) && p.match >= logBase {

@@ -95,7 +95,7 @@ func (m *Machine) appendOwn(t EntryType, data []byte) {
 	m.leading.uncommitted += e.size()
 	if t == EntryConfChange {
 		h, err := m.configs.extend([]Entry{e})
-		assert(err == nil, "own configuration change at %d: %v", e.Index, err)
+		assert(err == nil, "a proposed configuration change is possible", e.Index)
 		m.setConfigs(h)
 	}
 }
@@ -112,7 +112,7 @@ func (m *Machine) replicate() {
 		}
 	}
 	l.peers = slices.DeleteFunc(l.peers, func(p *progress) bool {
-		return p.leaves > 0 && (p.told >= p.leaves || p.since > 2*m.config.ElectionTicks)
+		return p.leaves > 0 && (min(p.match, p.told) >= p.leaves || p.since > 2*m.config.ElectionTicks)
 	})
 }
 
@@ -221,7 +221,7 @@ func (m *Machine) onAppend(from MemberID, msg Append) {
 	}
 	if conflict := m.firstConflict(msg); conflict > 0 {
 		configs, err := m.configsWith(msg, conflict)
-		assert(err == nil, "configuration change was admitted: %v", err)
+		assert(err == nil, "an admitted configuration change is possible", conflict)
 		if conflict <= m.log.last() {
 			m.disk.forget(conflict - 1)
 			m.log.truncate(conflict - 1)
@@ -296,7 +296,7 @@ func (m *Machine) onHeartbeatReply(from MemberID, msg HeartbeatReply) {
 		if msg.Received > mode.received || msg.Received >= mode.from-1 {
 			mode.received = max(mode.received, msg.Received)
 			p.quiet = 0
-		} else if p.quiet >= m.config.ElectionTicks && mode.window.count > 0 {
+		} else if p.quiet >= m.config.lostTicks() && mode.window.count > 0 {
 			p.probe(p.match + 1)
 		}
 	}
@@ -330,7 +330,7 @@ func (m *Machine) commitTo(i Index) {
 	if i <= m.commit {
 		return
 	}
-	assert(i <= m.log.last(), "commit %d is past the last entry %d", i, m.log.last())
+	assert(i <= m.log.last(), "what is committed is in the log", i, m.log.last())
 	if m.leading != nil {
 		for _, e := range m.log.slice(m.commit, i) {
 			m.leading.uncommitted -= e.size()

@@ -210,14 +210,18 @@ func (s *sim) calm() {
 	panic("no progress after all faults ended")
 }
 
-// stopStrangers stops members that were removed: without the leader's lease they may disturb the others for ever.
+// stopStrangers stops members that were removed: without the leader's lease they may disturb the others for ever. Who is a
+// member after all, by a change that the leader did not know when it was asked before, is started again.
 func (s *sim) stopStrangers(leader *Machine) {
 	if leader.configs.latestIndex() > leader.commit {
 		return
 	}
-	for _, n := range s.up() {
-		if n.m != leader && !leader.configs.latest().Contains(n.id) {
-			n.m = nil
+	for _, n := range s.nodes {
+		switch member := leader.configs.latest().Contains(n.id); {
+		case member && n.m == nil:
+			s.start(n)
+		case !member && n.m != nil && n.m != leader:
+			s.crash(n)
 		}
 	}
 }

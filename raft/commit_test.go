@@ -1,0 +1,98 @@
+package raft
+
+import "testing"
+
+// leaderOf gives a leader of voters 1 to n on a log that ends with entries of terms before its own.
+func leaderOf(t testing.TB, voters int, terms ...Term) *Machine {
+	t.Helper()
+	s := State{Snapshot: SnapshotMeta{Index: 10, Term: 1}}
+	for id := range voters {
+		s.Snapshot.Configuration.Voters = append(s.Snapshot.Configuration.Voters, MemberID(id+1))
+	}
+	for i, term := range terms {
+		s.Entries = append(s.Entries, Entry{Index: 11 + Index(i), Term: term})
+		s.HardState.Term = term
+	}
+	m, err := New(Config{ID: 1, NoPreVote: true, Dice: func(int) int { return 0 }}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Campaign()
+	settleWrites(m)
+	for id := range voters / 2 {
+		step(t, m, MemberID(id+2), VoteReply{m.term, true})
+	}
+	settleWrites(m)
+	if m.leading == nil {
+		t.Fatal("not elected")
+	}
+	return m
+}
+
+func settleWrites(m *Machine) {
+	for w, ok := m.Work(); ok; w, ok = m.Work() {
+		if w.Write != nil {
+			m.Durable(w.Write.Seq)
+		}
+	}
+}
+
+func step(t testing.TB, m *Machine, from MemberID, msg Message) {
+	t.Helper()
+	if err := m.Step(from, msg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Figure 8 of the Raft paper, at the leader's desk: the old entry is on a majority first.
+func TestLeaderCountsOnlyEntriesOfItsOwnTerm(t *testing.T) {
+	m := leaderOf(t, 5, 1, 2)
+	for _, id := range []MemberID{2, 3, 4, 5} {
+		step(t, m, id, AppendReply{m.term, 12})
+	}
+	if m.commit != 10 {
+		t.Fatalf("commit = %d with all members at an old term's entry 12, want 10", m.commit)
+	}
+	step(t, m, 2, AppendReply{m.term, 13})
+	if m.commit != 10 {
+		t.Fatalf("commit = %d with 2 of 5 at entry 13, want 10", m.commit)
+	}
+	step(t, m, 3, AppendReply{m.term, 13})
+	if m.commit != 13 {
+		t.Fatalf("commit = %d with 3 of 5 at entry 13 of the own term, want 13", m.commit)
+	}
+}
+
+func TestLearnersDoNotCount(t *testing.T) {
+	m := leaderOf(t, 3, 1)
+	step(t, m, 2, AppendReply{m.term, 12})
+	if _, _, err := m.ProposeConfChange(ConfChange{Op: AddLearner, Member: 4}); err != nil {
+		t.Fatal(err)
+	}
+	settleWrites(m)
+	step(t, m, 4, AppendReply{m.term, 13})
+	if m.commit != 12 {
+		t.Fatalf("commit = %d by leader and learner, want 12", m.commit)
+	}
+	step(t, m, 3, AppendReply{m.term, 13})
+	if m.commit != 13 {
+		t.Fatalf("commit = %d by leader and voter, want 13", m.commit)
+	}
+}
+
+func TestUncommittedBytesAreFreedByCommit(t *testing.T) {
+	m := leaderOf(t, 3, 1)
+	m.config.MaxUncommittedBytes = 300
+	step(t, m, 2, AppendReply{m.term, 12})
+	if _, _, err := m.Propose(make([]byte, 500)); err != nil {
+		t.Fatalf("first proposal refused, however large: %v", err)
+	}
+	if _, _, err := m.Propose(nil); err != ErrTooMuchUncommitted {
+		t.Fatalf("second proposal = %v, want ErrTooMuchUncommitted", err)
+	}
+	settleWrites(m)
+	step(t, m, 3, AppendReply{m.term, 13})
+	if _, _, err := m.Propose(nil); err != nil {
+		t.Fatalf("proposal after commit = %v", err)
+	}
+}
