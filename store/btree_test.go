@@ -1,0 +1,122 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDirectoriesMatchASortedSlice makes random changes in random batches and checks that the directory is the same as
+// a sorted slice of names, and that the directories of earlier batches stay as they were.
+func TestDirectoriesMatchASortedSlice(t *testing.T) {
+	s := chosenSeed(t)
+	for round := range 12 {
+		dice := rand.New(rand.NewPCG(s, uint64(round)))
+		names := 20 << (round % 8) // small ones shrink to nothing again and again
+		root := newRoot(1)
+		var want []string
+		type frozen struct {
+			d    *directory
+			want []string
+		}
+		var old []frozen
+		for batch := range 400 {
+			root = root.fork(uint64(batch + 2))
+			growing := dice.IntN(3) > 0
+			for range dice.IntN(60) {
+				want = randomChange(dice, root.dir, want, names, growing)
+			}
+			if batch%20 == 0 {
+				old = append(old, frozen{root.dir, slices.Clone(want)})
+				sameNames(t, root.dir, want)
+			}
+		}
+		sameNames(t, root.dir, want)
+		for _, f := range old {
+			sameNames(t, f.d, f.want)
+		}
+	}
+}
+
+// randomChange inserts, replaces or removes one name.
+func randomChange(dice *rand.Rand, d *directory, want []string, names int, growing bool) []string {
+	name := fmt.Sprintf("n%06d", dice.IntN(names))
+	i, found := slices.BinarySearch(want, name)
+	switch {
+	case !found && growing:
+		d.insert(&node{name: name})
+		return slices.Insert(want, i, name)
+	case found && dice.IntN(4) == 0:
+		d.replace(&node{name: name, value: "new"})
+	case found && !growing:
+		d.remove(name)
+		return slices.Delete(want, i, i+1)
+	}
+	return want
+}
+
+func sameNames(t *testing.T, d *directory, want []string) {
+	t.Helper()
+	var got []string
+	var c cursor
+	c.start(d)
+	for n := c.next(); n != nil; n = c.next() {
+		got = append(got, n.name)
+		if d.get(n.name) != n {
+			t.Fatalf("%s is listed but not found", n.name)
+		}
+	}
+	if !slices.Equal(got, want) || d.count != len(want) {
+		t.Fatalf("%d names, count %d, want %d", len(got), d.count, len(want))
+	}
+	if d.root != nil {
+		checkPage(t, d.root, "")
+	}
+}
+
+// TestNamesInOrderFillTheirPages guards the memory of directories that are written or loaded in order.
+func TestNamesInOrderFillTheirPages(t *testing.T) {
+	root := newRoot(1)
+	const count = 100_000
+	for i := range count {
+		root.dir.insert(&node{name: fmt.Sprintf("%08d", i)})
+	}
+	var pages func(p *page) int
+	pages = func(p *page) int {
+		sum := 1
+		for _, kid := range p.kids {
+			sum += pages(kid)
+		}
+		return sum
+	}
+	if got, most := pages(root.dir.root), count/pageItems*5/4; got > most {
+		t.Errorf("%d pages for %d names, want at most %d", got, count, most)
+	}
+}
+
+// TestRemovingAllEmptiesTheTree removes in order, in reverse and from the middle.
+func TestRemovingAllEmptiesTheTree(t *testing.T) {
+	const count = 5000
+	for title, at := range map[string]func(left int) int{
+		"first": func(int) int { return 0 }, "last": func(left int) int { return left - 1 }, "middle": func(left int) int { return left / 2 },
+	} {
+		root, names := newRoot(1), []string(nil)
+		for i := range count {
+			names = append(names, fmt.Sprintf("%08d", i))
+			root.dir.insert(&node{name: strings.Clone(names[i])})
+		}
+		for len(names) > 0 {
+			i := at(len(names))
+			root.dir.remove(names[i])
+			names = slices.Delete(names, i, i+1)
+			if len(names)%500 == 0 {
+				sameNames(t, root.dir, names)
+			}
+		}
+		if root.dir.root != nil {
+			t.Errorf("%s: an empty directory keeps pages", title)
+		}
+	}
+}
