@@ -1,0 +1,70 @@
+package api
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"canopy/store"
+)
+
+func TestBudgetClosesTheLongestIdle(t *testing.T) {
+	var idle, fresh, open atomic.Int64
+	b := NewBudget(3, func(wasIdle bool) {
+		if wasIdle {
+			idle.Add(1)
+		} else {
+			fresh.Add(1)
+		}
+	}, func(n int) { open.Store(int64(n)) })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, handler: New(newSoloMember(store.Options{}), Options{}), addr: listener.Addr().String()}
+	s.server = NewHTTPServer(s.handler, Limits{ConnState: b.ConnState})
+	go s.server.Serve(b.Listener(listener))
+	defer s.server.Close()
+
+	const get = "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	answered := func(conn net.Conn) bool {
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+		}
+		return err == nil
+	}
+	oldest := s.dial(get)
+	if !answered(oldest) {
+		t.Fatal("the first connection is not served")
+	}
+	_, _, stream := s.open("/v2/keys/w?wait=true&stream=true")
+	younger := s.dial(get)
+	if !answered(younger) {
+		t.Fatal("the third connection is not served")
+	}
+	eventually(t, "two connections are idle", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.idle.Len() == 2
+	})
+	s.open("/v2/keys/w?wait=true")
+	if _, err := oldest.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("F36: the longest idle connection: %v, want EOF", err)
+	}
+	s.open("/v2/keys/w?wait=true") // takes the place of younger
+	if answered(s.dial("")) {
+		t.Error("F36: a connection beyond the budget is served")
+	}
+	if idle.Load() != 2 || fresh.Load() != 1 || open.Load() != 3 {
+		t.Errorf("F36: closed %d idle and %d new, open %d; want 2, 1, 3", idle.Load(), fresh.Load(), open.Load())
+	}
+	stream.Close()
+	eventually(t, "the place of the stream is free", func() bool { return open.Load() == 2 })
+	if !answered(s.dial(get)) {
+		t.Error("no connection is served although there is room")
+	}
+}
