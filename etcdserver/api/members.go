@@ -31,8 +31,7 @@ func listed(urls []string) []string {
 	return urls
 }
 
-// members answers /v2/members and what is below. Changing the membership is refused: a member that runs alone has
-// nobody to change it with.
+// members answers /v2/members and what is below.
 func (h *Handler) members(w http.ResponseWriter, r *http.Request) {
 	below := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v2/members"), "/")
 	switch r.Method {
@@ -48,7 +47,7 @@ func (h *Handler) members(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodPost && below == "":
 		refuseMethod(w, "") // E31n
 	default:
-		h.writeMessage(w, r, http.StatusNotImplemented, "changing the members of a cluster is not available yet")
+		h.changeMembers(w, r, below)
 	}
 }
 
