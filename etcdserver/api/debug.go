@@ -61,6 +61,9 @@ func (h *Handler) raftStatus() raftStatusJSON {
 		State:    stateName(s.Role),
 		Progress: map[string]progressJSON{},
 	}
+	if s.Role == raft.Leader {
+		j.Progress[j.ID] = progressJSON{s.Last, s.Last + 1, progressName(raft.Replicating)}
+	}
 	for _, p := range s.Progress {
 		j.Progress[etcdserver.ID(p.ID).String()] = progressJSON{p.Match, p.Next, progressName(p.Mode)}
 	}

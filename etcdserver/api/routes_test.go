@@ -111,7 +111,7 @@ func TestDebugVars(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &vars); err != nil || len(vars) != 4 {
 		t.Fatalf("S33: %v: %s", err, a.body)
 	}
-	for _, part := range []string{"{\n\"cmdline\": [", ",\n\"file_descriptor_limit\": 1024,\n\"memstats\": {", ",\n\"raft.status\": {\"id\":\"2ee3bf4adcf59b4\",\"term\":2,", "}\n}\n"} {
+	for _, part := range []string{"{\n\"cmdline\": [", `"progress":{"2ee3bf4adcf59b4":{"match":0,"next":1,"state":"ProgressStateReplicate"}}`, ",\n\"file_descriptor_limit\": 1024,\n\"memstats\": {", ",\n\"raft.status\": {\"id\":\"2ee3bf4adcf59b4\",\"term\":2,", "}\n}\n"} {
 		if !strings.Contains(a.body, part) {
 			t.Errorf("S34: no %q in %.300s", part, a.body)
 		}
