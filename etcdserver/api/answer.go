@@ -206,11 +206,3 @@ func (h *Handler) release(b *[]byte) {
 		h.buffers.Put(b)
 	}
 }
-
-// sliceWriter appends what is written to a buffer.
-type sliceWriter struct{ b *[]byte }
-
-func (s sliceWriter) Write(p []byte) (int, error) {
-	*s.b = append(*s.b, p...)
-	return len(p), nil
-}

@@ -160,8 +160,3 @@ func (h *Handler) drain(r *http.Request) {
 func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	_ = http.NewResponseController(w).SetReadDeadline(t)
 }
-
-// setWriteDeadline is the same for writing.
-func setWriteDeadline(w http.ResponseWriter, t time.Time) {
-	_ = http.NewResponseController(w).SetWriteDeadline(t)
-}

@@ -62,14 +62,6 @@ func (m *soloMember) Do(_ context.Context, c store.Command) (etcdserver.Applied,
 	return etcdserver.Applied{Event: event, RaftIndex: index, RaftTerm: 2}, nil
 }
 
-// expire removes what is due.
-func (m *soloMember) expire() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.store.Expire(m.Now(), 1000)
-	m.store.Publish()
-}
-
 func (m *soloMember) Read(context.Context, bool) (*store.View, error) { return m.store.View(), nil }
 
 func (m *soloMember) Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error) {
