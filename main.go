@@ -11,12 +11,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
 	"canopy/config"
+	"canopy/internal/disk"
+	"canopy/wal"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
@@ -40,8 +43,7 @@ func run(argv, environ []string) int {
 		fmt.Print(config.VersionText(version, revision()))
 		return 0
 	case config.Check:
-		fmt.Print(invocation.Config.Effective())
-		return 0
+		return check(invocation.Config)
 	}
 	return serveUntilSignal(invocation)
 }
@@ -57,6 +59,19 @@ func refuse(err error) int {
 		fmt.Print(config.UsageText())
 	}
 	return faults.Exit
+}
+
+// check prints the configuration in force, and what a start would refuse (F61).
+func check(c config.Config) int {
+	fmt.Print(c.Effective())
+	begun, err := wal.Exists(disk.OS{}, c.LogDir())
+	if err == nil && !begun {
+		_, err = c.Bootstrap(net.LookupHost)
+	}
+	if err != nil {
+		return refuse(err)
+	}
+	return 0
 }
 
 // serveUntilSignal runs a member until SIGTERM or SIGINT. A second signal ends

@@ -117,6 +117,8 @@ func TestFlagsThatEndAtOnce(t *testing.T) {
 		{"not a number", []string{"--heartbeat-interval", "abc"}, 2, "heartbeat-interval"},
 		{"a word too many", []string{"extra"}, 1, "extra"},
 		{"advertise is required", []string{"--listen-client-urls", "http://127.0.0.1:1"}, 1, "advertise-client-urls is required"},
+		{"check", []string{"--check-config"}, 0, "--listen-client-urls="},
+		{"check finds what a start would", []string{"--check-config", "--initial-cluster", "a=http://localhost:2380,b=http://localhost:2381", "--name", "a"}, 1, "initial-cluster"},
 		{"election too short", []string{"--heartbeat-interval", "300"}, 1, "should be at least as 5 times as"},
 	}
 	for _, c := range cases {
@@ -145,6 +147,7 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 		{"0.4", []string{"conf", "log", "snapshot/"}, "0.4 data directory"},
 		{"2.0", []string{"wal/", "snap/"}, "2.0 data directory"},
 		{"v3", []string{"member/wal/", "member/snap/db"}, "v3"},
+		{"2.3", []string{"member/wal/0000000000000000-0000000000000000.wal"}, "written by etcd"},
 		{"member and proxy", []string{"member/", "proxy/"}, "both member and proxy"},
 		{"a lost log", []string{"member/snap/0000000000000001-0000000000000005.snap"}, "--wal-dir"},
 	}
@@ -165,6 +168,7 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 	}
 }
 
+// makePath makes a directory, or a file that begins as an etcd log does.
 func makePath(t *testing.T, path string, dir bool) {
 	t.Helper()
 	parent := path
@@ -175,7 +179,7 @@ func makePath(t *testing.T, path string, dir bool) {
 		t.Fatal(err)
 	}
 	if !dir {
-		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("\x04\x00\x00\x00\x00\x00\x00\x84\x08\x04\x10\x00\x00\x00\x00\x00"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

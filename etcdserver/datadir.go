@@ -2,9 +2,11 @@ package etcdserver
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"canopy/internal/disk"
 )
@@ -53,12 +55,49 @@ func (d dataDir) inspect() (strange []string, err error) {
 		return nil, &DataDirError{Dir: d.root, Reason: "it was used by an etcd with the v3 store (member/snap/db)",
 			Advice: "choose another --data-dir and copy the keys over HTTP (B70)"}
 	}
+	if etcd, err := d.holdsEtcdLog(); err != nil || etcd {
+		return nil, &DataDirError{Dir: d.root, Reason: "its log was written by etcd", Err: err,
+			Advice: "nothing was changed; choose another --data-dir and copy the keys over HTTP (B68)"}
+	}
 	for _, name := range names {
 		if !slices.Contains([]string{"member", "proxy", "lock", "lost+found"}, name) {
 			strange = append(strange, name)
 		}
 	}
 	return strange, nil
+}
+
+// holdsEtcdLog recognises the first record of an etcd 2.x or 3.x segment: a
+// length of eight bytes, then a checksum record, which protobuf begins with
+// field 1, type 4 (B69).
+func (d dataDir) holdsEtcdLog() (bool, error) {
+	names, err := d.list(d.wal)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".wal") {
+			continue
+		}
+		f, err := d.fs.Open(filepath.Join(d.wal, name))
+		if err != nil {
+			return false, err
+		}
+		var head [10]byte
+		n, err := f.ReadAt(head[:], 0)
+		if err := errors.Join(ignoreEOF(err), f.Close()); err != nil {
+			return false, err
+		}
+		return n == len(head) && head[8] == 0x08 && head[9] == 0x04, nil
+	}
+	return false, nil
+}
+
+func ignoreEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 // list gives the names in a directory, none if it is not there.

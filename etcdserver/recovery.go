@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
@@ -53,12 +52,11 @@ func recoverMember(d dataDir, o Options, logger memberLog) (*recovered, error) {
 	if note != nil && o.WALDir == "" {
 		d.wal = note.WALDir
 	}
-	segments, err := d.list(d.wal)
+	begun, err := wal.Exists(d.fs, d.wal)
 	if err != nil {
-		return nil, err
+		return nil, &DataDirError{Dir: d.root, Reason: "cannot look for a log in " + d.wal, Err: err}
 	}
-	hasLog := slices.ContainsFunc(segments, func(name string) bool { return strings.HasSuffix(name, ".wal") })
-	if !hasLog {
+	if !begun {
 		if err := refuseLostLog(d, note); err != nil {
 			return nil, err
 		}
