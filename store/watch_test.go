@@ -1,0 +1,435 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// watching registers a watcher that is closed with the test.
+func watching(t testing.TB, s *Store, key string, o WatchOptions) *Watcher {
+	t.Helper()
+	w, err := s.Watch(mustKey(key), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+// ready returns the indexes of the events that can be had without waiting.
+func ready(t testing.TB, w *Watcher) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var got []string
+	for {
+		e, err := w.Next(ctx)
+		if err != nil {
+			return strings.Join(got, " ")
+		}
+		got = append(got, fmt.Sprint(e.Index()))
+	}
+}
+
+// TestWhichEventsMatch checks K97-K101 and K105 live, and the same watch from history, which differs only in K106d. The
+// write under test has index 6 unless it is refused.
+func TestWhichEventsMatch(t *testing.T) {
+	before := []Command{file("/w/f", "1"), file("/w/d/a/b", "2"), file("/fd/_h", "3"), file("/_hd/k", "4"), file("/pfoo", "5")}
+	for _, c := range []struct {
+		rule      string
+		write     Command
+		watch     string
+		recursive bool
+		live      bool
+		past      bool
+	}{
+		{"K97 its own key", file("/w/f", "n"), "/w/f", false, true, true},
+		{"K97 a child does not fire", file("/w/f", "n"), "/w", false, false, false},
+		{"K98 below", file("/w/f", "n"), "/w", true, true, true},
+		{"K98 far below", file("/w/d/a/b", "n"), "/w", true, true, true},
+		{"K98 the root", file("/w/d/a/b", "n"), "/", true, true, true},
+		{"K97 the root itself never changes", file("/w/f", "n"), "/", false, false, false},
+		{"K98 P itself", file("/w/f", "n"), "/w/f", true, true, true},
+		{"K98 component boundary", file("/w/foobar", "n"), "/w/f", true, false, false},
+		{"R48 a sibling with the same beginning", file("/pf", "n"), "/pfoo", true, false, false},
+		{"K99 a node that went with its directory", rmdir("/w/d"), "/w/d/a/b", false, true, true},
+		{"K99 a directory that went", rmdir("/w/d"), "/w/d/a", true, true, true},
+		{"K99 the directory itself", rmdir("/w/d"), "/w/d", false, true, true},
+		{"K99 K106d a node that did not exist", rmdir("/w/d"), "/w/d/none", false, false, true},
+		{"K99 K106d far below nothing", rmdir("/w/d"), "/w/d/a/b/c/d", true, false, true},
+		{"K106c removal by component", Delete{Key: mustKey("/w/d"), Recursive: true}, "/w/dd", true, false, false},
+		{"K100 implicit parents are silent", file("/np/x/y", "n"), "/np", false, false, false},
+		{"K100 K104 the key itself does fire", file("/np/x/y", "n"), "/np/x/y", false, true, true},
+		{"K101 a directory in place of a file", dir("/w/f"), "/w/f", false, true, true},
+		{"K104 below a file", file("/w/f", "n"), "/w/f/x", false, false, false},
+		{"K104 a file's removal is no directory's", Delete{Key: mustKey("/w/f")}, "/w/f/x", false, false, false},
+		{"R72 another key", file("/other", "n"), "/missing", false, false, false},
+		{"K105 hidden below", file("/h/_x/_y/z", "n"), "/h", true, false, false},
+		{"K105 another hidden component below", file("/h/_x/_y/z", "n"), "/h/_x", true, false, false},
+		{"K105 at the last hidden component", file("/h/_x/_y/z", "n"), "/h/_x/_y", true, true, true},
+		{"K105 the hidden key itself", file("/h/_x", "n"), "/h/_x", false, true, true},
+		{"K105 the hidden key itself, recursive", file("/h/_x", "n"), "/h/_x", true, true, true},
+		{"K105 a hidden key from its directory", file("/h/_x", "n"), "/h", true, false, false},
+		{"K105 underscore inside a name", file("/h/x_y", "n"), "/h", true, true, true},
+		{"K105 removal of a hidden directory", rmdir("/_hd"), "/", true, false, false},
+		{"K105 a hidden child of a removed directory", rmdir("/fd"), "/fd/_h", false, true, true},
+		{"K102 a failed write", CompareAndSwap{Key: mustKey("/w/f"), PrevValue: "X"}, "/w/f", false, false, false},
+		{"K102 a refresh", Set{Key: mustKey("/w/f"), Refresh: true, TTL: TTL{true, 9}}, "/w/f", false, false, false},
+	} {
+		s := New(Options{})
+		must(t, s, before...)
+		live := watching(t, s, c.watch, WatchOptions{Recursive: c.recursive, Stream: true})
+		_ = try(s, testTime, c.write)
+		s.Publish()
+		want := map[bool]string{true: "6", false: ""}
+		if got := ready(t, live); got != want[c.live] {
+			t.Errorf("%s: live watcher got %q", c.rule, got)
+		}
+		if s.View().Index() < 6 {
+			continue // there is no index 6 to begin at
+		}
+		past := watching(t, s, c.watch, WatchOptions{Recursive: c.recursive, Stream: true, Since: 6})
+		if got := ready(t, past); got != want[c.past] {
+			t.Errorf("%s: watcher from history got %q", c.rule, got)
+		}
+		again := watching(t, reloaded(t, s), c.watch, WatchOptions{Recursive: c.recursive, Since: 6})
+		if got := ready(t, again); got != want[c.past] {
+			t.Errorf("%s: watcher after a reload got %q", c.rule, got)
+		}
+	}
+}
+
+// TestRemovalFindsWatchersBelow checks K99 with more watchers than nodes, and with more nodes than watchers.
+func TestRemovalFindsWatchersBelow(t *testing.T) {
+	for _, c := range []struct{ nodes, watchers int }{{3, 200}, {500, 5}} {
+		s := New(Options{})
+		for i := range c.nodes {
+			must(t, s, file(fmt.Sprintf("/d/sub/n%03d", i), ""))
+		}
+		var all []*Watcher
+		for i := range c.watchers {
+			all = append(all, watching(t, s, fmt.Sprintf("/d/sub/n%03d", i), WatchOptions{}))
+		}
+		e := must(t, s, rmdir("/d"))
+		for i, w := range all {
+			want := ""
+			if i < c.nodes {
+				want = fmt.Sprint(e.Index())
+			}
+			if got := ready(t, w); got != want {
+				t.Errorf("%d nodes: watcher %d got %q, want %q", c.nodes, i, got, want)
+			}
+		}
+	}
+}
+
+// TestWhereAWatchBegins checks K93-K95, R61-R63: no index, past, present and future ones, and the edge of history.
+func TestWhereAWatchBegins(t *testing.T) {
+	for _, c := range []struct {
+		since  Index
+		stream bool
+		first  string // at once
+		then   string // after events 6, 7 and 8
+	}{
+		{0, false, "", "6"}, {0, true, "", "6 7 8"},
+		{2, false, "2", ""}, {2, true, "2 3 4 5", "6 7 8"},
+		{5, false, "5", ""}, {5, true, "5", "6 7 8"},
+		{6, false, "", "6"}, {6, true, "", "6 7 8"},
+		{8, false, "", "8"}, {8, true, "", "8"},
+		{1<<64 - 1, false, "", ""}, {1<<64 - 1, true, "", ""},
+	} {
+		for _, recursive := range []bool{false, true} { // R61: a file may be watched recursively, too
+			s := New(Options{HistoryEvents: 4})
+			must(t, s, file("/k", "1"), file("/k", "2"), file("/k", "3"), file("/k", "4"), file("/k", "5"))
+			w := watching(t, s, "/k", WatchOptions{Since: c.since, Stream: c.stream, Recursive: recursive})
+			if w.StartIndex() != 5 {
+				t.Errorf("start index %d", w.StartIndex())
+			}
+			if got := ready(t, w); got != c.first {
+				t.Errorf("%+v: %q at once", c, got)
+			}
+			must(t, s, file("/k", "6"), file("/k", "7"), file("/k", "8"))
+			if got := ready(t, w); got != c.then {
+				t.Errorf("%+v: %q then", c, got)
+			}
+		}
+	}
+	s := New(Options{HistoryEvents: 4})
+	must(t, s, file("/k", "1"), file("/k", "2"), file("/k", "3"), file("/k", "4"), file("/k", "5"))
+	_, err := s.Watch(mustKey("/other"), WatchOptions{Since: 1})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != 401 || e.Cause != "the requested history has been cleared [2/1]" || e.Index != 5 {
+		t.Errorf("watch past the edge: %v", err)
+	}
+}
+
+// TestRepeatedWatchGivesTheSame checks R62 and R69: watches from the past are repeatable, also as the first thing after
+// a restart.
+func TestRepeatedWatchGivesTheSame(t *testing.T) {
+	s := New(Options{})
+	must(t, s, file("/d/k", "1"), rmdir("/d"), file("/x", ""))
+	s = reloaded(t, s)
+	for range 3 {
+		if got := ready(t, watching(t, s, "/d/k", WatchOptions{Since: 2})); got != "2" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+// TestRefreshesTakeNoHistory checks K69 and R49: a storm of refreshes pushes nothing out and is never seen.
+func TestRefreshesTakeNoHistory(t *testing.T) {
+	s := New(Options{HistoryEvents: 3})
+	must(t, s, file("/a", "1"), file("/b", "2"))
+	for range 1000 {
+		must(t, s, Set{Key: mustKey("/a"), Refresh: true, TTL: TTL{true, 50}})
+		s.Advance()
+	}
+	s.Publish()
+	if oldest, newest := s.HistoryRange(); oldest != 1 || newest != 2002 {
+		t.Errorf("history %d-%d", oldest, newest)
+	}
+	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	for range 100 {
+		since := 1 + dice.Uint64N(2002)
+		want := ""
+		if since == 1 {
+			want = "1"
+		}
+		if got := ready(t, watching(t, s, "/a", WatchOptions{Since: Index(since), Stream: true})); got != want {
+			t.Errorf("from %d: %q", since, got)
+		}
+	}
+}
+
+// TestRemovalsComeOnce checks K108 and R60.
+func TestRemovalsComeOnce(t *testing.T) {
+	s := New(Options{})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	must(t, s, timed("/k", 0))
+	s.Expire(testTime, 1)
+	must(t, s, file("/k", "1"), CompareAndDelete{Key: mustKey("/k"), PrevValue: "1"}, file("/k", "2"), Delete{Key: mustKey("/k")})
+	if got := ready(t, w); got != "1 2 3 4 5 6" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestSlowWatcherLosesNothing checks K110, R58 and R59: who falls behind goes on from history, without gap or double.
+func TestSlowWatcherLosesNothing(t *testing.T) {
+	s := New(Options{WatchQueue: 4})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	var want []string
+	for i := range 600 {
+		want = append(want, fmt.Sprint(must(t, s, file("/k", fmt.Sprint(i))).Index()))
+	}
+	if len(w.queue) != 4 {
+		t.Errorf("%d events queued", len(w.queue))
+	}
+	if got := ready(t, w); got != strings.Join(want, " ") {
+		t.Errorf("got %q", got)
+	}
+	e := must(t, s, file("/k", "live"))
+	if len(w.queue) != 1 || ready(t, w) != fmt.Sprint(e.Index()) {
+		t.Error("the watcher is not live again")
+	}
+}
+
+// TestLostWatcherEnds checks that a watcher ends clearly, after what it had, once history has gone past it.
+func TestLostWatcherEnds(t *testing.T) {
+	s := New(Options{WatchQueue: 2, HistoryEvents: 3})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	for range 10 {
+		must(t, s, file("/k", ""))
+	}
+	if got := ready(t, w); got != "1 2" {
+		t.Errorf("got %q", got)
+	}
+	_, err := w.Next(context.Background())
+	var ended *ErrWatchEnded
+	if !errors.As(err, &ended) || !errors.Is(err, ErrHistoryLost) || ended.Next != 3 {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestReplaceKeepsWatchers checks K114 and R65: an installed snapshot gives watchers what they missed, or ends them.
+func TestReplaceKeepsWatchers(t *testing.T) {
+	options := Options{HistoryEvents: 5}
+	follower, leader := New(options), New(options)
+	must(t, follower, file("/k", "1"))
+	must(t, leader, file("/k", "1"))
+	waiting := watching(t, follower, "/k", WatchOptions{})
+	stream := watching(t, follower, "/k", WatchOptions{Stream: true})
+	other := watching(t, follower, "/other", WatchOptions{Stream: true})
+	future := watching(t, follower, "/k", WatchOptions{Stream: true, Since: 20})
+
+	must(t, leader, file("/k", "2"), file("/x", "3"), file("/k", "4"))
+	follower.Replace(reloaded(t, leader))
+	if got := ready(t, waiting) + ", " + ready(t, stream) + ", " + ready(t, other); got != "2, 2 4, " {
+		t.Errorf("after the first snapshot: %s", got)
+	}
+	for range 10 {
+		must(t, leader, file("/k", "n"))
+	}
+	follower.Replace(reloaded(t, leader))
+	if got := ready(t, stream) + ready(t, other); got != "" {
+		t.Errorf("after the second snapshot: %s", got)
+	}
+	for _, w := range []*Watcher{stream, other} {
+		_, err := w.Next(context.Background())
+		var ended *ErrWatchEnded
+		if !errors.As(err, &ended) || ended.Cause != ErrHistoryLost || ended.Next != 5 {
+			t.Errorf("%s ended with %v", w.key, err)
+		}
+	}
+	for range 10 {
+		must(t, follower, file("/k", "n"))
+	}
+	if got := ready(t, future); got != "20 21 22 23 24" {
+		t.Errorf("from the future: %s", got)
+	}
+	if got := treeOf(t, follower); !strings.Contains(got, `"modifiedIndex":24`) {
+		t.Errorf("tree %s", got)
+	}
+}
+
+// TestClosing checks K112, K126, R66 and R67: closed watchers leave nothing behind, and others go on.
+func TestClosing(t *testing.T) {
+	s := New(Options{})
+	for range 2 {
+		var all []*Watcher
+		for i := range 2000 {
+			all = append(all, watching(t, s, fmt.Sprintf("/a/%d/c", i%700), WatchOptions{Stream: i%2 == 0, Recursive: i%3 == 0}))
+		}
+		if n := s.Watchers(); n != 2000 {
+			t.Errorf("%d watchers", n)
+		}
+		for _, w := range all {
+			w.Close()
+			w.Close()
+		}
+		if n := s.Watchers(); n != 0 || len(s.hub.root.kids) != 0 {
+			t.Errorf("%d watchers, %d places left", n, len(s.hub.root.kids))
+		}
+	}
+	w := watching(t, s, "/a/1/c", WatchOptions{Stream: true})
+	must(t, s, file("/a/1/c", ""))
+	if got := ready(t, w); got != "1" {
+		t.Errorf("a new watcher got %q", got)
+	}
+	must(t, s, file("/a/1/c", ""))
+	stopped := errors.New("stopped")
+	s.CloseWatchers(stopped)
+	if got := ready(t, w); got != "2" {
+		t.Errorf("queued at the stop: %q", got)
+	}
+	_, err := w.Next(context.Background())
+	var ended *ErrWatchEnded
+	if !errors.As(err, &ended) || !errors.Is(err, stopped) || ended.Next != 3 {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := s.Watch(Key{}, WatchOptions{}); !errors.Is(err, stopped) {
+		t.Errorf("watch after the stop: %v", err)
+	}
+}
+
+// TestNextWaits checks that Next wakes for an event, for a close and for its context, and can be called again.
+func TestNextWaits(t *testing.T) {
+	s := New(Options{})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	ctx, cancel := context.WithCancel(context.Background())
+	results := make(chan error)
+	next := func(ctx context.Context) { _, err := w.Next(ctx); results <- err }
+	for _, c := range []struct {
+		wake func()
+		want error
+	}{{func() { must(t, s, file("/k", "")) }, nil}, {cancel, context.Canceled}} {
+		go next(ctx)
+		untilWaiting(w)
+		c.wake()
+		if err := <-results; !errors.Is(err, c.want) {
+			t.Errorf("Next = %v, want %v", err, c.want)
+		}
+	}
+	go next(context.Background())
+	untilWaiting(w)
+	w.Close()
+	if err := <-results; !errors.Is(err, ErrWatcherClosed) {
+		t.Errorf("Next = %v", err)
+	}
+}
+
+// untilWaiting returns when a Next is about to wait.
+func untilWaiting(w *Watcher) {
+	for {
+		w.mu.Lock()
+		waiting := w.waiting
+		w.mu.Unlock()
+		if waiting {
+			return
+		}
+	}
+}
+
+// TestWatchersMissNothingWhileEventsFlow checks K91 and R64: 64 goroutines register, read slowly or fast, stop and
+// resume while a writer publishes, and each sees every event once and in order.
+func TestWatchersMissNothingWhileEventsFlow(t *testing.T) {
+	const goroutines, keys = 64, 4
+	events := 20_000
+	if raceEnabled {
+		events = 4000
+	}
+	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	s := New(Options{WatchQueue: 8})
+	var wg sync.WaitGroup
+	var resumed atomic.Int64
+	for i := range goroutines {
+		own := rand.New(rand.NewPCG(dice.Uint64(), 0))
+		wg.Go(func() { follow(t, s, fmt.Sprintf("/k%d", i%keys), Index(events), keys, own, &resumed) })
+	}
+	for i := range events {
+		if _, err := s.Apply(testTime, file(fmt.Sprintf("/k%d", i%keys), "v")); err != nil {
+			t.Error(err)
+		}
+		if dice.IntN(3) == 0 {
+			s.Publish()
+		}
+	}
+	s.Publish()
+	wg.Wait()
+	t.Logf("%d watches", resumed.Load())
+	if n := s.Watchers(); n != 0 || len(s.hub.root.kids) != 0 {
+		t.Errorf("%d watchers left", n)
+	}
+}
+
+// follow sees all events of one of the keys, in as many watches as it takes.
+func follow(t *testing.T, s *Store, key string, last Index, step Index, dice *rand.Rand, watches *atomic.Int64) {
+	var next Index
+	for next <= last-step {
+		w, err := s.Watch(mustKey(key), WatchOptions{Stream: dice.IntN(4) > 0, Since: max(next, 1)})
+		watches.Add(1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for range 1 + dice.IntN(300) {
+			e, err := w.Next(context.Background())
+			if errors.Is(err, ErrWatcherClosed) {
+				break // it was one-shot
+			}
+			if err != nil || next != 0 && e.Index() != next {
+				t.Errorf("%s: %v, %v instead of %d", key, err, e, next)
+				return
+			}
+			if next = e.Index() + step; next > last {
+				break
+			}
+		}
+		w.Close()
+	}
+}
