@@ -131,8 +131,8 @@ func (w *writer) reopenAndCheck(m *disk.Mem) (*Log, error) {
 // TestNothingSafeIsLostInACrash cuts the power at each operation of a run, then at some operation of the recovery, and
 // looks whether all is there for which Sync returned, and the log goes on (R3, R10).
 func TestNothingSafeIsLostInACrash(t *testing.T) {
-	const rounds = 60
-	for _, seed := range seeds(6) {
+	const rounds = 50
+	for _, seed := range seeds(3) {
 		whole := disk.NewMem()
 		l := create(t, whole, small)
 		begin := whole.Count(disk.AnyChange)
@@ -192,7 +192,7 @@ func crashTwice(m *disk.Mem, w writer, seed, fate uint64) error {
 // written is there after another cut.
 func TestFailingOperationIsReported(t *testing.T) {
 	for _, cause := range []error{disk.ErrInjected, disk.ErrNoSpace} {
-		for _, seed := range seeds(4) {
+		for _, seed := range seeds(2) {
 			for point := 1; ; point++ {
 				m := disk.NewMem()
 				l := create(t, m, small)

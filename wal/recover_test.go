@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -223,13 +224,16 @@ func TestFlippedBitIsNeverServed(t *testing.T) {
 	m, want := history(t)
 	refused := 0
 	for _, name := range segmentNames(t, m) {
-		size := len(contentOf(t, m, name))
-		for bit := range int64(size) * 8 {
-			c := m.Clone()
-			if err := c.Flip(name, bit); err != nil {
+		b := contentOf(t, m, name)
+		used := int64(len(bytes.TrimRight(b, "\x00"))) * 8
+		for bit := int64(0); bit < int64(len(b))*8-61; bit++ {
+			if bit > used {
+				bit += 60 // there is a lot of nothing
+			}
+			if err := m.Flip(name, bit); err != nil {
 				t.Fatal(err)
 			}
-			l, got, err := reopen(c, small, 0)
+			l, got, err := reopen(m, small, 0)
 			var corrupt *CorruptError
 			switch {
 			case errors.As(err, &corrupt):
@@ -244,6 +248,7 @@ func TestFlippedBitIsNeverServed(t *testing.T) {
 			default:
 				closed(t, l)
 			}
+			setContent(t, m, name, b)
 		}
 	}
 	if refused < 8*3800 {

@@ -26,7 +26,7 @@
 // which nobody was promised, from damage to what was acknowledged. The facts, in this order:
 //
 //	#  what is found                                           what it means                                     outcome
-//	1  a batch opens behind the bad frame                      its Sync had returned, or no other had followed    refuse
+//	1  a batch opens behind the bad frame                      its own batch was safe, or none had followed       refuse
 //	2  only zeros follow                                       the end                                           go on
 //	3  the header is zero or lacks its mark, or the file ends  that sector was never written, or cut              cut
 //	4  the header is whole, but its check is wrong             it was written, and changed since                  refuse
@@ -37,7 +37,10 @@
 // What cannot be told apart: in the last batch, and only there, a record whose payload has a whole sector (or the part
 // of a sector in which it begins or ends) of zeros is cut in row 6 even if it was damaged after its Sync. And whole
 // sectors of the last batch, or whole segments at the end, that vanish without a trace look like an end. The caller,
-// who knows how far the log was committed, finds those.
+// who knows how far the log was committed, finds those. Bits of the padding are not checked, and do no harm.
+//
+// What is left is written once more and synced before it is believed: the process before may have read its own failed
+// write back from memory, as this one may.
 //
 // # Room
 //
@@ -72,7 +75,7 @@ type Record struct {
 type Options struct {
 	SegmentBytes   int64 // size at which a segment is cut, and allocated; a batch that is bigger has a bigger one. Default 16 MiB, at least 4 KiB
 	MaxRecordBytes int64 // limit of a payload, in writing and in reading; default 64 MiB, at most 1 GiB
-	NoSync         bool  // leave syncing to the system: faster, and a power cut loses acknowledged records
+	NoSync         bool  // leave syncing to the system: faster, but a power cut loses acknowledged records, or leaves a log that is refused
 }
 
 func (o Options) withDefaults() Options {
@@ -246,6 +249,9 @@ func (l *Log) Segments() int { return len(l.segments) }
 // overwritten, and more than keep segments remain; the one in use always does. The caller has made sure that a snapshot
 // it can read stands for those entries. An error leaves the log usable, and Release may be called again.
 func (l *Log) Release(upTo uint64, keep int) error {
+	if err := l.ready(); err != nil {
+		return err
+	}
 	for len(l.segments) > max(keep, 1) && l.segments[1].first <= upTo+1 && upTo+1 != 0 {
 		// One name at a time is made safe: a crash that kept the removal of a later segment only would leave a hole.
 		name := filepath.Join(l.dir, l.segments[0].name())

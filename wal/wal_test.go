@@ -412,6 +412,33 @@ func TestFailedWriteOrSyncIsForEver(t *testing.T) {
 	}
 }
 
+func TestSyncIsOneWriteAndOneSync(t *testing.T) {
+	for _, noSync := range []bool{false, true} {
+		m := disk.NewMem()
+		o := Options{NoSync: noSync}
+		l := create(t, m, o)
+		writes, syncs := m.Count(disk.OpWrite), m.Count(disk.OpSync)
+		for i := uint64(1); i <= 100; i++ {
+			if err := l.Append(entry(i, "a"), hardState("b")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // the second has nothing to do
+			if err := l.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := map[bool]int{false: 1, true: 0}[noSync]
+		if w, s := m.Count(disk.OpWrite)-writes, m.Count(disk.OpSync)-syncs; w != 1 || s != want {
+			t.Errorf("NoSync %v: %d writes and %d syncs, want 1 and %d", noSync, w, s, want)
+		}
+		closed(t, l)
+		if _, got := mustReopen(t, m, o, 0); len(got) != 200 {
+			t.Errorf("NoSync %v: %d records", noSync, len(got))
+		}
+	}
+}
+
 func TestAppendingAllocatesNothing(t *testing.T) {
 	l, err := Create(disk.OS{}, filepath.Join(t.TempDir(), "wal"), nil, Options{})
 	if err != nil {

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"io"
 
 	"canopy/internal/disk"
@@ -59,10 +60,11 @@ func (w *window) read(at, n int64) error {
 	return err
 }
 
-// isZero reports whether b holds zeros only. It looks at eight bytes at a time.
+// isZero reports whether b holds zeros only. It looks at 32 bytes at a time: at a start, whole segments are looked at.
 func isZero(b []byte) bool {
-	for ; len(b) >= 8; b = b[8:] {
-		if b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7] != 0 {
+	word := binary.LittleEndian.Uint64
+	for ; len(b) >= 32; b = b[32:] {
+		if word(b)|word(b[8:])|word(b[16:])|word(b[24:]) != 0 {
 			return false
 		}
 	}
