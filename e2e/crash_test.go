@@ -208,3 +208,13 @@ func (w *writer) read(path string) (*node, error) {
 	}
 	return &k.Node, nil
 }
+
+// nodeOf is the node in an answer of /v2/keys.
+func nodeOf(t *testing.T, a answer) node {
+	t.Helper()
+	var k keysAnswer
+	if err := json.Unmarshal([]byte(a.body), &k); err != nil {
+		t.Fatalf("%s: %v", a.body, err)
+	}
+	return k.Node
+}

@@ -20,6 +20,7 @@ type dataDir struct {
 
 func (d dataDir) member() string   { return filepath.Join(d.root, "member") }
 func (d dataDir) snap() string     { return filepath.Join(d.root, "member", "snap") }
+func (d dataDir) usualWAL() string { return filepath.Join(d.root, "member", "wal") }
 func (d dataDir) lock() string     { return filepath.Join(d.root, "lock") }
 func (d dataDir) identity() string { return filepath.Join(d.root, "member", "identity") }
 

@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -136,7 +135,7 @@ func Open(o Options) (*Member, error) {
 	o = o.withDefaults()
 	d := dataDir{fs: o.FS, root: o.DataDir, wal: o.WALDir}
 	if d.wal == "" {
-		d.wal = filepath.Join(d.member(), "wal")
+		d.wal = d.usualWAL()
 	}
 	logger := memberLog{entry: logrus.NewEntry(o.Log)}
 	lock, err := prepare(d, logger)

@@ -290,3 +290,25 @@ func TestDowntimeMovesDeadlines(t *testing.T) {
 		t.Errorf("a deadline at %d is waited for, though no key has one", at)
 	}
 }
+
+// The log of a member that was begun with --wal-dir is found without it, and
+// if it is gone, no new member begins in its place (B8).
+func TestTheLogDirectoryIsRemembered(t *testing.T) {
+	fs := disk.NewMem()
+	o := testOptions(fs)
+	o.WALDir = "/elsewhere"
+	m := start(t, o)
+	m.set("k", "1")
+	m.halt()
+	o.WALDir = ""
+	again := start(t, o)
+	if got := tree(t, again); !strings.Contains(got, `"value":"1"`) {
+		t.Errorf("without --wal-dir: %s", got)
+	}
+	again.halt()
+	o.WALDir = "/nowhere"
+	var refused *DataDirError
+	if _, err := Open(o); !errors.As(err, &refused) || !strings.Contains(err.Error(), "--wal-dir") {
+		t.Errorf("Open with another --wal-dir = %v, want a refusal", err)
+	}
+}

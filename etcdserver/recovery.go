@@ -37,7 +37,7 @@ func (r *recovered) cluster() ID { return ID(r.identity.Cluster) }
 type identityNote struct {
 	Member  string `json:"member"`
 	Cluster string `json:"cluster"`
-	WALDir  string `json:"walDir"`
+	WALDir  string `json:"walDir,omitempty"` // if it is not in its usual place
 }
 
 const identityNoteMax = 64 << 10 // bytes
@@ -49,7 +49,7 @@ func recoverMember(d dataDir, o Options, logger memberLog) (*recovered, error) {
 	if err != nil {
 		return nil, err
 	}
-	if note != nil && o.WALDir == "" {
+	if note != nil && note.WALDir != "" && o.WALDir == "" {
 		d.wal = note.WALDir
 	}
 	begun, err := wal.Exists(d.fs, d.wal)
@@ -195,9 +195,11 @@ func firstEntries(members []MemberInfo) (raft.State, error) {
 }
 
 func writeIdentityNote(d dataDir, identity *pb.Identity) error {
-	bytes, err := json.MarshalIndent(identityNote{
-		Member: ID(identity.Member).String(), Cluster: ID(identity.Cluster).String(), WALDir: d.wal,
-	}, "", "  ")
+	note := identityNote{Member: ID(identity.Member).String(), Cluster: ID(identity.Cluster).String()}
+	if d.wal != d.usualWAL() {
+		note.WALDir = d.wal // a directory that is copied or moved as a whole must not go on with the log of the old one
+	}
+	bytes, err := json.MarshalIndent(note, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the identity: %w", err)
 	}
