@@ -478,3 +478,40 @@ func TestNewerFormatIsNotTouched(t *testing.T) {
 		t.Error("the file was changed")
 	}
 }
+
+func TestLogOnTheRealDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "member", "wal")
+	l, err := Create(disk.OS{}, dir, []byte("member 1"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const entries = 1000
+	for i := uint64(1); i <= entries; i++ {
+		if err := l.Append(entry(i, strings.Repeat("x", int(i)*40))); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 0 {
+			if err := l.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	closed(t, l)
+	for range 2 {
+		l, _, err := Open(disk.OS{}, dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := uint64(0)
+		err = l.Replay(0, func(_ Kind, index uint64, p []byte) error {
+			if n++; index != n || len(p) != int(n)*40 {
+				return fmt.Errorf("record %d is entry %d with %d bytes", n, index, len(p))
+			}
+			return nil
+		})
+		if err != nil || n != entries || l.Segments() != 2 || !l.Reserved() {
+			t.Errorf("%d entries in %d segments, reserved %v, %v", n, l.Segments(), l.Reserved(), err)
+		}
+		closed(t, l)
+	}
+}
