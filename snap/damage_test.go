@@ -123,7 +123,8 @@ func TestBlocksMissingDoubledOrSwappedAreRefused(t *testing.T) {
 		whole[headerBytes+2*block:]
 	for name, parts := range map[string][][]byte{
 		"first missing": {head, b, rest}, "second missing": {head, a, rest}, "doubled": {head, a, a, b, rest},
-		"swapped": {head, b, a, rest}, "last missing": {head, a, b, rest[len(rest)-footerBytes:]}, "footer doubled": {whole, rest[len(rest)-footerBytes:]},
+		"swapped": {head, b, a, rest}, "last missing": {head, a, b, rest[len(rest)-footerBytes:]},
+		"footer doubled": {whole, rest[len(rest)-footerBytes:]},
 	} {
 		if err := disk.WriteFile(m, d.Path(meta), bytes.Join(parts, nil)); err != nil {
 			t.Fatal(err)

@@ -167,7 +167,8 @@ func TestFormatIsFrozen(t *testing.T) {
 		t.Errorf("the format has changed; a changed format needs a new version:\n%s", d)
 	}
 	got, err := openBytes(t, undump(t, string(want)))
-	records := []rec{{entryKind, 1, "a"}, {stateKind, 0, "term 1"}, {entryKind, 2, strings.Repeat("long ", 120)}, {entryKind, 3, ""}}
+	records := []rec{{entryKind, 1, "a"}, {stateKind, 0, "term 1"}, {entryKind, 2, strings.Repeat("long ", 120)},
+		{entryKind, 3, ""}}
 	if err != nil || !cmp.Equal(records, got) {
 		t.Errorf("the golden log holds %v, %v", got, err)
 	}

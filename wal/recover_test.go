@@ -172,6 +172,28 @@ func goesOn(t *testing.T, m *disk.Mem, l *Log, want []rec) {
 	closed(t, l)
 }
 
+// TestZeroSectorCannotBeTold holds the package comment to what it admits: behind a sector of zeros damage looks like a torn
+// write, but in the last batch only.
+func TestZeroSectorCannotBeTold(t *testing.T) {
+	for _, followed := range []bool{false, true} {
+		m := disk.NewMem()
+		l := create(t, m, small)
+		put(t, l, entry(1, "a"))
+		put(t, l, entry(2, "begin"+strings.Repeat("\x00", 1500)+"finish"))
+		if followed {
+			put(t, l, entry(3, "c"))
+		}
+		closed(t, l)
+		if err := m.Flip(segmentNames(t, m)[0], (1024+frameHeaderBytes)*8); err != nil {
+			t.Fatal(err)
+		}
+		_, got, err := reopen(m, small, 0)
+		if refused := errors.As(err, new(*CorruptError)); refused != followed || !refused && len(got) != 1 {
+			t.Errorf("followed by another batch %v: %d records, %v", followed, len(got), err)
+		}
+	}
+}
+
 func TestRecordBeyondTheLimitIsRefused(t *testing.T) { // row 5, R16
 	m := disk.NewMem()
 	l := create(t, m, small)

@@ -26,7 +26,7 @@
 // which nobody was promised, from damage to what was acknowledged. The facts, in this order:
 //
 //	#  what is found                                           what it means                                     outcome
-//	1  a batch opens behind the bad frame                      its own batch was safe, or none had followed       refuse
+//	1  a batch opens behind the bad frame                      it began only when what is before it was safe      refuse
 //	2  only zeros follow                                       the end                                           go on
 //	3  the header is zero or lacks its mark, or the file ends  that sector was never written, or cut              cut
 //	4  the header is whole, but its check is wrong             it was written, and changed since                  refuse
@@ -73,9 +73,14 @@ type Record struct {
 
 // Options of a Log. The zero value is good.
 type Options struct {
-	SegmentBytes   int64 // size at which a segment is cut, and allocated; a batch that is bigger has a bigger one. Default 16 MiB, at least 4 KiB
-	MaxRecordBytes int64 // limit of a payload, in writing and in reading; default 64 MiB, at most 1 GiB
-	NoSync         bool  // leave syncing to the system: faster, but a power cut loses acknowledged records, or leaves a log that is refused
+	// SegmentBytes is the size at which a segment is cut, and which is allocated for it; default 16 MiB, at least 4 KiB.
+	// A batch that is bigger has a segment to its measure.
+	SegmentBytes int64
+	// MaxRecordBytes is the limit of a payload, in writing and in reading; default 64 MiB, at most 1 GiB.
+	MaxRecordBytes int64
+	// NoSync leaves syncing to the system: faster, but a power cut loses acknowledged records, or leaves a log that is
+	// refused.
+	NoSync bool
 }
 
 func (o Options) withDefaults() Options {

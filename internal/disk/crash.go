@@ -8,8 +8,9 @@ import (
 )
 
 // Crash returns the file system as it may be found after the power was cut now; m itself stays as it is. What is safe is
-// there. Of the rest, each change of a name and each sector written survives or not as the seed has it; whole fates
-// (all kept, all lost, cut at one byte with nothing behind it) are among the outcomes. Equal seeds give equal outcomes. The copy has the capacity of m, and neither its locks nor its faults.
+// there. Of the rest, each change of a name and each sector written survives or not as the seed has it; whole fates (all
+// kept, all lost, cut at one byte with nothing behind it) are among the outcomes. Equal seeds give equal outcomes. The
+// copy has the capacity of m, and neither its locks nor its faults.
 func (m *Mem) Crash(seed uint64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
