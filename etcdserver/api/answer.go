@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"canopy/etcdserver"
@@ -79,7 +80,7 @@ func (h *Handler) putPositions(header http.Header, index store.Index) {
 const autoLength = 2048
 
 // writeBody writes an answer whose headers are set but for its length.
-func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+func (h *Handler) writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	head := r.Method == http.MethodHead
 	if head || len(body) > autoLength {
 		w.Header()[headerLength] = []string{strconv.Itoa(len(body))}
@@ -87,8 +88,25 @@ func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) 
 	if status != http.StatusOK {
 		w.WriteHeader(status)
 	}
-	if !head {
-		w.Write(body) // an error here is a client that has left
+	switch {
+	case head:
+	case len(body) <= pieceBytes:
+		_, _ = w.Write(body) // fails when the client has left
+	default:
+		h.writePieces(w, body)
+	}
+}
+
+// pieceBytes is what a client has WriteTimeout to take of an answer. What is smaller, the socket takes at once.
+const pieceBytes = 64 << 10
+
+// writePieces writes a large body, for as long as the client goes on taking it.
+func (h *Handler) writePieces(w http.ResponseWriter, body []byte) {
+	out := h.patient(w)
+	for piece := range slices.Chunk(body, pieceBytes) {
+		if _, err := out.Write(piece); err != nil {
+			return // the client has left
+		}
 	}
 }
 
@@ -104,7 +122,7 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	buffer := h.buffer()
 	defer h.release(buffer)
 	*buffer = appendKeysError(*buffer, e)
-	writeBody(w, r, status, *buffer)
+	h.writeBody(w, r, status, *buffer)
 	return status
 }
 
@@ -180,7 +198,7 @@ func (h *Handler) writeMessage(w http.ResponseWriter, r *http.Request, status in
 // writeJSON answers with v and the text that ends it.
 func (h *Handler) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any, end string) {
 	w.Header()[headerType] = h.names.json
-	writeBody(w, r, status, append(appendJSON(nil, v), end...))
+	h.writeBody(w, r, status, append(appendJSON(nil, v), end...))
 }
 
 // refuseMethod answers in shape C, naming what is allowed if anything is (E41).

@@ -44,7 +44,7 @@ type Options struct {
 	ValueBytesMax    int64         // largest value, bytes; default 0: only FormBytesMax counts
 	KeyDepthMax      int           // components of a key; default 0: only the store's own limit counts
 	WatchesMax       int           // watches open at once; default 100,000
-	WriteTimeout     time.Duration // for a client to take 64 KiB of a listing, or an event of a stream; default 60 s
+	WriteTimeout     time.Duration // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
 	HealthTimeout    time.Duration // after which /health says false; default 1 s, meant to be an election time-out
 	GzipWritersMax   int           // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
 	GzipDisabled     bool

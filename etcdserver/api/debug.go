@@ -47,7 +47,7 @@ func (h *Handler) debugVars(w http.ResponseWriter, r *http.Request) {
 	b = appendJSON(b, h.raftStatus())
 	b = append(b, "\n}\n"...)
 	w.Header().Set(headerType, "application/json; charset=utf-8")
-	writeBody(w, r, http.StatusOK, b)
+	h.writeBody(w, r, http.StatusOK, b)
 }
 
 func (h *Handler) raftStatus() raftStatusJSON {

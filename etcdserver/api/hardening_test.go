@@ -106,6 +106,25 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 	}
 }
 
+// TestClientsThatDoNotRead ask for large answers and take nothing: they are cut off (R76).
+func TestClientsThatDoNotRead(t *testing.T) {
+	closed := make(chan struct{}, 10)
+	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond}, Limits{ConnState: func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}})
+	s.do("PUT", "/v2/keys/d/large", "value="+strings.Repeat("x", 9<<20))
+	for _, path := range []string{"/v2/keys/d/large", "/v2/keys/d"} {
+		s.dial(strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n", 10))
+		select {
+		case <-closed:
+		case <-time.After(patience):
+			t.Errorf("R76: a client that does not read %s is still connected", path)
+		}
+	}
+}
+
 func TestSlowRequestsDisturbNobody(t *testing.T) {
 	s := newSite(t, Options{}, Limits{})
 	for range 500 {

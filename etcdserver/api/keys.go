@@ -103,7 +103,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 	buffer := h.buffer()
 	defer h.release(buffer)
 	*buffer = listing.AppendJSON(*buffer)
-	writeBody(w, r, http.StatusOK, *buffer)
+	h.writeBody(w, r, http.StatusOK, *buffer)
 	return nil
 }
 
@@ -123,6 +123,6 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p
 	if p.noValueOnSuccess && r.Method != http.MethodDelete { // K17
 		body = []byte(`{"action":"` + event.Action().String() + "\"}\n")
 	}
-	writeBody(w, r, status, body)
+	h.writeBody(w, r, status, body)
 	return nil
 }

@@ -23,7 +23,7 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, listing *
 		return
 	}
 	setReadDeadline(w, time.Time{})
-	out := &patientWriter{w: w, control: http.NewResponseController(w), patience: h.o.WriteTimeout}
+	out := h.patient(w)
 	if !h.o.GzipDisabled {
 		w.Header().Add(headerVary, "Accept-Encoding")
 		if z := h.compressor(r.Header); z != nil {
@@ -92,6 +92,10 @@ type patientWriter struct {
 	w        io.Writer
 	control  *http.ResponseController
 	patience time.Duration
+}
+
+func (h *Handler) patient(w http.ResponseWriter) *patientWriter {
+	return &patientWriter{w, http.NewResponseController(w), h.o.WriteTimeout}
 }
 
 func (p *patientWriter) Write(b []byte) (int, error) {

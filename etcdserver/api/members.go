@@ -94,7 +94,7 @@ func (h *Handler) machines(w http.ResponseWriter, r *http.Request) {
 	}
 	slices.Sort(urls)
 	w.Header()[headerType] = h.names.text
-	writeBody(w, r, http.StatusOK, []byte(strings.Join(urls, ", ")))
+	h.writeBody(w, r, http.StatusOK, []byte(strings.Join(urls, ", ")))
 }
 
 // version tells the versions that clients compare to find out what they may use (S19).
@@ -126,5 +126,5 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	}
 	h.o.Metrics.HealthSuccesses.Inc()
 	w.Header()[headerType] = h.names.text
-	writeBody(w, r, http.StatusOK, []byte(`{"health": "true"}`))
+	h.writeBody(w, r, http.StatusOK, []byte(`{"health": "true"}`))
 }

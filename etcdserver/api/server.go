@@ -11,7 +11,6 @@ import (
 type Limits struct {
 	HeaderBytes   int           // request line and headers; default 1 MiB (K19)
 	HeaderTimeout time.Duration // for a request's headers and a small body to arrive; default 10 s
-	AnswerTimeout time.Duration // for an answer to be sent, unless it is a watch or a large listing; default 5 min
 	IdleTimeout   time.Duration // for the next request on a kept connection; default 5 min
 	HTTP2Disabled bool
 	HTTP2Streams  int // requests at once on one HTTP/2 connection; default 250
@@ -24,7 +23,6 @@ type Limits struct {
 const (
 	defaultHeaderBytes   = 1 << 20
 	defaultHeaderTimeout = 10 * time.Second
-	defaultAnswerTimeout = 5 * time.Minute
 	defaultIdleTimeout   = 5 * time.Minute
 	defaultHTTP2Streams  = 250
 )
@@ -35,9 +33,6 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.HeaderTimeout <= 0 {
 		l.HeaderTimeout = defaultHeaderTimeout
-	}
-	if l.AnswerTimeout <= 0 {
-		l.AnswerTimeout = defaultAnswerTimeout
 	}
 	if l.IdleTimeout <= 0 {
 		l.IdleTimeout = defaultIdleTimeout
@@ -52,15 +47,15 @@ func (l Limits) withDefaults() Limits {
 }
 
 // NewHTTPServer makes the server of a client listener: HTTP/1.1, and HTTP/2 with TLS or, by prior knowledge, without.
-// Its time-outs cover headers, small bodies, answers and idling; the handler lifts them for what may take longer.
+// Its time-outs cover headers, small bodies and idling; the handler lifts them for what may take longer, and bounds the
+// sending of large answers itself. A deadline for each small one would cost two hundredths of the speed of reads.
 func NewHTTPServer(handler http.Handler, l Limits) *http.Server {
 	l = l.withDefaults()
 	s := &http.Server{
 		Handler:           handler,
 		MaxHeaderBytes:    l.HeaderBytes,
 		ReadHeaderTimeout: l.HeaderTimeout,
-		ReadTimeout:       l.HeaderTimeout, // equal, so that net/http sets one deadline and not two
-		WriteTimeout:      l.AnswerTimeout,
+		ReadTimeout:       l.HeaderTimeout,
 		IdleTimeout:       l.IdleTimeout,
 		ConnState:         l.ConnState,
 		ErrorLog:          log.New(lineWriter(l.ErrorLog), "", 0),

@@ -148,5 +148,5 @@ func (h *Handler) statsStore(w http.ResponseWriter, r *http.Request) {
 		b = strconv.AppendUint(b, c.count, 10)
 	}
 	w.Header()[headerType] = h.names.json
-	writeBody(w, r, http.StatusOK, append(b, '}'))
+	h.writeBody(w, r, http.StatusOK, append(b, '}'))
 }

@@ -46,7 +46,6 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p
 func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher, stream bool) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // no time-out ends a watch (K111)
-	_ = control.SetWriteDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(h.watching, cancel)()

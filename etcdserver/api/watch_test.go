@@ -268,7 +268,7 @@ func TestWatchOverHTTP10EndsWithTheConnection(t *testing.T) {
 // TestStreamOutlivesTheTimeouts shows that no time-out of the server cuts a watch (K111, R70).
 func TestStreamOutlivesTheTimeouts(t *testing.T) {
 	const short = 50 * time.Millisecond
-	s := newSite(t, Options{}, Limits{HeaderTimeout: short, IdleTimeout: short, AnswerTimeout: short})
+	s := newSite(t, Options{}, Limits{HeaderTimeout: short, IdleTimeout: short})
 	_, stream, _ := s.open("/v2/keys/w?wait=true&stream=true")
 	_, once, _ := s.open("/v2/keys/w?wait=true")
 	// A connection that sends half a request is cut; by then the time-outs of the watches would have passed as well.
