@@ -148,51 +148,74 @@ func runExpiry(ctx context.Context, t target, o options) (result, error) {
 	if _, err := readHead(watch.r); err != nil {
 		return result{}, err
 	}
-	const keys = 50
-	deadlines := make([]time.Time, keys)
+	type arrivals struct {
+		at  []time.Time
+		err error
+	}
+	arrived := make(chan arrivals, 1)
+	go func() {
+		at, err := readExpiries(watch, mortalKeys)
+		arrived <- arrivals{at, err}
+	}()
 	begin := time.Now()
-	for n := range deadlines {
-		if _, err := c.exchange(putRequest(fmt.Sprintf("/mortal/%d", n), o.valueBytes, "&ttl=1"), nil); err != nil {
-			return result{}, err
-		}
-		deadlines[n] = time.Now().Add(time.Second)
-		pause(ctx, 37*time.Millisecond)
-	}
-	return expiries(watch, deadlines, begin)
-}
-
-// pause spreads the deadlines over the server's period, if it has one.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
-func expiries(watch *connection, deadlines []time.Time, begin time.Time) (result, error) {
-	var h histogram
-	if err := watch.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
+	deadlines, err := writeMortal(ctx, c, o.valueBytes)
+	a := <-arrived
+	if err := errors.Join(err, a.err); err != nil {
 		return result{}, err
 	}
-	lines := bufio.NewReader(&chunks{r: watch.r})
-	for h.total < uint64(len(deadlines)) {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return result{}, err
-		}
-		var n int
-		_, after, found := strings.Cut(line, `"action":"expire","node":{"key":"/mortal/`)
-		if !found {
-			continue
-		}
-		if _, err := fmt.Sscanf(after, "%d", &n); err != nil || n >= len(deadlines) {
-			return result{}, fmt.Errorf("an unknown key expired: %q", line)
-		}
-		h.add(max(0, time.Since(deadlines[n])))
+	var h histogram
+	for n, at := range a.at {
+		h.add(max(0, at.Sub(deadlines[n])))
 	}
 	r := summary(&h, time.Since(begin))
 	r.Extra["late_max_ms"] = r.Max
 	return r, nil
+}
+
+const mortalKeys = 50
+
+// writeMortal writes keys with a ttl of one second, spread over the server's
+// period, if it has one; it gives their deadlines.
+func writeMortal(ctx context.Context, c *connection, valueBytes int) ([]time.Time, error) {
+	var deadlines []time.Time
+	for n := range mortalKeys {
+		if _, err := c.exchange(putRequest(fmt.Sprintf("/mortal/%d", n), valueBytes, "&ttl=1"), nil); err != nil {
+			return nil, err
+		}
+		deadlines = append(deadlines, time.Now().Add(time.Second))
+		select {
+		case <-time.After(37 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return deadlines, nil
+}
+
+// readExpiries gives the times at which the expiries of so many keys arrived.
+func readExpiries(watch *connection, keys int) ([]time.Time, error) {
+	if err := watch.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
+		return nil, err
+	}
+	arrived := make([]time.Time, keys)
+	lines := bufio.NewReader(&chunks{r: watch.r})
+	for seen := 0; seen < keys; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		_, after, found := strings.Cut(line, `"action":"expire","node":{"key":"/mortal/`)
+		if !found {
+			continue
+		}
+		var n int
+		if _, err := fmt.Sscanf(after, "%d", &n); err != nil || n < 0 || n >= keys {
+			return nil, fmt.Errorf("an unknown key expired: %q", line)
+		}
+		arrived[n] = time.Now()
+		seen++
+	}
+	return arrived, nil
 }
 
 // chunks reads the body of a chunked answer as it comes.
