@@ -49,10 +49,42 @@ func heapOf() uint64 {
 	return m.HeapAlloc
 }
 
+// TestMemoryPerWatcher holds an idle watcher, waiting included but not the goroutine that waits, to 600 bytes, alone on
+// its key, and to 400 among others.
+func TestMemoryPerWatcher(t *testing.T) {
+	const count = 10_000
+	for _, c := range []struct {
+		name string
+		keys int
+		most float64
+	}{{"one key", 1, 400}, {"a key each", count, 600}} {
+		s := New(Options{})
+		all := make([]*Watcher, count)
+		before := heapOf()
+		for i := range all {
+			w, err := s.Watch(mustKey(fmt.Sprintf("/watched/key%d", i%c.keys)), WatchOptions{Stream: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[i] = w
+			all[i].wake = make(chan struct{}, 1)
+		}
+		per := float64(heapOf()-before) / count
+		t.Logf("%s: %.0f bytes a watcher", c.name, per)
+		if per > c.most {
+			t.Errorf("%s: %.0f bytes a watcher, want at most %.0f", c.name, per, c.most)
+		}
+		runtime.KeepAlive(all)
+		for _, w := range all {
+			w.Close()
+		}
+	}
+}
+
 // TestMemoryPerKey holds the store to its promise: at most 200 bytes of live heap for a key with a value of 64 bytes,
 // in one large directory and in many small ones, written in order or not.
 func TestMemoryPerKey(t *testing.T) {
-	count := 1_000_000
+	count := 300_000
 	if raceEnabled || testing.Short() {
 		count = 50_000
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -21,14 +20,6 @@ type hub struct {
 	root    place
 	history history
 	closed  error // not nil: no more watchers
-}
-
-// place is a component of a watched path.
-type place struct {
-	name     string
-	parent   *place
-	kids     map[string]*place
-	watchers []*Watcher
 }
 
 func (h *hub) start(o Options) {
@@ -95,7 +86,7 @@ func (h *hub) notify(e event) {
 	for rest := e.key; rest != ""; {
 		var name string
 		name, rest = cutName(rest)
-		if at = at.kids[name]; at == nil {
+		if at = at.kid(name); at == nil {
 			return
 		}
 		h.offer(at, e.Event)
@@ -138,12 +129,12 @@ func (h *hub) notifyRemoved(at *place, e event) {
 		}
 		switch {
 		case e.removed == nil:
-			for _, kid := range top.at.kids {
+			for kid := range top.at.all() {
 				gone(kid, nil)
 			}
-		case len(top.at.kids) <= top.d.count:
-			for name, kid := range top.at.kids {
-				if n := top.d.get(name); n != nil {
+		case top.at.count() <= top.d.count:
+			for kid := range top.at.all() {
+				if n := top.d.get(kid.name); n != nil {
 					gone(kid, n)
 				}
 			}
@@ -151,7 +142,7 @@ func (h *hub) notifyRemoved(at *place, e event) {
 			var c cursor
 			c.start(top.d)
 			for n := c.next(); n != nil; n = c.next() {
-				if kid := top.at.kids[n.name]; kid != nil {
+				if kid := top.at.kid(n.name); kid != nil {
 					gone(kid, n)
 				}
 			}
@@ -196,21 +187,13 @@ func (h *hub) add(w *Watcher) {
 	for rest := w.key; rest != ""; {
 		var name string
 		name, rest = cutName(rest)
-		kid := at.kids[name]
-		if kid == nil {
-			if at.kids == nil {
-				at.kids = make(map[string]*place)
-			}
-			kid = &place{name: strings.Clone(name), parent: at}
-			at.kids[kid.name] = kid
-		}
-		at = kid
+		at = at.makeKid(name)
 	}
 	w.at, w.nth = at, len(at.watchers)
 	at.watchers = append(at.watchers, w)
 }
 
-// remove takes w out, and with it the places that nobody else watches at or below.
+// remove takes w out, if it is in, and with it the places that nobody else watches.
 func (h *hub) remove(w *Watcher) {
 	at := w.at
 	if at == nil {
@@ -222,10 +205,7 @@ func (h *hub) remove(w *Watcher) {
 	at.watchers[last] = nil
 	at.watchers = at.watchers[:last]
 	w.at = nil
-	for at.parent != nil && len(at.watchers) == 0 && len(at.kids) == 0 {
-		delete(at.parent.kids, at.name)
-		at = at.parent
-	}
+	at.prune()
 }
 
 // each calls fn for every live watcher; fn may remove it.
@@ -235,7 +215,7 @@ func (h *hub) each(fn func(*Watcher)) {
 		at := open[len(open)-1]
 		open = open[:len(open)-1]
 		all = append(all, at.watchers...)
-		for _, kid := range at.kids {
+		for kid := range at.all() {
 			open = append(open, kid)
 		}
 	}

@@ -239,6 +239,21 @@ func TestSlowWatcherLosesNothing(t *testing.T) {
 	}
 }
 
+// TestSlowWatcherHoldsFewBytes: large events do not pile up in a queue, however few they are.
+func TestSlowWatcherHoldsFewBytes(t *testing.T) {
+	s := New(Options{HistoryBytes: 100 << 20})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	for i := range 20 {
+		must(t, s, file("/k", strings.Repeat("v", 400<<10)))
+		if w.bytes > 3<<20 {
+			t.Fatalf("%d bytes queued after %d events", w.bytes, i+1)
+		}
+	}
+	if got := ready(t, w); len(strings.Fields(got)) != 20 || w.bytes != 0 {
+		t.Errorf("got %q, %d bytes left", got, w.bytes)
+	}
+}
+
 // TestLostWatcherEnds checks that a watcher ends clearly, after what it had, once history has gone past it.
 func TestLostWatcherEnds(t *testing.T) {
 	s := New(Options{WatchQueue: 2, HistoryEvents: 3})
@@ -312,8 +327,8 @@ func TestClosing(t *testing.T) {
 			w.Close()
 			w.Close()
 		}
-		if n := s.Watchers(); n != 0 || len(s.hub.root.kids) != 0 {
-			t.Errorf("%d watchers, %d places left", n, len(s.hub.root.kids))
+		if n := s.Watchers(); n != 0 || s.hub.root.count() != 0 {
+			t.Errorf("%d watchers, %d places left", n, s.hub.root.count())
 		}
 	}
 	w := watching(t, s, "/a/1/c", WatchOptions{Stream: true})
@@ -402,7 +417,7 @@ func TestWatchersMissNothingWhileEventsFlow(t *testing.T) {
 	s.Publish()
 	wg.Wait()
 	t.Logf("%d watches", resumed.Load())
-	if n := s.Watchers(); n != 0 || len(s.hub.root.kids) != 0 {
+	if n := s.Watchers(); n != 0 || s.hub.root.count() != 0 {
 		t.Errorf("%d watchers left", n)
 	}
 }

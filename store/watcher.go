@@ -60,6 +60,7 @@ type Watcher struct {
 	closed  bool     // no longer counted among the open
 	queue   []*Event // undelivered, from head on
 	head    int
+	bytes   int // of their JSON
 	waiting bool
 	wake    chan struct{} // made by the first Next that has to wait
 }
@@ -180,7 +181,7 @@ func (w *Watcher) wants(e *Event) bool {
 func (w *Watcher) push(e *Event, most int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stream && len(w.queue)-w.head >= most {
+	if w.stream && w.full(most) {
 		w.since, w.behind = e.index, true
 		return false
 	}
@@ -189,16 +190,30 @@ func (w *Watcher) push(e *Event, most int) bool {
 		clear(w.queue[n:])
 		w.queue, w.head = w.queue[:n], 0
 	}
-	w.queue = append(w.queue, e)
-	w.since = e.index + 1
+	w.enqueue(e)
 	w.rouse()
 	return w.stream
+}
+
+// full reports whether no event may be added to the queue. A queue holds on to events that the history may long have
+// forgotten, so it is bounded by bytes, too; one event always fits.
+func (w *Watcher) full(most int) bool {
+	const queueBytes = 1 << 20
+	return len(w.queue)-w.head >= most || w.bytes >= queueBytes
+}
+
+// enqueue adds e, which is not before since.
+func (w *Watcher) enqueue(e *Event) {
+	w.queue = append(w.queue, e)
+	w.bytes += len(e.json)
+	w.since = e.index + 1
 }
 
 // pop takes the first event off the queue. A queue that has grown is given back once it is empty.
 func (w *Watcher) pop() *Event {
 	const kept = 16
 	e := w.queue[w.head]
+	w.bytes -= len(e.json)
 	w.queue[w.head] = nil
 	if w.head++; w.head == len(w.queue) {
 		w.queue, w.head = w.queue[:0], 0
@@ -220,13 +235,16 @@ func (w *Watcher) rouse() {
 	}
 }
 
-// end makes Next fail once the queue is empty. The watcher has seen to all events before next.
+// end makes Next fail once the queue is empty. The watcher has seen to all events before next, which is 0 when it may
+// be live still: since is not to be written then.
 func (w *Watcher) end(cause error, next Index) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended == nil {
 		w.ended = cause
-		w.since = max(w.since, next)
+		if next > w.since {
+			w.since = next
+		}
 		w.rouse()
 	}
 }
@@ -263,9 +281,8 @@ func (w *Watcher) read(h *history) bool {
 		if !w.wants(e) {
 			continue
 		}
-		w.queue = append(w.queue, e)
-		w.since = e.index + 1
-		if !w.stream || len(w.queue) >= w.hub.options.WatchQueue {
+		w.enqueue(e)
+		if !w.stream || w.full(w.hub.options.WatchQueue) {
 			return true
 		}
 	}
