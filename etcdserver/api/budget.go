@@ -1,38 +1,49 @@
 package api
 
 import (
-	"container/list"
+	"crypto/tls"
+	"math"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // A Budget bounds how many client connections are open at once, over all listeners (F36). When a connection comes
-// that is one too many, the one that has been idle longest is closed for it; if none is idle, the new one is closed at
-// once rather than left hanging without a word.
+// that is one too many, one of those that have been idle longest is closed for it; if none is idle, the new one is
+// closed at once rather than left hanging without a word.
+//
+// Its connections also keep time more cheaply than those of package net, see deadline.go.
 //
 // Serve on Budget.Listener(l), with Budget.ConnState as ConnState of the server's Limits.
 type Budget struct {
 	max     int
 	refused func(idle bool)
 	changed func(open int)
+	clock   atomic.Int64 // Unix time of the last sweep, ns; at most about sweepInterval ago while any are open
+
+	idlings atomic.Uint64 // counts the times that a connection became idle
 
 	// mu guards the fields below, for the length of one method; no connection is closed under it.
-	mu   sync.Mutex
-	open int
-	idle *list.List // of *budgetConn, the longest idle first
+	mu     sync.Mutex
+	open   map[*budgetConn]struct{}
+	sweeps uint64 // counts the beginnings of sweeping; an older row of sweeps ends itself
 }
 
-// NewBudget makes a budget for at most so many connections, at least 1. refused is told of each connection that was
-// closed to keep within it: an idle one, or a new one; changed is told how many are open. Both may be nil.
+// NewBudget makes a budget for at most so many connections; 0 means that there is no bound. refused is told of each
+// connection that was closed to keep within it: an idle one, or a new one; changed is told how many are open. Both may
+// be nil.
 func NewBudget(max int, refused func(idle bool), changed func(open int)) *Budget {
+	if max <= 0 {
+		max = math.MaxInt
+	}
 	if refused == nil {
 		refused = func(bool) {}
 	}
 	if changed == nil {
 		changed = func(int) {}
 	}
-	return &Budget{max: max, refused: refused, changed: changed, idle: list.New()}
+	return &Budget{max: max, refused: refused, changed: changed, open: map[*budgetConn]struct{}{}}
 }
 
 // Listener gives l with its connections counted.
@@ -60,8 +71,8 @@ func (l budgetListener) Accept() (net.Conn, error) {
 type budgetConn struct {
 	net.Conn
 	budget *Budget
-	place  *list.Element // in idle, or nil; guarded by the budget's mu
-	closed bool          // the same
+	idle   atomic.Uint64 // the Budget's idlings when it became idle; 0 while it is not
+	timing
 }
 
 // admit counts a connection; nil if there was no room and it has been closed.
@@ -69,15 +80,18 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 	c := &budgetConn{Conn: conn, budget: b}
 	b.mu.Lock()
 	var victim *budgetConn
-	full := b.open >= b.max
-	if oldest := b.idle.Front(); full && oldest != nil {
-		victim, full = oldest.Value.(*budgetConn), false
-		b.forget(victim)
+	full := len(b.open) >= b.max
+	if full {
+		if victim = b.longestIdle(); victim != nil {
+			full = false
+			delete(b.open, victim)
+		}
 	}
 	if !full {
-		b.open++
+		b.open[c] = struct{}{}
+		b.startSweeping()
 	}
-	open := b.open
+	open := len(b.open)
 	b.mu.Unlock()
 	if victim != nil {
 		b.refused(true)
@@ -92,29 +106,32 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 	return c
 }
 
-// forget stops counting a connection; mu is held.
-func (b *Budget) forget(c *budgetConn) {
-	if c.closed {
-		return
-	}
-	c.closed = true
-	b.open--
-	b.leaveIdle(c)
-}
+// sampleSize is of how many connections the longest idle one is found. They are taken at random, so that a flood of
+// connections costs the same however many are open.
+const sampleSize = 256
 
-func (b *Budget) leaveIdle(c *budgetConn) {
-	if c.place != nil {
-		b.idle.Remove(c.place)
-		c.place = nil
+// longestIdle gives the connection that has been idle longest among some, or nil if none of those is; mu is held.
+func (b *Budget) longestIdle() *budgetConn {
+	var longest *budgetConn
+	since := uint64(math.MaxUint64)
+	looked := 0
+	for c := range b.open {
+		if idle := c.idle.Load(); idle != 0 && idle < since {
+			longest, since = c, idle
+		}
+		if looked++; looked == sampleSize {
+			break
+		}
 	}
+	return longest
 }
 
 // Close closes the connection and stops counting it.
 func (c *budgetConn) Close() error {
 	err := c.Conn.Close()
 	c.budget.mu.Lock()
-	c.budget.forget(c)
-	open := c.budget.open
+	delete(c.budget.open, c)
+	open := len(c.budget.open)
 	c.budget.mu.Unlock()
 	c.budget.changed(open)
 	return err
@@ -122,17 +139,17 @@ func (c *budgetConn) Close() error {
 
 // ConnState keeps the order of idle connections; it is for http.Server.
 func (b *Budget) ConnState(conn net.Conn, state http.ConnState) {
-	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = t.NetConn() // what is below TLS
-	}
 	c, ok := conn.(*budgetConn)
-	if !ok || state != http.StateIdle && state != http.StateActive {
-		return
+	if !ok {
+		if t, isTLS := conn.(*tls.Conn); isTLS {
+			c, ok = t.NetConn().(*budgetConn)
+		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.leaveIdle(c)
-	if state == http.StateIdle && !c.closed {
-		c.place = b.idle.PushBack(c)
+	switch {
+	case !ok:
+	case state == http.StateIdle:
+		c.idle.Store(b.idlings.Add(1))
+	default:
+		c.idle.Store(0)
 	}
 }

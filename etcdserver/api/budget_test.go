@@ -49,7 +49,13 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 	eventually(t, "two connections are idle", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return b.idle.Len() == 2
+		idle := 0
+		for c := range b.open {
+			if c.idle.Load() != 0 {
+				idle++
+			}
+		}
+		return idle == 2
 	})
 	s.open("/v2/keys/w?wait=true")
 	if _, err := oldest.Read(make([]byte, 1)); err != io.EOF {

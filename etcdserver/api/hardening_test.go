@@ -114,7 +114,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 			closed <- struct{}{}
 		}
 	}})
-	s.do("PUT", "/v2/keys/d/large", "value="+strings.Repeat("x", 9<<20))
+	s.do("PUT", "/v2/keys/d/large?noValueOnSuccess=true", "value="+strings.Repeat("x", 9<<20))
 	for _, path := range []string{"/v2/keys/d/large", "/v2/keys/d"} {
 		s.dial(strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n", 10))
 		select {

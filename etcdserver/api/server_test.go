@@ -38,11 +38,15 @@ func newSiteOf(t *testing.T, m *soloMember, o Options, l Limits) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, member: m, handler: New(m, o), addr: listener.Addr().String()}
+	budget := NewBudget(0, nil, nil)
+	if l.ConnState == nil {
+		l.ConnState = budget.ConnState
+	}
 	s.server = NewHTTPServer(s.handler, l)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		s.server.Serve(listener)
+		s.server.Serve(budget.Listener(listener))
 	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -142,7 +142,11 @@ func (s *stream) sendEvent(event *store.Event) error {
 	}
 	s.renewDeadline()
 	parts := net.Buffers{chunkHead(len(json)), json, []byte("\r\n")}
-	_, err := parts.WriteTo(s.conn)
+	var w net.Conn = s.conn
+	if c, ok := w.(*budgetConn); ok {
+		w = c.Conn // which knows how to write all parts at once
+	}
+	_, err := parts.WriteTo(w)
 	return err
 }
 

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"sync"
+	"time"
+)
+
+// net/http sets five deadlines for a request that takes ten microseconds, and nearly all of them are lifted again long
+// before they pass. Each costs a change to the runtime's timers. Connections of a Budget only note a deadline that is
+// far away; a sweep over all of them, now and then, puts those in force that have passed. Near deadlines, and those in
+// the past, with which net/http interrupts a read, go to the connection at once.
+
+const (
+	sweepInterval = time.Second
+	farDeadline   = 2 * sweepInterval
+)
+
+// timing are the deadlines of one connection.
+type timing struct {
+	// mu guards the fields below and the deadlines of the connection itself, for the length of one method.
+	mu      sync.Mutex
+	readBy  int64 // a far deadline, Unix time in ns; 0 for none
+	reading bool  // the connection itself has a read deadline
+	writing bool  // the connection itself has a write deadline
+}
+
+// SetReadDeadline sets the time after which reads fail. A far one may come up to sweepInterval late.
+func (c *budgetConn) SetReadDeadline(t time.Time) error {
+	c.timing.mu.Lock()
+	defer c.timing.mu.Unlock()
+	c.readBy = 0
+	if !t.IsZero() {
+		at := t.UnixNano()
+		if at-c.budget.clock.Load() < int64(farDeadline) {
+			c.reading = true
+			return c.Conn.SetReadDeadline(t)
+		}
+		c.readBy = at
+	}
+	if !c.reading {
+		return nil
+	}
+	c.reading = false
+	return c.Conn.SetReadDeadline(time.Time{})
+}
+
+// SetWriteDeadline sets the time after which writes fail.
+func (c *budgetConn) SetWriteDeadline(t time.Time) error {
+	c.timing.mu.Lock()
+	defer c.timing.mu.Unlock()
+	if t.IsZero() && !c.writing {
+		return nil
+	}
+	c.writing = !t.IsZero()
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both.
+func (c *budgetConn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// enforce puts a far deadline in force once it has passed.
+func (c *budgetConn) enforce(now time.Time) {
+	c.timing.mu.Lock()
+	defer c.timing.mu.Unlock()
+	if c.readBy == 0 || c.readBy > now.UnixNano() {
+		return
+	}
+	c.readBy = 0
+	c.reading = true
+	_ = c.Conn.SetReadDeadline(now) // fails on a closed connection, which has no deadline to keep
+}
+
+// startSweeping makes sure that a sweep will come; mu is held, and there is an open connection.
+func (b *Budget) startSweeping() {
+	if len(b.open) == 1 {
+		b.clock.Store(time.Now().UnixNano())
+		b.sweeps++
+		generation := b.sweeps
+		time.AfterFunc(sweepInterval, func() { b.sweep(generation) })
+	}
+}
+
+// sweep looks at the deadlines of all connections, and comes again as long as there are any.
+func (b *Budget) sweep(generation uint64) {
+	now := time.Now()
+	b.clock.Store(now.UnixNano())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.open) == 0 || generation != b.sweeps {
+		return
+	}
+	for c := range b.open {
+		c.enforce(now)
+	}
+	time.AfterFunc(sweepInterval, func() { b.sweep(generation) })
+}
