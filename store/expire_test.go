@@ -155,6 +155,35 @@ func TestMassExpiryIsBounded(t *testing.T) {
 	}
 }
 
+// TestDeadlineAtTheBeginningOfTime: 0 means permanent, so a deadline there is moved by a nanosecond.
+func TestDeadlineAtTheBeginningOfTime(t *testing.T) {
+	s := New(Options{})
+	if got := try(s, 0, timed("/k", 0)); !strings.Contains(got, `"expiration":"1970-01-01T00:00:00.000000001Z"`) {
+		t.Errorf("set = %s", got)
+	}
+	if n := s.Expire(1, 1); n != 1 {
+		t.Error("the key did not expire")
+	}
+}
+
+// TestRemovalForgetsDeadlines checks K73: what went with a directory never expires, and what is made anew lives as long
+// as it should.
+func TestRemovalForgetsDeadlines(t *testing.T) {
+	s := New(Options{})
+	for i := range 200 {
+		must(t, s, timed(fmt.Sprintf("/d/%d/k", i%9), 5), timed(fmt.Sprintf("/d/t%d", i), 5), file(fmt.Sprintf("/d/p/%d", i), ""))
+	}
+	must(t, s, rmdir("/d"), timed("/d/t1", 50), file("/d/0/k", ""))
+	if n := s.Expire(testTime+10*Time(Second), 10); n != 0 || s.deadlines.Len() != 1 {
+		t.Errorf("%d expired, %d deadlines", n, s.deadlines.Len())
+	}
+	s.Shift(-5)
+	s.Shift(0)
+	if at, _ := s.NextDeadline(); at != testTime+50*Time(Second) {
+		t.Errorf("deadline %d", at)
+	}
+}
+
 // TestLogTimeNeverGoesBack holds for commands and for expiry.
 func TestLogTimeNeverGoesBack(t *testing.T) {
 	s := New(Options{})

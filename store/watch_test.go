@@ -312,6 +312,63 @@ func TestReplaceKeepsWatchers(t *testing.T) {
 	}
 }
 
+// TestReplaceTellsOfRemovedDirectories: of a removal inside a snapshot nobody knows what went, so all below hear of it, as
+// from history (K106d).
+func TestReplaceTellsOfRemovedDirectories(t *testing.T) {
+	follower, leader := New(Options{}), New(Options{})
+	for _, s := range []*Store{follower, leader} {
+		must(t, s, file("/d/a/k", ""), file("/other", ""))
+	}
+	var below []*Watcher
+	for _, key := range []string{"/d/a/k", "/d/b", "/d/a/k/x", "/d"} {
+		below = append(below, watching(t, follower, key, WatchOptions{}))
+	}
+	beside := watching(t, follower, "/dd", WatchOptions{})
+	must(t, leader, rmdir("/d"))
+	follower.Replace(reloaded(t, leader))
+	for _, w := range below {
+		if got := ready(t, w); got != "3" {
+			t.Errorf("%s got %q", w.key, got)
+		}
+	}
+	if got := ready(t, beside); got != "" {
+		t.Errorf("/dd got %q", got)
+	}
+}
+
+// TestStopEndsWatchersThatAreBehind: they are not in the hub, but must not become live after it was closed.
+func TestStopEndsWatchersThatAreBehind(t *testing.T) {
+	s := New(Options{WatchQueue: 1})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	must(t, s, file("/k", "1"), file("/k", "2"))
+	stopped := errors.New("stopped")
+	s.CloseWatchers(stopped)
+	if got := ready(t, w); got != "1" {
+		t.Errorf("got %q", got)
+	}
+	_, err := w.Next(context.Background())
+	var ended *ErrWatchEnded
+	if !errors.As(err, &ended) || !errors.Is(err, stopped) || ended.Next != 2 {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestQueueIsUsedAgain reads one event for each that comes, behind by a few: the queue must not grow.
+func TestQueueIsUsedAgain(t *testing.T) {
+	s := New(Options{})
+	w := watching(t, s, "/k", WatchOptions{Stream: true})
+	must(t, s, file("/k", ""), file("/k", ""), file("/k", ""))
+	for i := range 1000 {
+		must(t, s, file("/k", ""))
+		if e, err := w.Next(context.Background()); err != nil || e.Index() != Index(i+1) {
+			t.Fatalf("event %v, %v, want %d", e, err, i+1)
+		}
+	}
+	if cap(w.queue) > 16 {
+		t.Errorf("the queue has grown to %d", cap(w.queue))
+	}
+}
+
 // TestClosing checks K112, K126, R66 and R67: closed watchers leave nothing behind, and others go on.
 func TestClosing(t *testing.T) {
 	s := New(Options{})
