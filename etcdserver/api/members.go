@@ -109,11 +109,8 @@ func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
 	h.writeJSON(w, r, http.StatusOK, struct {
 		Server  string `json:"etcdserver"`
 		Cluster string `json:"etcdcluster"`
-	}{compatibleVersion, cluster}, "")
+	}{etcdserver.APIVersion, cluster}, "")
 }
-
-// compatibleVersion is the release whose API this is (S20).
-const compatibleVersion = "2.3.8"
 
 // health answers with the bytes that checkers have searched for since 2.0 (S14).
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
