@@ -11,6 +11,18 @@ import (
 	"canopy/store"
 )
 
+// countIdle counts the connections that may be closed for another.
+func (b *Budget) countIdle() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.open {
+		if c.idle.Load() != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func TestBudgetClosesTheLongestIdle(t *testing.T) {
 	var idle, fresh, open atomic.Int64
 	b := NewBudget(3, func(wasIdle bool) {
@@ -41,22 +53,13 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 	if !answered(oldest) {
 		t.Fatal("the first connection is not served")
 	}
+	eventually(t, "the first connection is idle", func() bool { return b.countIdle() == 1 })
 	_, _, stream := s.open("/v2/keys/w?wait=true&stream=true")
 	younger := s.dial(get)
 	if !answered(younger) {
 		t.Fatal("the third connection is not served")
 	}
-	eventually(t, "two connections are idle", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		idle := 0
-		for c := range b.open {
-			if c.idle.Load() != 0 {
-				idle++
-			}
-		}
-		return idle == 2
-	})
+	eventually(t, "two connections are idle", func() bool { return b.countIdle() == 2 })
 	s.open("/v2/keys/w?wait=true")
 	if _, err := oldest.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("F36: the longest idle connection: %v, want EOF", err)

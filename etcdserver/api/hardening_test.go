@@ -20,7 +20,9 @@ import (
 // exchange writes raw bytes and reads all that comes until the server closes, or until as many answers are there.
 func (s *site) exchange(text string, answers int) (statuses []int) {
 	s.t.Helper()
-	r := bufio.NewReader(s.dial(text))
+	conn := s.dial("")
+	_, _ = io.WriteString(conn, text) // fails if the server has had enough
+	r := bufio.NewReader(conn)
 	for range answers {
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
