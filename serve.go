@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -31,6 +32,7 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	if err := checkFileLimit(); err != nil {
 		return err
 	}
+	spareProcessors()
 	announce(c, logger)
 	listeners, err := listenAll(c, logger)
 	if err != nil {
@@ -45,7 +47,16 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, set, registry, logger))
-	return runAll(ctx, member, handler, newServers(c, listeners, handler, member, logger), logger)
+	return runAll(ctx, member, handler, newServers(c, listeners, handler, member, set, logger), logger)
+}
+
+// spareProcessors adds two to GOMAXPROCS, unless it is set: a sync of the log
+// and a write of a snapshot each hold a processor of the scheduler while they
+// wait for the disk. With two cores that is all of them.
+func spareProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	}
 }
 
 // announce prints what operators look for at a start (F30).
@@ -114,7 +125,7 @@ func observer(set *metrics.Set) etcdserver.Observer {
 			}
 			set.Proposed(d)
 		},
-		Waiting:       set.AddPending,
+		Waiting:       set.SetPending,
 		LeaderChanged: func(etcdserver.ID, bool) { set.LeaderChanges.Inc() },
 	}
 }
@@ -201,8 +212,10 @@ type serverOn struct {
 	listener net.Listener
 }
 
-func newServers(c config.Config, l listeners, handler *api.Handler, member *etcdserver.Member, logger *logrus.Logger) servers {
+func newServers(c config.Config, l listeners, handler *api.Handler, member *etcdserver.Member, set *metrics.Set, logger *logrus.Logger) servers {
+	budget := connectionBudget(set)
 	limits := api.Limits{
+		ConnState:     budget.ConnState,
 		HeaderBytes:   c.HTTP.MaxHeaderBytes,
 		HeaderTimeout: c.HTTP.HeaderTimeout,
 		IdleTimeout:   c.HTTP.IdleTimeout,
@@ -212,13 +225,30 @@ func newServers(c config.Config, l listeners, handler *api.Handler, member *etcd
 	var s servers
 	add := func(on []net.Listener, h http.Handler) {
 		for _, listener := range on {
-			s.all = append(s.all, serverOn{api.NewHTTPServer(h, limits), listener})
+			s.all = append(s.all, serverOn{api.NewHTTPServer(h, limits), budget.Listener(listener)})
 		}
 	}
 	add(l.client, handler)
 	add(l.metrics, handler.NewMetrics())
 	add(l.peer, api.NewPeer(member))
 	return s
+}
+
+// connectionBudget bounds the connections of all listeners by the file
+// descriptors there are (F36).
+func connectionBudget(set *metrics.Set) *api.Budget {
+	most := 1 << 20
+	if limit := fileLimit(); limit > filesReserved {
+		most = int(min(uint64(most), limit-filesReserved))
+	}
+	refused := func(idle bool) {
+		if idle {
+			set.Refused("idle connection")
+		} else {
+			set.Refused("connection")
+		}
+	}
+	return api.NewBudget(most, refused, func(open int) { set.OpenConnections.Set(float64(open)) })
 }
 
 // serve accepts on all listeners until they are shut down; the first failure ends it.

@@ -192,9 +192,7 @@ func (a *applyLoop) publish() {
 	state := a.next
 	a.state.Store(&state)
 	for _, f := range a.finished {
-		if done := a.waiters.take(f.id); done != nil {
-			done <- f.outcome
-		}
+		a.waiters.finish(f.id, f.outcome)
 	}
 	clear(a.finished)
 	a.finished = a.finished[:0]

@@ -40,6 +40,7 @@ type logWriter struct {
 
 	records []wal.Record // scratch
 	buffer  []byte       // scratch: the records' payloads
+	entry   pb.Entry     // scratch
 	last    raft.Index   // last index written
 }
 
@@ -104,6 +105,7 @@ func (w *logWriter) write(ctx context.Context, batch []raft.Write) (uint64, erro
 	}
 	w.noteSpace()
 	clear(w.records)
+	w.entry.Data = nil
 	if cap(w.buffer) > bufferKept {
 		w.buffer = nil
 	}
@@ -136,8 +138,8 @@ func (w *logWriter) sync(ctx context.Context) error {
 // never leaves a commit index beyond the log.
 func (w *logWriter) collect(write raft.Write) error {
 	for _, e := range write.Entries {
-		m := pb.Entry{Term: uint64(e.Term), Type: uint32(e.Type), Data: e.Data}
-		if err := w.add(recordEntry, e.Index, &m); err != nil {
+		w.entry.Term, w.entry.Type, w.entry.Data = uint64(e.Term), uint32(e.Type), e.Data
+		if err := w.add(recordEntry, e.Index, &w.entry); err != nil {
 			return err
 		}
 		w.last = e.Index

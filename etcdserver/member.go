@@ -214,7 +214,7 @@ func assemble(o Options, r *recovered) (*Member, error) {
 func (m *Member) assembleApply(o Options, r *recovered) {
 	m.snapshot = &snapshotter{
 		dir: r.snaps, cluster: m.cluster, observer: &o.Observer, log: m.log,
-		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs,
+		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes,
 		jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
@@ -232,8 +232,8 @@ func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
 	m.raft = &raftLoop{
 		machine: machine, clock: m.clock, interval: o.Heartbeat, observer: &o.Observer,
 		writer: m.writer, apply: m.apply,
-		proposals: make(chan proposal, proposalQueue),
-		reads:     make(chan readRequest, readQueue),
+		proposals: newInbox[proposal](proposalQueue),
+		reads:     newInbox[readRequest](readQueue),
 		reading:   map[uint64][]readRequest{},
 		events: loopEvents{
 			leader: m.leaderChanged,
@@ -247,10 +247,11 @@ func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
 // until something fails that it must not outlive.
 func (m *Member) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context) error{m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.introduce} {
+	for _, loop := range []func(context.Context) error{m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.sweep, m.introduce} {
 		group.Go(func() error { return loop(ctx) })
 	}
 	err := group.Wait()
+	m.waiters.close()
 	close(m.stopped)
 	if errors.Is(err, errLoopDone) {
 		err = nil
@@ -311,9 +312,7 @@ func (m *Member) leaderChanged(leader raft.MemberID, role raft.Role, term raft.T
 
 // drop fails a request that will never be in the log.
 func (m *Member) drop(p proposal, err error) {
-	if done := m.waiters.take(p.id); done != nil {
-		done <- outcome{err: err}
-	}
+	m.waiters.finish(p.id, outcome{err: err})
 }
 
 // newLeaderRequest is a leader's first request: from it on time passes again.

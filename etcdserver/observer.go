@@ -9,7 +9,7 @@ type Observer struct {
 	Applied       func(entries int, d time.Duration)      // a batch was applied and published
 	SnapshotSaved func(bytes int64, d time.Duration)      // a snapshot is on disk
 	Proposed      func(d time.Duration, err error)        // a request was answered
-	Waiting       func(delta int)                         // requests that wait now
+	Waiting       func(n int)                             // requests that wait, ten times a second
 	LeaderChanged func(leader ID, self bool)              // also to 0: no leader
 	Space         func(full bool)                         // the disk is full, or has room again
 }
@@ -38,9 +38,9 @@ func (o *Observer) proposed(d time.Duration, err error) {
 	}
 }
 
-func (o *Observer) waiting(delta int) {
+func (o *Observer) waiting(n int) {
 	if o.Waiting != nil {
-		o.Waiting(delta)
+		o.Waiting(n)
 	}
 }
 

@@ -44,15 +44,18 @@ type raftLoop struct {
 	observer *Observer
 	events   loopEvents
 
-	proposals chan proposal
-	reads     chan readRequest
+	proposals *inbox[proposal]
+	reads     *inbox[readRequest]
 	writer    *logWriter
 	apply     *applyLoop
 
 	toWrite []raft.Write
 	toApply []raft.Entry
 	held    []proposal // waiting for a leader
+	taken   []proposal // scratch
 	payload [][]byte   // scratch
+
+	takenReads []readRequest // scratch
 
 	readBatch  uint64                   // the last read batch begun
 	reading    map[uint64][]readRequest // batches under way
@@ -103,16 +106,16 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	select {
 	case <-ctx.Done():
 		return errLoopDone
-	case p := <-l.proposals:
-		l.propose(p)
+	case <-l.proposals.wake:
+		l.propose()
 	case seq := <-l.writer.durable:
 		l.machine.Durable(seq)
 	case writes <- l.toWrite:
 		l.toWrite = nil
 	case applies <- l.toApply:
 		l.toApply = nil
-	case r := <-l.reads:
-		l.read(r)
+	case <-l.reads.wake:
+		l.read()
 	case <-l.apply.deadlineChanged:
 		l.setExpiry()
 	case <-l.expiry.C:
@@ -133,14 +136,13 @@ func (l *raftLoop) tick() {
 	l.beginReads()
 }
 
-// propose stamps and proposes p and all that wait behind it, as one batch.
-func (l *raftLoop) propose(p proposal) {
-	batch := append(l.held, p)
-	l.held = nil
-	for n := len(l.proposals); n > 0; n-- {
-		batch = append(batch, <-l.proposals)
+// propose stamps and proposes all that is waiting, as one batch.
+func (l *raftLoop) propose() {
+	l.taken = l.proposals.take(l.taken)
+	if len(l.held) > 0 {
+		l.repropose()
 	}
-	l.append(batch)
+	l.append(l.taken)
 }
 
 func (l *raftLoop) repropose() {
@@ -212,12 +214,10 @@ func (l *raftLoop) setExpiry() {
 	l.expiry.Reset(min(l.clock.until(deadline), stampEvery))
 }
 
-// read begins a batch of linearizable reads with r and all that wait behind it.
-func (l *raftLoop) read(r readRequest) {
-	l.nextReads = append(l.nextReads, r)
-	for n := len(l.reads); n > 0; n-- {
-		l.nextReads = append(l.nextReads, <-l.reads)
-	}
+// read begins a batch of all linearizable reads that are waiting.
+func (l *raftLoop) read() {
+	l.takenReads = l.reads.take(l.takenReads)
+	l.nextReads = append(l.nextReads, l.takenReads...)
 	l.beginReads()
 }
 

@@ -25,6 +25,7 @@ type recovered struct {
 	snaps    *snap.Dir
 	store    *store.Store
 	state    applied    // as of the snapshot, or of the beginning
+	bytes    int64      // of the snapshot, before compression
 	raft     raft.State // the log since then
 	fresh    bool       // the first start
 }
@@ -276,7 +277,8 @@ func (r *recovered) loadSnapshot(d dataDir, o Options, logger memberLog) error {
 }
 
 func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) error {
-	st, state, cluster, err := loadState(src, o.Store)
+	counter := &countingReader{from: src}
+	st, state, cluster, err := loadState(counter, o.Store)
 	if err != nil {
 		return err
 	}
@@ -287,7 +289,7 @@ func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) er
 	if uint64(state.index) != meta.Index || uint64(state.term) != meta.Term {
 		return fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.index, state.term)
 	}
-	r.store, r.state = st, *state
+	r.store, r.state, r.bytes = st, *state, counter.bytes
 	return nil
 }
 

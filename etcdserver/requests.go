@@ -51,38 +51,36 @@ func (m *Member) propose(ctx context.Context, r *pb.Request) (Applied, error) {
 	if _, err := r.MarshalToSizedBufferVT(data); err != nil {
 		return Applied{}, err
 	}
-	start := time.Now()
-	m.options.Observer.waiting(+1)
-	applied, err := m.await(ctx, proposal{id: r.Id, data: data})
-	m.options.Observer.waiting(-1)
-	m.options.Observer.proposed(time.Since(start), err)
-	return applied, err
+	return m.await(ctx, proposal{id: r.Id, data: data})
 }
 
 // await hands p to the raft loop and waits for its outcome.
 func (m *Member) await(ctx context.Context, p proposal) (Applied, error) {
-	done := m.waiters.register(p.id)
-	timeout := time.NewTimer(m.options.requestTimeout())
-	defer timeout.Stop()
-	select {
-	case m.raft.proposals <- p:
-	default:
-		m.waiters.take(p.id)
-		return Applied{}, ErrTooBusy
+	start := time.Now()
+	w, running := m.waiters.register(p.id)
+	if !running {
+		return Applied{}, ErrStopped
 	}
-	var err error
-	select {
-	case o := <-done:
-		return o.applied, o.err
-	case <-timeout.C:
-		err = m.timeoutError(time.Now().Add(-m.options.requestTimeout()))
-	case <-m.stopped:
-		err = ErrStopped
-	case <-ctx.Done():
-		err = ctx.Err()
+	if !m.raft.proposals.put(p) {
+		m.drop(p, ErrTooBusy)
 	}
-	m.waiters.take(p.id)
-	return Applied{}, err
+	applied, err := m.waiters.wait(ctx, p.id, w)
+	m.options.Observer.proposed(time.Since(start), err)
+	return applied, err
+}
+
+// sweep fails requests that have waited too long.
+func (m *Member) sweep(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			m.options.Observer.waiting(m.waiters.sweep(now.Add(-m.options.requestTimeout()), m.timeoutError))
+		case <-ctx.Done():
+			return errLoopDone
+		}
+	}
 }
 
 // timeoutError says why a request that began at start may have timed out (E25).
@@ -115,9 +113,7 @@ func (m *Member) Read(ctx context.Context, linearizable bool) (*store.View, erro
 // barrier waits until all that is acknowledged now is applied here.
 func (m *Member) barrier(ctx context.Context) error {
 	r := readRequest{index: make(chan raft.Index, 1)}
-	select {
-	case m.raft.reads <- r:
-	default:
+	if !m.raft.reads.put(r) {
 		return ErrTooBusy
 	}
 	select {

@@ -22,9 +22,10 @@ const entryOverhead = 40
 const manyBytes = 256 << 20
 
 // snapshotter writes snapshots, one at a time, beside the apply loop. A
-// snapshot is due when the log since the last one outweighs the state, and at
-// least minEntries were applied, or manyBytes: so its cost stays a constant
-// share of the writes however large the tree is.
+// snapshot is due when the log since the last one outweighs half the state, and
+// at least minEntries were applied, or manyBytes: so its cost stays a constant
+// share of the writes however large the tree is, and a restart, which takes far
+// longer to replay a byte of log than to load one of state, stays short.
 type snapshotter struct {
 	dir      *snap.Dir
 	cluster  ID
@@ -62,7 +63,7 @@ func (s *snapshotter) consider(st *store.Store, state *applied) {
 	case s.state = <-s.finished:
 	default:
 	}
-	if s.entries < s.minEntries && s.bytes < manyBytes || s.bytes < s.state {
+	if s.entries < s.minEntries && s.bytes < manyBytes || 2*s.bytes < s.state {
 		return
 	}
 	select {
@@ -208,6 +209,18 @@ func raftMembers(numbers []uint64) []raft.MemberID {
 		ids = append(ids, raft.MemberID(n))
 	}
 	return ids
+}
+
+// countingReader counts what passes through it.
+type countingReader struct {
+	from  io.Reader
+	bytes int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.bytes += int64(n)
+	return n, err
 }
 
 // countingWriter counts what passes through it.

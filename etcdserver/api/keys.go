@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -109,8 +110,8 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 
 // write answers PUT, POST and DELETE. Its errors are still to be answered.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p *params) error {
-	setReadDeadline(w, time.Time{}) // the request is here; the member bounds the wait
-	applied, err := h.member.Do(r.Context(), p.command(r.Method, key))
+	setReadDeadline(w, time.Time{})                                             // the request is here; the member bounds the wait
+	applied, err := h.member.Do(context.Background(), p.command(r.Method, key)) // goes on without its client (K125)
 	if err != nil {
 		return err
 	}

@@ -116,10 +116,10 @@ func (k *Keys) Failed(status int) {
 	k.failed.WithLabelValues(k.method, strconv.Itoa(status)).Inc()
 }
 
-// AddPending tells how many more, or fewer, proposals wait to be applied.
-func (s *Set) AddPending(n int) {
+// SetPending tells how many proposals wait to be applied.
+func (s *Set) SetPending(n int) {
 	for _, g := range s.pending {
-		g.Add(float64(n))
+		g.Set(float64(n))
 	}
 }
 
