@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
@@ -90,7 +91,7 @@ func (s *snapshotter) run(ctx context.Context) error {
 // A full disk only puts it off: older snapshots and the whole log are intact.
 func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	start := time.Now()
-	counter := &countingWriter{}
+	counter := &politeWriter{}
 	err := s.dir.Save(job.state.meta(), func(w io.Writer) error {
 		counter.to = w
 		return saveState(counter, s.cluster, job)
@@ -223,14 +224,22 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// countingWriter counts what passes through it.
-type countingWriter struct {
-	to    io.Writer
-	bytes int64
+// politeWriter counts what passes through it, and every now and then lets
+// requests, which have less to do, go first.
+type politeWriter struct {
+	to      io.Writer
+	bytes   int64
+	yielded int64 // bytes when it did so last
 }
 
-func (w *countingWriter) Write(p []byte) (int, error) {
+const yieldEvery = 64 << 10 // bytes
+
+func (w *politeWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
 	w.bytes += int64(n)
+	if w.bytes-w.yielded >= yieldEvery {
+		w.yielded = w.bytes
+		runtime.Gosched()
+	}
 	return n, err
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -99,6 +100,7 @@ func (h *Handler) patient(w http.ResponseWriter) *patientWriter {
 }
 
 func (p *patientWriter) Write(b []byte) (int, error) {
+	runtime.Gosched() // a long answer lets the short ones go first
 	_ = p.control.SetWriteDeadline(time.Now().Add(p.patience))
 	return p.w.Write(b)
 }
