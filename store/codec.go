@@ -47,7 +47,7 @@ func EncodeCommand(dst []byte, c Command) ([]byte, error) {
 // Key is valid whatever the log says, and kinds of command that only a newer version knows.
 func DecodeCommand(b []byte) (Command, error) {
 	var m storepb.Command
-	if err := m.UnmarshalVT(b); err != nil {
+	if err := m.UnmarshalVTUnsafe(b); err != nil { // what is kept is copied below
 		return nil, fmt.Errorf("store: decode command: %w", err)
 	}
 	key, err := ParseKey(string(m.Key))
