@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
+	"canopy/etcdserver/metrics"
 )
 
 // listeners are the open sockets, by what is served on them.
@@ -69,6 +73,26 @@ func fileLimit() uint64 {
 		return 0
 	}
 	return limit.Cur
+}
+
+// filesSampled is how often the open file descriptors are counted (S27).
+const filesSampled = 5 * time.Second
+
+// sampleFiles keeps the metric of open file descriptors, where the system
+// tells them.
+func sampleFiles(ctx context.Context, set *metrics.Set) error {
+	tick := time.NewTicker(filesSampled)
+	defer tick.Stop()
+	for {
+		if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+			set.FileDescriptors.Set(float64(len(open)))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func checkFileLimit() error {

@@ -47,7 +47,12 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, set, registry, logger))
-	return runAll(ctx, member, handler, newServers(c, listeners, handler, member, set, logger), logger)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return sampleFiles(ctx, set) })
+	group.Go(func() error {
+		return runAll(ctx, member, handler, newServers(c, listeners, handler, member, set, logger), logger)
+	})
+	return group.Wait()
 }
 
 // spareProcessors adds two to GOMAXPROCS, unless it is set: a sync of the log
