@@ -96,8 +96,9 @@ var errLoopDone = errors.New("etcdserver: the raft loop was asked to end")
 // wait takes one input, and whatever else of its kind is there.
 func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	var writes chan<- []raft.Write
+	proposals := l.proposals.wake
 	if len(l.toWrite) > 0 {
-		writes = l.writer.batches
+		writes, proposals = l.writer.batches, nil // more of them make one batch while the disk is busy
 	}
 	var applies chan<- []raft.Entry
 	if len(l.toApply) > 0 {
@@ -106,7 +107,7 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	select {
 	case <-ctx.Done():
 		return errLoopDone
-	case <-l.proposals.wake:
+	case <-proposals:
 		l.propose()
 	case seq := <-l.writer.durable:
 		l.machine.Durable(seq)

@@ -12,17 +12,13 @@ import (
 
 var seed = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one each run")
 
-// chosenSeed is the seed to use, printed when the test fails.
+// chosenSeed is the seed to use, and prints it.
 func chosenSeed(t *testing.T) uint64 {
 	s := *seed
 	if s == 0 {
 		s = rand.Uint64()
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("replay with -run '^%s$' -seed %d", t.Name(), s)
-		}
-	})
+	t.Logf("replay with -run '^%s$' -seed %d", t.Name(), s)
 	return s
 }
 
