@@ -75,14 +75,19 @@ func (w *waiters) register(id uint64) (*waiter, bool) {
 
 // wait gives the outcome, or the context's error if that ends first.
 func (w *waiters) wait(ctx context.Context, id uint64, r *waiter) (Applied, error) {
-	select {
-	case o := <-r.done:
-		w.free.Put(r)
-		return o.applied, o.err
-	case <-ctx.Done():
-		w.take(id) // if its outcome is on the way, r is left to the collector
-		return Applied{}, ctx.Err()
+	var o outcome
+	if ctx.Done() == nil { // a plain receive costs half of a select
+		o = <-r.done
+	} else {
+		select {
+		case o = <-r.done:
+		case <-ctx.Done():
+			w.take(id) // if its outcome is on the way, r is left to the collector
+			return Applied{}, ctx.Err()
+		}
 	}
+	w.free.Put(r)
+	return o.applied, o.err
 }
 
 // take unlists a request and returns it, or nil if it is not waiting.
