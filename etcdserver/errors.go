@@ -32,6 +32,7 @@ type DataDirError struct {
 	Err    error // the cause, or nil
 }
 
+// Error is one line: the directory, the reason, and what to do.
 func (e *DataDirError) Error() string {
 	s := fmt.Sprintf("data directory %s: %s", e.Dir, e.Reason)
 	if e.Err != nil {
@@ -43,4 +44,5 @@ func (e *DataDirError) Error() string {
 	return s
 }
 
+// Unwrap gives the cause.
 func (e *DataDirError) Unwrap() error { return e.Err }

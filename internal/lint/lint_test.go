@@ -1,0 +1,185 @@
+package lint
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+// source is one hand-written Go file of the project.
+type source struct {
+	file string // from the root of the project
+	dir  string
+	set  *token.FileSet
+	ast  *ast.File
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, ".pb.go") {
+			return nil
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		all = append(all, source{rel, path.Dir(rel), set, file})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 100 {
+		t.Fatalf("only %d files were found", len(all))
+	}
+	return all
+}
+
+func (s source) isTest() bool { return strings.HasSuffix(s.file, "_test.go") }
+
+func (s source) line(p token.Pos) int { return s.set.Position(p).Line }
+
+func (s source) imports(t *testing.T) []string {
+	t.Helper()
+	var paths []string
+	for _, i := range s.ast.Imports {
+		p, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+// mayImport are the arrows between the rooms: what of the project a package
+// may import. Packages that are not listed may import everything.
+var mayImport = map[string][]string{
+	"config":                  {},
+	"raft":                    {"canopy/raft/quorum"},
+	"raft/quorum":             {},
+	"store":                   {"canopy/store/storepb"},
+	"store/storepb":           {},
+	"internal/disk":           {},
+	"wal":                     {"canopy/internal/disk"},
+	"snap":                    {"canopy/internal/disk"},
+	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/raft", "canopy/snap", "canopy/store", "canopy/wal"},
+	"etcdserver/etcdserverpb": {},
+	"etcdserver/metrics":      {},
+	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/raft", "canopy/store"},
+	"bench":                   {},
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	for _, s := range sources(t) {
+		allowed, listed := mayImport[s.dir]
+		if s.isTest() || !listed {
+			continue
+		}
+		for _, p := range s.imports(t) {
+			if strings.HasPrefix(p, "canopy/") && !slices.Contains(allowed, p) {
+				t.Errorf("%s imports %s: imports run downward only (docs/architecture.md)", s.file, p)
+			}
+		}
+	}
+}
+
+// foreign to raft and store: a world.
+var notPure = []string{"os", "net", "net/http", "log", "math/rand", "math/rand/v2", "crypto/rand", "github.com/sirupsen/logrus"}
+
+func TestRaftAndStoreArePure(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.isTest() || s.dir != "raft" && s.dir != "raft/quorum" && s.dir != "store" {
+			continue
+		}
+		for _, p := range s.imports(t) {
+			if slices.Contains(notPure, p) {
+				t.Errorf("%s imports %s: have it handed in", s.file, p)
+			}
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s:%d starts a goroutine: leave that to the caller", s.file, s.line(n.Pos()))
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep", "NewTimer", "NewTicker"}, n.Sel.Name) {
+					t.Errorf("%s:%d reads a clock: take the time as an argument", s.file, s.line(n.Pos()))
+				}
+			}
+			return true
+		})
+	}
+}
+
+const functionLines = 70
+
+func TestFunctionsFitAScreen(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, d := range s.ast.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || s.isTest() {
+				continue
+			}
+			if lines := s.line(f.End()) - s.line(f.Pos()) + 1; lines > functionLines {
+				t.Errorf("%s:%d: %s has %d lines, at most %d: leaves compute, the branches stay here", s.file, s.line(f.Pos()), f.Name.Name, lines, functionLines)
+			}
+			if f.Name.Name == "init" && f.Recv == nil {
+				t.Errorf("%s:%d: init: have a constructor do it", s.file, s.line(f.Pos()))
+			}
+		}
+	}
+}
+
+func TestWhatIsExportedIsDocumented(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.isTest() {
+			continue
+		}
+		for _, d := range s.ast.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && d.Doc == nil && (d.Recv == nil || exportedReceiver(d.Recv)) {
+					t.Errorf("%s:%d: %s has no comment", s.file, s.line(d.Pos()), d.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					if n, ok := spec.(*ast.TypeSpec); ok && n.Name.IsExported() && d.Doc == nil && n.Doc == nil {
+						t.Errorf("%s:%d: %s has no comment", s.file, s.line(n.Pos()), n.Name.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+func exportedReceiver(list *ast.FieldList) bool {
+	kind := list.List[0].Type
+	if star, ok := kind.(*ast.StarExpr); ok {
+		kind = star.X
+	}
+	name, ok := kind.(*ast.Ident)
+	return ok && name.IsExported()
+}
