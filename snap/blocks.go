@@ -171,10 +171,11 @@ func (r *blockReader) next() error {
 	if err := r.fill(frame[:]); err != nil {
 		return err
 	}
-	length := int(binary.LittleEndian.Uint32(frame[:]))
-	if length > blockBytesMax {
-		return r.corrupt(begin, fmt.Sprintf("a block claims %d bytes, at most %d are possible", length, blockBytesMax))
+	claimed := binary.LittleEndian.Uint32(frame[:])
+	if claimed > blockBytesMax { // compared before it is an int, which may have 32 bits
+		return r.corrupt(begin, fmt.Sprintf("a block claims %d bytes, at most %d are possible", claimed, blockBytesMax))
 	}
+	length := int(claimed)
 	bytes := length
 	if length == 0 {
 		bytes = footerBytes - frameBytes

@@ -258,8 +258,12 @@ func sealed(b []byte) []byte {
 	copy(b, encodeHeader(Meta{}))
 	sum := headerSum(b)
 	for at := headerBytes; at+frameBytes <= len(b); {
-		end := at + frameBytes + int(binary.LittleEndian.Uint32(b[at:]))
-		if binary.LittleEndian.Uint32(b[at:]) == 0 {
+		length := binary.LittleEndian.Uint32(b[at:])
+		if int64(at)+frameBytes+int64(length) > int64(len(b)) {
+			break
+		}
+		end := at + frameBytes + int(length)
+		if length == 0 {
 			end = at + footerBytes
 		}
 		if end > len(b) {
