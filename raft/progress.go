@@ -88,7 +88,7 @@ func (p *progress) acknowledge(match, logBase Index) {
 		mode.received = max(mode.received, p.match)
 		mode.window.release(p.match)
 	case *sendingSnapshot:
-		if moved && p.match >= min(mode.upTo, logBase) && p.match >= logBase {
+		if moved && p.match >= logBase {
 			p.replicate()
 		}
 	}

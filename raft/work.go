@@ -15,8 +15,8 @@ type Work struct {
 }
 
 // Write is what must be on disk before Durable(Seq) is called. The parts are to be written as Snapshot, Entries,
-// HardState, so that a torn write never leaves a commit index beyond the log; any first part of a write may survive a crash. Entries may begin at or below entries written
-// earlier: these and all behind them are replaced.
+// HardState, so that a torn write never leaves a commit index beyond the log; any first part of a write may survive a
+// crash. Entries may begin at or below entries written earlier: these and all behind them are replaced.
 type Write struct {
 	Seq       uint64        // one more than that of the write before
 	HardState *HardState    // nil if unchanged
