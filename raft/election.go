@@ -204,7 +204,7 @@ func (m *Machine) becomeLeader() {
 	for _, e := range m.log.slice(m.commit, m.log.last()) {
 		m.leading.uncommitted += e.size()
 	}
-	m.leading.follow(m.configs.latest(), m.configs.latestIndex(), m.id, m.log.last()+1)
+	m.leading.follow(m.configs.latest(), m.configs.latestIndex(), m.id, m.log.last()+1, m.config.ElectionTicks+1)
 	m.appendOwn(EntryNormal, nil)
 }
 
@@ -215,6 +215,7 @@ func (m *Machine) tickLeader() {
 	l.sinceCheck++
 	for _, p := range l.peers {
 		p.quiet++
+		p.silent++
 		p.since++
 	}
 	m.tickTransfer()
@@ -230,17 +231,17 @@ func (m *Machine) tickLeader() {
 	}
 }
 
-// quorumActive says whether a quorum was heard since it was last asked.
+// active says whether a member was heard within an election time-out.
+func (m *Machine) active(p *progress) bool { return p.silent <= m.config.ElectionTicks }
+
+// quorumActive says whether a quorum was heard within an election time-out.
 func (m *Machine) quorumActive() bool {
 	yes := 0
 	voters := m.configs.latest().Voters
 	for _, id := range voters {
-		if id == m.id || m.leading.peer(id).active {
+		if id == m.id || m.active(m.leading.peer(id)) {
 			yes++
 		}
-	}
-	for _, p := range m.leading.peers {
-		p.active = false
 	}
 	return quorum.Count(yes, len(voters)-yes, len(voters)) == quorum.Won
 }

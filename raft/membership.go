@@ -276,7 +276,7 @@ func (m *Machine) Configuration() Configuration { return m.configs.latest().clon
 func (m *Machine) setConfigs(h configHistory) {
 	m.configs = h
 	if m.leading != nil {
-		m.leading.follow(h.latest(), h.latestIndex(), m.id, m.log.last())
+		m.leading.follow(h.latest(), h.latestIndex(), m.id, m.log.last(), m.config.ElectionTicks+1)
 	}
 }
 

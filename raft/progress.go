@@ -6,7 +6,7 @@ type progress struct {
 	match  Index  // agrees with ours, and is durable there; never falls
 	told   Index  // the commit index that the member has been sent
 	round  uint64 // the last read round that it confirmed
-	active bool   // was heard since the last check of the quorum
+	silent int    // ticks since the member was heard; one that was never heard begins with more than an election time-out
 	quiet  int    // ticks since something came of what was sent
 	leaves Index  // it was removed by this entry, and is only to learn that; 0 otherwise
 	since  int    // ticks since it was removed
@@ -54,8 +54,8 @@ func (*probing) name() Mode         { return Probing }
 func (*replicating) name() Mode     { return Replicating }
 func (*sendingSnapshot) name() Mode { return SendingSnapshot }
 
-func newProgress(id MemberID, next Index) *progress {
-	return &progress{id: id, mode: &probing{from: next}}
+func newProgress(id MemberID, next Index, silent int) *progress {
+	return &progress{id: id, silent: silent, mode: &probing{from: next}}
 }
 
 // probe looks for the place where the logs part, from an index down. What was told since the last acknowledgement may be lost.

@@ -32,7 +32,7 @@ func (l *leading) peer(id MemberID) *progress {
 }
 
 // follow makes peers those of a configuration. Who is missing from it now is kept for a while, to be told.
-func (l *leading) follow(c Configuration, at Index, self MemberID, last Index) {
+func (l *leading) follow(c Configuration, at Index, self MemberID, last Index, silent int) {
 	for _, p := range l.peers {
 		if p.leaves == 0 && !c.Contains(p.id) {
 			p.leaves, p.since = at, 0
@@ -42,7 +42,7 @@ func (l *leading) follow(c Configuration, at Index, self MemberID, last Index) {
 	for _, ids := range [][]MemberID{c.Voters, c.Learners} {
 		for _, id := range ids {
 			if id != self && l.peer(id) == nil {
-				l.peers = append(l.peers, newProgress(id, last))
+				l.peers = append(l.peers, newProgress(id, last, silent))
 			}
 		}
 	}
@@ -249,7 +249,7 @@ func (m *Machine) onCommit(msg Commit) { m.commitTo(msg.Index) }
 // onAppendReply counts a member's acknowledgement.
 func (m *Machine) onAppendReply(from MemberID, msg AppendReply) {
 	p := m.leading.peer(from)
-	p.active = true
+	p.silent = 0
 	p.acknowledge(msg.Match, m.log.base)
 	m.advanceCommit()
 	m.finishTransfer(p)
@@ -259,7 +259,7 @@ func (m *Machine) onAppendReply(from MemberID, msg AppendReply) {
 // one step (end of 5.3 of the Raft paper).
 func (m *Machine) onAppendReject(from MemberID, msg AppendReject) {
 	p := m.leading.peer(from)
-	p.active = true
+	p.silent = 0
 	if msg.PrevIndex <= p.match {
 		return // answers a message from before the last acknowledgement
 	}
@@ -282,7 +282,7 @@ func (m *Machine) onAppendReject(from MemberID, msg AppendReject) {
 // onHeartbeatReply notes that a member is there, and sends again what it must have lost.
 func (m *Machine) onHeartbeatReply(from MemberID, msg HeartbeatReply) {
 	p := m.leading.peer(from)
-	p.active = true
+	p.silent = 0
 	p.round = max(p.round, msg.Round)
 	if msg.Match > p.match {
 		m.onAppendReply(from, AppendReply{msg.Term, msg.Match})

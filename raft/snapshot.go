@@ -53,7 +53,7 @@ func (m *Machine) neededFrom() Index {
 
 // sendSnapshot tells a member to take the snapshot, if it is there to listen.
 func (m *Machine) sendSnapshot(p *progress) {
-	if !p.active || p.leaves > 0 {
+	if !m.active(p) || p.leaves > 0 {
 		return
 	}
 	p.quiet = 0
