@@ -31,6 +31,7 @@ import (
 const (
 	suffix       = ".snap"
 	tempSuffix   = ".snap.tmp"
+	importSuffix = ".snap.import"
 	brokenSuffix = ".broken"
 )
 
@@ -53,7 +54,8 @@ type Options struct {
 	NoSync bool // leave syncing to the system: a power cut may lose a snapshot whose log has been released
 }
 
-// Dir is an open directory of snapshots. It is used by one goroutine at a time, except for Load, which any number may call.
+// Dir is an open directory of snapshots. It is used by one goroutine at a time, except for Load and Export, which any
+// number may call, and Import, which one other goroutine may call beside it.
 type Dir struct {
 	fs  disk.FS
 	dir string
@@ -70,7 +72,7 @@ func Open(fsys disk.FS, dir string, o Options) (*Dir, error) {
 		return nil, fmt.Errorf("snap: open %s: %w", dir, err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, tempSuffix) {
+		if strings.HasSuffix(name, tempSuffix) || strings.HasSuffix(name, importSuffix) {
 			if err := fsys.Remove(filepath.Join(dir, name)); err != nil {
 				return nil, fmt.Errorf("snap: remove what is left of a snapshot: %w", err)
 			}
@@ -126,26 +128,7 @@ func (d *Dir) save(temp string, m Meta, write func(w io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	err = encode(f, m, write)
-	if err == nil && !d.o.NoSync {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = verify(f, temp, m)
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	if err := d.fs.Rename(temp, d.Path(m)); err != nil {
-		return err
-	}
-	if d.o.NoSync {
-		return nil
-	}
-	return d.fs.SyncDir(d.dir)
+	return d.seal(f, temp, m, encode(f, m, write))
 }
 
 // Load hands the bytes of a snapshot to read. If they are not what was saved, read gets an error instead of io.EOF, and

@@ -1,0 +1,92 @@
+package snap
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"canopy/internal/disk"
+)
+
+// exported is a snapshot as it travels.
+func exported(t *testing.T, d *Dir, m Meta) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	err := d.Export(m, func(file io.Reader, size int64) error {
+		n, err := b.ReadFrom(file)
+		if n != size {
+			t.Errorf("Export said %d bytes and gave %d", size, n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestWhatIsExportedCanBeImported(t *testing.T) {
+	for _, size := range []int{0, 100, 5 << 20} {
+		meta, want := Meta{2, 9}, random(1, size)
+		from, to := open(t, disk.NewMem()), open(t, disk.NewMem())
+		save(t, from, meta, want)
+		if err := to.Import(meta, iotest.OneByteReader(bytes.NewReader(exported(t, from, meta)))); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := load(to, meta); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("a snapshot of %d bytes arrived as %d bytes, %v", size, len(got), err)
+		}
+	}
+}
+
+// What is not a whole snapshot leaves nothing, and harms none that is there.
+func TestDamagedImportsLeaveNothing(t *testing.T) {
+	meta, old := Meta{2, 9}, Meta{1, 3}
+	from := open(t, disk.NewMem())
+	save(t, from, meta, random(1, 3000))
+	whole := exported(t, from, meta)
+	m := disk.NewMem()
+	d := open(t, m)
+	save(t, d, old, []byte("old"))
+	used := m.Used()
+	refused := func(what string, file io.Reader, is func(error) bool) {
+		t.Helper()
+		if err := d.Import(meta, file); !is(err) {
+			t.Fatalf("%s: Import = %v", what, err)
+		}
+		if metas, err := d.List(); err != nil || len(metas) != 1 || metas[0] != old || m.Used() != used {
+			t.Fatalf("%s: it left %v, %v, %d bytes more", what, metas, err, m.Used()-used)
+		}
+	}
+	corrupt := func(err error) bool { return errors.As(err, new(*CorruptError)) }
+	for n := 0; n < len(whole); n += 5 {
+		refused("cut short", bytes.NewReader(whole[:n]), corrupt)
+		flipped := bytes.Clone(whole)
+		flipped[n] ^= 4
+		refused("flipped", bytes.NewReader(flipped), func(err error) bool { return corrupt(err) || errors.Is(err, ErrNewerFormat) })
+	}
+	refused("longer", bytes.NewReader(append(bytes.Clone(whole), 0)), corrupt)
+	broken := errors.New("connection lost")
+	refused("interrupted", io.MultiReader(bytes.NewReader(whole[:100]), iotest.ErrReader(broken)),
+		func(err error) bool { return errors.Is(err, broken) })
+	m.SetCapacity(used + 100)
+	refused("full disk", bytes.NewReader(whole), func(err error) bool { return errors.Is(err, disk.ErrNoSpace) })
+}
+
+func TestAnImportThatACrashCutIsRemoved(t *testing.T) {
+	meta := Meta{2, 9}
+	from := open(t, disk.NewMem())
+	save(t, from, meta, random(1, 3000))
+	m := disk.NewMem()
+	d := open(t, m)
+	m.Inject(disk.Fault{Op: disk.OpRename, Nth: 1})
+	if err := d.Import(meta, bytes.NewReader(exported(t, from, meta))); err == nil {
+		t.Fatal("the fault did not strike")
+	}
+	after := m.Crash(1)
+	if metas, err := open(t, after).List(); err != nil || len(metas) != 0 || after.Used() != 0 {
+		t.Errorf("after a crash there are %v, %v, and %d bytes", metas, err, after.Used())
+	}
+}
