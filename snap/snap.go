@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"canopy/internal/disk"
 )
@@ -31,7 +32,7 @@ import (
 const (
 	suffix       = ".snap"
 	tempSuffix   = ".snap.tmp"
-	importSuffix = ".snap.import"
+	importSuffix = ".snap.import" // of what Import has not checked yet
 	brokenSuffix = ".broken"
 )
 
@@ -54,15 +55,19 @@ type Options struct {
 	NoSync bool // leave syncing to the system: a power cut may lose a snapshot whose log has been released
 }
 
-// Dir is an open directory of snapshots. It is used by one goroutine at a time, except for Load and Export, which any
-// number may call, and Import, which one other goroutine may call beside it.
+// Dir is an open directory of snapshots. It is used by one goroutine at a time, except for Load, Export and Import, which
+// any number may call meanwhile: they share nothing but names with the others, and the files of Import have names of their
+// own until they are whole.
 type Dir struct {
 	fs  disk.FS
 	dir string
 	o   Options
+
+	imports atomic.Uint64 // names the file of the next import
 }
 
-// Open opens dir, which is made if need be, and removes what a crash left of snapshots that were being saved.
+// Open opens dir, which is made if need be, and removes what a crash left of snapshots that were being saved or
+// imported.
 func Open(fsys disk.FS, dir string, o Options) (*Dir, error) {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("snap: make directory: %w", err)
@@ -113,14 +118,19 @@ func (d *Dir) Path(m Meta) string { return filepath.Join(d.dir, m.name()) }
 // error of write is returned wrapped. A snapshot of the same Meta is replaced.
 func (d *Dir) Save(m Meta, write func(w io.Writer) error) error {
 	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
-	if err := d.save(temp, m, write); err != nil {
-		err = fmt.Errorf("snap: save %s: %w", d.Path(m), err)
-		if e := d.fs.Remove(temp); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-		return err
+	return d.clear("save", temp, m, d.save(temp, m, write))
+}
+
+// clear removes what a failure left, and says what failed.
+func (d *Dir) clear(what, temp string, m Meta, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("snap: %s %s: %w", what, d.Path(m), err)
+	if e := d.fs.Remove(temp); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 func (d *Dir) save(temp string, m Meta, write func(w io.Writer) error) error {
@@ -129,6 +139,29 @@ func (d *Dir) save(temp string, m Meta, write func(w io.Writer) error) error {
 		return err
 	}
 	return d.seal(f, temp, m, encode(f, m, write))
+}
+
+// seal gives a file its name, if it was written without error and is on disk as a snapshot should be. It closes the file.
+func (d *Dir) seal(f disk.File, temp string, m Meta, err error) error {
+	if err == nil && !d.o.NoSync {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = verify(f, temp, m)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.fs.Rename(temp, d.Path(m)); err != nil {
+		return err
+	}
+	if d.o.NoSync {
+		return nil
+	}
+	return d.fs.SyncDir(d.dir)
 }
 
 // Load hands the bytes of a snapshot to read. If they are not what was saved, read gets an error instead of io.EOF, and

@@ -37,8 +37,17 @@ func (d *Dir) Export(m Meta, write func(r io.Reader, size int64) error) error {
 // is damaged, short or another snapshot's is a *CorruptError, or ErrNewerFormat, or what r returned in place of io.EOF. A
 // snapshot of the same Meta is replaced. Any number of goroutines may call it, beside everything else.
 func (d *Dir) Import(m Meta, r io.Reader) error {
-	temp := fmt.Sprintf("%016x-%016x.%d%s", m.Term, m.Index, d.imports.Add(1), receiveSuffix)
-	return d.create("import", filepath.Join(d.dir, temp), m, func(f disk.File) error { return copyTo(f, r) })
+	name := fmt.Sprintf("%016x-%016x-%x%s", m.Term, m.Index, d.imports.Add(1), importSuffix)
+	temp := filepath.Join(d.dir, name)
+	return d.clear("import", temp, m, d.receive(temp, m, r))
+}
+
+func (d *Dir) receive(temp string, m Meta, r io.Reader) error {
+	f, err := d.fs.Create(temp)
+	if err != nil {
+		return err
+	}
+	return d.seal(f, temp, m, copyTo(f, r))
 }
 
 // copyTo writes all that r gives from the start of a file.

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
+	"strings"
 	"testing"
 	"testing/iotest"
+
+	"golang.org/x/sync/errgroup"
 
 	"canopy/internal/disk"
 )
@@ -88,5 +92,84 @@ func TestAnImportThatACrashCutIsRemoved(t *testing.T) {
 	after := m.Crash(1)
 	if metas, err := open(t, after).List(); err != nil || len(metas) != 0 || after.Used() != 0 {
 		t.Errorf("after a crash there are %v, %v, and %d bytes", metas, err, after.Used())
+	}
+}
+
+// TestOldSnapshotsOutliveAFailedImport makes each operation of Import fail, and cuts the power there.
+func TestOldSnapshotsOutliveAFailedImport(t *testing.T) {
+	old, fresh := random(1, 5000), random(2, 1<<20)
+	from := open(t, disk.NewMem())
+	save(t, from, Meta{1, 2}, fresh)
+	body := exported(t, from, Meta{1, 2})
+	for point := 1; ; point++ {
+		m := disk.NewMem()
+		d := open(t, m)
+		save(t, d, Meta{1, 1}, old)
+		m.Inject(disk.Fault{Nth: point, Dead: point%2 == 0})
+		err := d.Import(Meta{1, 2}, bytes.NewReader(body))
+		if !m.Struck() {
+			return
+		}
+		if !errors.Is(err, disk.ErrInjected) {
+			t.Fatalf("operation %d failed, and Import says %v", point, err)
+		}
+		after := []*disk.Mem{m.Crash(1), m.Crash(2), m.Crash(3), m.Clone()}
+		if point%2 == 1 {
+			m.Heal()
+			after = append(after, m)
+		}
+		for i, fsys := range after {
+			d := open(t, fsys)
+			if got, err := load(d, Meta{1, 1}); err != nil || !bytes.Equal(got, old) {
+				t.Fatalf("operation %d failed, fate %d: the old snapshot has %d bytes, %v", point, i, len(got), err)
+			}
+			if got, err := load(d, Meta{1, 2}); err == nil && !bytes.Equal(got, fresh) {
+				t.Fatalf("operation %d failed, fate %d: the new snapshot is listed with %d bytes", point, i, len(got))
+			}
+			if names, _ := fsys.List("/snap"); len(names) > 2 || strings.Contains(strings.Join(names, " "), importSuffix) {
+				t.Fatalf("operation %d failed, fate %d: it left %v", point, i, names)
+			}
+		}
+	}
+}
+
+// TestImportsRunBesideEverything is for the race detector, and for names that clash.
+func TestImportsRunBesideEverything(t *testing.T) {
+	from, d := open(t, disk.NewMem()), open(t, disk.NewMem())
+	save(t, from, Meta{1, 100}, random(1, 100_000))
+	body := exported(t, from, Meta{1, 100})
+	var group errgroup.Group
+	for range 3 {
+		group.Go(func() error { return d.Import(Meta{1, 100}, bytes.NewReader(body)) })
+		group.Go(func() error {
+			err := d.Export(Meta{1, 100}, func(r io.Reader, size int64) error {
+				b, err := io.ReadAll(r)
+				if !bytes.Equal(b, body) || size != int64(len(body)) {
+					t.Errorf("exported %d of %d bytes", len(b), size)
+				}
+				return err
+			})
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // not there yet
+			}
+			return err
+		})
+	}
+	group.Go(func() error {
+		for i := range uint64(20) {
+			if err := d.Save(Meta{1, i + 1}, content(random(i, 1000))); err != nil {
+				return err
+			}
+			if _, err := d.Purge(2); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := load(d, Meta{1, 100}); err != nil || !bytes.Equal(got, random(1, 100_000)) {
+		t.Errorf("the import is %d bytes, %v", len(got), err)
 	}
 }
