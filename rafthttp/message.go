@@ -1,0 +1,235 @@
+package rafthttp
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"canopy/raft"
+	pb "canopy/rafthttp/rafthttppb"
+)
+
+// encoder writes messages as frames. It keeps memory for the next one.
+type encoder struct{ m pb.Message }
+
+// append appends the frame of a message; false if it is none that can be sent.
+func (e *encoder) append(b []byte, msg raft.Message) ([]byte, bool) {
+	k := e.fill(msg)
+	if k == 0 {
+		return b, false
+	}
+	start, size := len(b), e.m.SizeVT()
+	if k != kindAppend {
+		b = e.marshal(beginFrame(b, k), size)
+		return endFrame(b, start), size <= smallBytesMax
+	}
+	entries := msg.(raft.Append).Entries
+	total := frameHead + appendHead + size
+	for i := range entries {
+		total += len(entries[i].Data)
+	}
+	if len(entries) > entriesMax || size > appendHeadMax || total > frameHead+appendBytesMax {
+		return b, false
+	}
+	b = beginFrame(slices.Grow(b, total), k)
+	b = e.marshal(binary.LittleEndian.AppendUint32(b, uint32(size)), size)
+	for i := range entries {
+		b = append(b, entries[i].Data...)
+	}
+	return endFrame(b, start), true
+}
+
+// marshal appends e.m, whose size is known.
+func (e *encoder) marshal(b []byte, size int) []byte {
+	at := len(b)
+	b = slices.Grow(b, size)[:at+size]
+	if n, err := e.m.MarshalToSizedBufferVT(b[at:]); err != nil || n != size {
+		panic("rafthttp: a message is not as long as it said") // the generated code has no other way to fail
+	}
+	return b
+}
+
+// fill sets e.m to what a message says, and gives its kind; 0 for what is no message.
+func (e *encoder) fill(msg raft.Message) kind {
+	clearMessage(&e.m)
+	m := &e.m
+	switch msg := msg.(type) {
+	case raft.PreVote:
+		m.Term, m.Index, m.LogTerm = uint64(msg.Term), uint64(msg.LastIndex), uint64(msg.LastTerm)
+		return kindPreVote
+	case raft.PreVoteReply:
+		m.Term, m.Yes = uint64(msg.Term), msg.Granted
+		return kindPreVoteReply
+	case raft.Vote:
+		m.Term, m.Index, m.LogTerm, m.Yes = uint64(msg.Term), uint64(msg.LastIndex), uint64(msg.LastTerm), msg.Transfer
+		return kindVote
+	case raft.VoteReply:
+		m.Term, m.Yes = uint64(msg.Term), msg.Granted
+		return kindVoteReply
+	case raft.Append:
+		m.Term, m.Index, m.LogTerm, m.Commit = uint64(msg.Term), uint64(msg.PrevIndex), uint64(msg.PrevTerm), uint64(msg.Commit)
+		fillEntries(m, msg.Entries)
+		return kindAppend
+	case raft.AppendReply:
+		m.Term, m.Match = uint64(msg.Term), uint64(msg.Match)
+		return kindAppendReply
+	case raft.AppendReject:
+		m.Term, m.Index, m.Match, m.LogTerm = uint64(msg.Term), uint64(msg.PrevIndex), uint64(msg.HintIndex), uint64(msg.HintTerm)
+		return kindAppendReject
+	case raft.Heartbeat:
+		m.Term, m.Commit, m.Round = uint64(msg.Term), uint64(msg.Commit), msg.Round
+		return kindHeartbeat
+	case raft.HeartbeatReply:
+		m.Term, m.Round, m.Match, m.Index = uint64(msg.Term), msg.Round, uint64(msg.Match), uint64(msg.Received)
+		return kindHeartbeatReply
+	case raft.Commit:
+		m.Term, m.Index = uint64(msg.Term), uint64(msg.Index)
+		return kindCommit
+	case raft.Snapshot:
+		m.Term, m.Index, m.LogTerm = uint64(msg.Term), uint64(msg.Meta.Index), uint64(msg.Meta.Term)
+		m.Voters = appendIDs(m.Voters, msg.Meta.Configuration.Voters)
+		m.Learners = appendIDs(m.Learners, msg.Meta.Configuration.Learners)
+		return kindSnapshot
+	case raft.ReadForward:
+		m.Term, m.Round = uint64(msg.Term), msg.Batch
+		return kindReadForward
+	case raft.ReadReply:
+		m.Term, m.Round, m.Index = uint64(msg.Term), msg.Batch, uint64(msg.Index)
+		return kindReadReply
+	case raft.TimeoutNow:
+		m.Term = uint64(msg.Term)
+		return kindTimeoutNow
+	case raft.Stale:
+		m.Term = uint64(msg.Term)
+		return kindStale
+	}
+	return 0
+}
+
+// fillEntries describes entries. Their indexes follow from the one before the first; terms and types come in runs.
+func fillEntries(m *pb.Message, entries []raft.Entry) {
+	for i := range entries {
+		e := &entries[i]
+		m.Sizes = append(m.Sizes, uint32(len(e.Data)))
+		n := len(m.Runs)
+		if n > 0 && m.Runs[n-3] == uint64(e.Term) && m.Runs[n-2] == uint64(e.Type) {
+			m.Runs[n-1]++
+			continue
+		}
+		m.Runs = append(m.Runs, uint64(e.Term), uint64(e.Type), 1)
+	}
+}
+
+func appendIDs(to []uint64, ids []raft.MemberID) []uint64 {
+	for _, id := range ids {
+		to = append(to, uint64(id))
+	}
+	return to
+}
+
+// clearMessage empties a message, and keeps the memory of its lists.
+func clearMessage(m *pb.Message) {
+	m.Term, m.Index, m.LogTerm, m.Commit, m.Round, m.Match, m.Yes = 0, 0, 0, 0, 0, 0, false
+	m.Runs, m.Sizes, m.Voters, m.Learners = m.Runs[:0], m.Sizes[:0], m.Voters[:0], m.Learners[:0]
+}
+
+// decoder reads the payloads of frames. It keeps memory for the next one.
+type decoder struct{ m pb.Message }
+
+// message reads a message. Data of entries is the payload's memory. The error is *malformed; that fields make sense is
+// checked by raft.
+func (d *decoder) message(k kind, payload []byte) (raft.Message, error) {
+	var data []byte
+	if k == kindAppend {
+		if len(payload) < appendHead {
+			return nil, &malformed{"an append without a length"}
+		}
+		size := binary.LittleEndian.Uint32(payload)
+		if size > appendHeadMax || uint64(size) > uint64(len(payload)-appendHead) {
+			return nil, &malformed{"an append whose message is longer than it"}
+		}
+		payload, data = payload[appendHead:appendHead+int(size)], payload[appendHead+int(size):]
+	}
+	d.m.Reset() // what UnmarshalVT does not know it would gather
+	if err := d.m.UnmarshalVT(payload); err != nil {
+		return nil, &malformed{err.Error()}
+	}
+	m := &d.m
+	term, index, logTerm := raft.Term(m.Term), raft.Index(m.Index), raft.Term(m.LogTerm)
+	switch k {
+	case kindPreVote:
+		return raft.PreVote{Term: term, LastIndex: index, LastTerm: logTerm}, nil
+	case kindPreVoteReply:
+		return raft.PreVoteReply{Term: term, Granted: m.Yes}, nil
+	case kindVote:
+		return raft.Vote{Term: term, LastIndex: index, LastTerm: logTerm, Transfer: m.Yes}, nil
+	case kindVoteReply:
+		return raft.VoteReply{Term: term, Granted: m.Yes}, nil
+	case kindAppend:
+		entries, err := readEntries(m, index, data)
+		return raft.Append{Term: term, PrevIndex: index, PrevTerm: logTerm, Entries: entries, Commit: raft.Index(m.Commit)}, err
+	case kindAppendReply:
+		return raft.AppendReply{Term: term, Match: raft.Index(m.Match)}, nil
+	case kindAppendReject:
+		return raft.AppendReject{Term: term, PrevIndex: index, HintIndex: raft.Index(m.Match), HintTerm: logTerm}, nil
+	case kindHeartbeat:
+		return raft.Heartbeat{Term: term, Commit: raft.Index(m.Commit), Round: m.Round}, nil
+	case kindHeartbeatReply:
+		return raft.HeartbeatReply{Term: term, Round: m.Round, Match: raft.Index(m.Match), Received: index}, nil
+	case kindCommit:
+		return raft.Commit{Term: term, Index: index}, nil
+	case kindSnapshot:
+		c := raft.Configuration{Voters: readIDs(m.Voters), Learners: readIDs(m.Learners)}
+		return raft.Snapshot{Term: term, Meta: raft.SnapshotMeta{Index: index, Term: logTerm, Configuration: c}}, nil
+	case kindReadForward:
+		return raft.ReadForward{Term: term, Batch: m.Round}, nil
+	case kindReadReply:
+		return raft.ReadReply{Term: term, Batch: m.Round, Index: index}, nil
+	case kindTimeoutNow:
+		return raft.TimeoutNow{Term: term}, nil
+	case kindStale:
+		return raft.Stale{Term: term}, nil
+	}
+	return nil, &malformed{"a frame that is no message"}
+}
+
+// readEntries gives the entries behind prev. What the head counts is compared with what is there before anything is made of it.
+func readEntries(m *pb.Message, prev raft.Index, data []byte) ([]raft.Entry, error) {
+	bytes := uint64(0)
+	for _, size := range m.Sizes {
+		bytes += uint64(size)
+	}
+	if len(m.Sizes) > entriesMax || bytes != uint64(len(data)) || len(m.Runs)%3 != 0 {
+		return nil, &malformed{"an append whose entries do not add up"}
+	}
+	if len(m.Sizes) == 0 && len(m.Runs) == 0 {
+		return nil, nil
+	}
+	entries := make([]raft.Entry, 0, len(m.Sizes))
+	for runs := m.Runs; len(runs) > 0; runs = runs[3:] {
+		term, entryType, count := raft.Term(runs[0]), runs[1], runs[2]
+		if entryType > math.MaxUint8 || count > uint64(cap(entries)-len(entries)) {
+			return nil, &malformed{"an append whose entries do not add up"}
+		}
+		for range count {
+			size := m.Sizes[len(entries)]
+			e := raft.Entry{Index: prev + raft.Index(len(entries)) + 1, Term: term, Type: raft.EntryType(entryType)}
+			if size > 0 {
+				e.Data, data = data[:size:size], data[size:]
+			}
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) != len(m.Sizes) {
+		return nil, &malformed{"an append whose entries do not add up"}
+	}
+	return entries, nil
+}
+
+func readIDs(ids []uint64) []raft.MemberID {
+	var members []raft.MemberID
+	for _, id := range ids {
+		members = append(members, raft.MemberID(id))
+	}
+	return members
+}
