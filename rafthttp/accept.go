@@ -1,0 +1,270 @@
+package rafthttp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"canopy/raft"
+)
+
+const (
+	receiveItemsMax = 256      // messages handed to the owner at once
+	receiveBytesMax = 1 << 20  // and bytes of them, but for the last one
+	logBuffer       = 64 << 10 // of a stream's bytes that have not been looked at
+	controlBuffer   = 16 << 10
+)
+
+// Handler serves the paths below /canopy/peer/, and those of the reference's own protocol. Other paths are 404.
+func (t *Transport) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case streamPath:
+			t.serveStream(w, r)
+		case snapshotPath:
+			t.serveSnapshot(w, r)
+		default:
+			t.serveReference(w, r)
+		}
+	})
+}
+
+// welcome checks the headers of a handshake, and answers what cannot go on. It gives nil then.
+func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method string) *hello {
+	if r.Method != method {
+		w.Header().Set("Allow", method)
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return nil
+	}
+	h, err := parseHello(r.Header)
+	if err != nil {
+		t.journal.warn(subject{0, "malformed"}, "a handshake from %s: %v", r.RemoteAddr, err)
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return nil
+	}
+	answer := t.greet(h.from, nil)
+	refusal := t.examine(&h)
+	answer.highest = min(versionMax, max(versionMin, h.highest))
+	answer.lowest = answer.highest
+	answer.write(w.Header())
+	if refusal == nil {
+		return &h
+	}
+	t.o.Observer.refused(h.from, refusal.Reason)
+	t.journal.warn(subject{h.from, refusal.Reason.String()}, "refused member %x at %s (URLs %.200q): %v",
+		uint64(h.from), r.RemoteAddr, r.Header.Get(headerPeerURLs), refusal)
+	refusal.write(w)
+	return nil
+}
+
+// inboundKey names a stream that another member has dialled; there is one of each.
+type inboundKey struct {
+	from raft.MemberID
+	lane laneKind
+}
+
+// inbound is a stream that another member has dialled. Its goroutine is that of the HTTP request.
+type inbound struct {
+	t       *Transport
+	key     inboundKey
+	conn    net.Conn
+	frames  frameReader
+	decoder decoder
+	reply   []byte
+
+	messages []raft.Message // decoded, and not handed over
+	bytes    int            // of them
+}
+
+// close ends it; the goroutine notices.
+func (in *inbound) close() { _ = in.conn.Close() }
+
+// serveStream accepts a stream.
+func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
+	life, leave := t.enter()
+	if life == nil {
+		http.Error(w, "not running", http.StatusServiceUnavailable)
+		return
+	}
+	defer leave()
+	h := t.welcome(w, r, "GET")
+	if h == nil {
+		return
+	}
+	key := inboundKey{h.from, controlLane}
+	switch lane := r.Header.Get(headerLane); {
+	case r.Header.Get("Upgrade") != upgradeToken:
+		w.Header().Set("Upgrade", upgradeToken)
+		http.Error(w, "Upgrade Required", http.StatusUpgradeRequired)
+		return
+	case lane == logLane.String():
+		key.lane = logLane
+	case lane != controlLane.String():
+		http.Error(w, badHeader(r.Header, headerLane).Error(), http.StatusBadRequest)
+		return
+	}
+	in, err := t.upgrade(w, key)
+	if err != nil {
+		t.journal.warn(subject{h.from, "upgrade"}, "a stream from %x could not begin: %v", uint64(h.from), err)
+		return
+	}
+	if in.begin(h) {
+		in.run(life)
+	}
+	in.close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.inbound[key] == in {
+		delete(t.inbound, key)
+	}
+}
+
+// upgrade takes the connection over from HTTP.
+func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey) (*inbound, error) {
+	header := w.Header().Clone()
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "streams need HTTP/1.1", http.StatusHTTPVersionNotSupported)
+		return nil, err
+	}
+	in := &inbound{t: t, key: key, conn: conn}
+	if rw.Reader.Buffered() > 0 {
+		in.close()
+		return nil, &malformed{"bytes before the answer"}
+	}
+	header.Set("Connection", "Upgrade")
+	header.Set("Upgrade", upgradeToken)
+	size := controlBuffer
+	if key.lane == logLane {
+		size = logBuffer
+	}
+	in.frames.r = bufio.NewReaderSize(&patientReader{conn, 3 * t.patience(key.lane)}, size)
+	err = conn.SetDeadline(time.Now().Add(t.dialTimeout())) // the server may have left others
+	if err == nil {
+		_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n")
+	}
+	if err == nil {
+		err = header.Write(conn)
+	}
+	if err == nil {
+		_, err = io.WriteString(conn, "\r\n")
+	}
+	if err != nil {
+		in.close()
+	}
+	return in, err
+}
+
+// begin makes it the one stream of its key, in place of one that the other side has given up. False if it may not be any more:
+// the peers may have changed since the handshake, when it was not yet there to be closed.
+func (in *inbound) begin(h *hello) bool {
+	t := in.t
+	t.mu.Lock()
+	if t.life == nil {
+		t.mu.Unlock()
+		return false
+	}
+	if before := t.inbound[in.key]; before != nil {
+		before.close()
+	}
+	t.inbound[in.key] = in
+	t.mu.Unlock()
+	if t.o.Owner.Admit(h.from, h.incarnation) != nil {
+		return false
+	}
+	if p := t.peer(h.from); p != nil && in.key.lane == controlLane {
+		for _, l := range p.lanes {
+			l.dialNow() // it is there
+		}
+	}
+	return true
+}
+
+// run hands what comes to the owner, until the stream ends.
+func (in *inbound) run(life context.Context) {
+	ctx, cancel := context.WithCancel(life)
+	defer cancel()
+	var err error
+	for err == nil && ctx.Err() == nil {
+		err = in.step(ctx)
+	}
+	if errors.As(err, new(*malformed)) {
+		in.t.journal.warn(subject{in.key.from, "malformed"}, "closed the stream %s from %x at %s: %v", in.key.lane,
+			uint64(in.key.from), in.conn.RemoteAddr(), err)
+		return
+	}
+	in.t.journal.log.Debugf("the stream %s from %x ended: %v", in.key.lane, uint64(in.key.from), err)
+}
+
+// step takes one frame. Messages are handed over as soon as no other one has arrived.
+func (in *inbound) step(ctx context.Context) error {
+	k, payload, err := in.frames.next()
+	if err != nil {
+		return err
+	}
+	switch k {
+	case kindPing:
+		err = in.pong(payload)
+	case kindNote:
+		in.deliver(ctx)
+		in.t.o.Owner.ReceiveNote(ctx, in.key.from, payload)
+	case kindPong, kindSnapshot:
+		err = &malformed{fmt.Sprintf("a frame of kind %d on a stream", k)}
+	default:
+		var msg raft.Message
+		if msg, err = in.decoder.message(k, payload); err == nil {
+			in.messages = append(in.messages, msg)
+		}
+	}
+	in.bytes += frameHead + len(payload)
+	if !in.frames.ready() || len(in.messages) >= receiveItemsMax || in.bytes >= receiveBytesMax {
+		in.deliver(ctx)
+	}
+	return err
+}
+
+// deliver hands over what was decoded.
+func (in *inbound) deliver(ctx context.Context) {
+	in.t.o.Observer.received(in.key.from, in.bytes)
+	if p := in.t.peer(in.key.from); p != nil {
+		p.hears(time.Now())
+	}
+	messages := in.messages
+	in.messages, in.bytes = nil, 0
+	if len(messages) > 0 {
+		in.t.o.Owner.Receive(ctx, in.key.from, messages)
+	}
+}
+
+// pong answers a ping at once, even before messages that came with it: what is asked is whether this member is there.
+func (in *inbound) pong(payload []byte) error {
+	number, err := pingNumber(payload)
+	if err != nil {
+		return err
+	}
+	in.reply = appendPing(in.reply[:0], kindPong, number)
+	if err := in.conn.SetWriteDeadline(time.Now().Add(in.t.stall(in.key.lane))); err != nil {
+		return err
+	}
+	_, err = in.conn.Write(in.reply)
+	return err
+}
+
+// patientReader gives up when nothing comes for a while.
+type patientReader struct {
+	conn     net.Conn
+	patience time.Duration
+}
+
+// Read implements io.Reader.
+func (p *patientReader) Read(b []byte) (int, error) {
+	if err := p.conn.SetReadDeadline(time.Now().Add(p.patience)); err != nil {
+		return 0, err
+	}
+	return p.conn.Read(b)
+}

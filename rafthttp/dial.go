@@ -1,0 +1,228 @@
+package rafthttp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"canopy/raft"
+)
+
+const (
+	headStart       = 250 * time.Millisecond // of one URL before the next is tried beside it (R41)
+	answerBytesMax  = 64 << 10               // of the headers that answer a handshake
+	pongBufferBytes = 512
+)
+
+// dialTimeout bounds connecting and the handshake, each.
+func (t *Transport) dialTimeout() time.Duration { return time.Second + t.o.Election/5 }
+
+// dialStream connects to a peer for one lane. It tries preferred first, and gives the URL that worked.
+func (t *Transport) dialStream(ctx context.Context, to target, lane laneKind, preferred string) (*stream, string, error) {
+	var s *stream
+	url, err := t.reach(ctx, to.urls, preferred, func(conn net.Conn, host string) error {
+		frames, err := t.shake(ctx, conn, host, to, lane)
+		if err == nil {
+			s = newStream(conn, frames)
+		}
+		return err
+	})
+	return s, url, err
+}
+
+// reach connects to the URLs of a peer until, with one, talk returns nil; then that connection is talk's.
+func (t *Transport) reach(ctx context.Context, urls []string, preferred string, talk func(conn net.Conn, host string) error) (string, error) {
+	left := slices.Clone(urls)
+	if i := slices.Index(left, preferred); i > 0 {
+		left[0], left[i] = left[i], left[0]
+	}
+	first := errors.New("it has no URLs")
+	for tried := 0; len(left) > 0; tried++ {
+		conn, url, err := t.race(ctx, left)
+		if err == nil {
+			if err = talk(conn, hostOf(url)); err == nil {
+				return url, nil
+			}
+			_ = conn.Close() // err says why
+		}
+		if tried == 0 || errors.As(err, new(*Refusal)) {
+			first = err
+		}
+		if url == "" {
+			break
+		}
+		left = slices.DeleteFunc(left, func(u string) bool { return u == url })
+	}
+	return "", first
+}
+
+// dialed is what became of one URL.
+type dialed struct {
+	conn net.Conn
+	url  string
+	err  error
+}
+
+// race connects to the first of some URLs, and to the next ones beside it when that fails or takes its time. The first
+// connection wins; without one, the error is the first one's, and no URL is named.
+func (t *Transport) race(ctx context.Context, urls []string) (net.Conn, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.dialTimeout())
+	defer cancel()
+	results := make(chan dialed, len(urls)) // room for each, so that none waits
+	next, running := 0, 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var won dialed
+	var first error
+	for {
+		select {
+		case <-timer.C:
+			if next < len(urls) && won.conn == nil {
+				go func(u string) { results <- t.dialURL(ctx, u) }(urls[next])
+				next++
+				running++
+				timer.Reset(headStart)
+			}
+			continue
+		case r := <-results:
+			running--
+			switch {
+			case r.err == nil && won.conn == nil:
+				won = r
+				cancel()
+			case r.err == nil:
+				_ = r.conn.Close() // a photo finish
+			default:
+				if first == nil {
+					first = r.err
+				}
+				timer.Reset(0)
+			}
+		}
+		if running > 0 {
+			continue
+		}
+		if won.conn != nil {
+			return won.conn, won.url, nil
+		}
+		if next == len(urls) || ctx.Err() != nil {
+			return nil, "", first
+		}
+	}
+}
+
+func (t *Transport) dialURL(ctx context.Context, raw string) dialed {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" || u.Host == "" {
+		return dialed{err: fmt.Errorf("%.200q is no http URL", raw)}
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), "80")
+	}
+	conn, err := t.o.Dial(ctx, "tcp", address)
+	return dialed{conn, raw, err}
+}
+
+// hostOf is what stands in a Host header. The URL has been dialled, so it can be parsed.
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// shake begins a stream on a connection.
+func (t *Transport) shake(ctx context.Context, conn net.Conn, host string, to target, lane laneKind) (frameReader, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if err := conn.SetDeadline(time.Now().Add(t.dialTimeout())); err != nil {
+		return frameReader{}, err
+	}
+	header := t.askHeader(to)
+	header.Set("Connection", "Upgrade")
+	header.Set("Upgrade", upgradeToken)
+	header.Set(headerLane, lane.String())
+	if err := writeRequest(conn, "GET", streamPath, host, header); err != nil {
+		return frameReader{}, err
+	}
+	limited := &io.LimitedReader{R: conn, N: answerBytesMax}
+	r := bufio.NewReaderSize(limited, pongBufferBytes)
+	answer, err := http.ReadResponse(r, &http.Request{Method: "GET"})
+	if err != nil {
+		return frameReader{}, fmt.Errorf("no answer to the handshake: %w", err)
+	}
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		return frameReader{}, t.refusedBy(to, answer)
+	}
+	if err := t.checkAnswer(to, answer.Header); err != nil {
+		return frameReader{}, err
+	}
+	limited.N = math.MaxInt64
+	return frameReader{r: r}, conn.SetDeadline(time.Time{})
+}
+
+// askHeader is what a handshake says.
+func (t *Transport) askHeader(to target) http.Header {
+	header := http.Header{}
+	h := t.greet(to.id, to.incarnation)
+	h.write(header)
+	if urls := t.o.PeerURLs(); len(urls) > 0 {
+		header.Set(headerPeerURLs, strings.Join(urls, ","))
+	}
+	return header
+}
+
+func writeRequest(w io.Writer, method, path, host string, header http.Header) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host)
+	if err := header.Write(&b); err != nil {
+		return err
+	}
+	b.WriteString("\r\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// checkAnswer looks at what the other side says of itself. The error is a *Refusal, ours.
+func (t *Transport) checkAnswer(to target, header http.Header) error {
+	answer, err := parseHello(header)
+	if err != nil {
+		return err
+	}
+	if refusal := t.accept(&answer, to); refusal != nil {
+		t.o.Observer.refused(to.id, refusal.Reason)
+		t.journal.warn(subject{to.id, refusal.Reason.String()}, "refused to talk to %x: %v", uint64(to.id), refusal)
+		return refusal
+	}
+	if answer.election != t.o.Election || answer.heartbeat != t.o.Heartbeat {
+		t.journal.warn(subject{to.id, "times"}, "member %x has a heartbeat of %v and an election time-out of %v, this one of %v and %v: they should be the same",
+			uint64(to.id), answer.heartbeat, answer.election, t.o.Heartbeat, t.o.Election)
+	}
+	return nil
+}
+
+// refusedBy says why another member does not talk to this one. That this one was removed is believed no further than
+// to tell the owner, and only from the member that was dialled.
+func (t *Transport) refusedBy(to target, answer *http.Response) error {
+	err := readRefusal(answer.Status, answer.Body)
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	t.journal.warn(subject{to.id, "by " + refusal.Reason.String()}, "%x refuses to talk to this member: %v", uint64(to.id), refusal)
+	if h, err := parseHello(answer.Header); refusal.Reason == Removed && err == nil && h.from == to.id && h.cluster == t.o.Self.Cluster {
+		t.o.Owner.Removed(raft.MemberID(to.id), refusal.Term, refusal.Index)
+	}
+	return refusal
+}

@@ -1,0 +1,62 @@
+package rafthttp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// RemoteMember is a member as a running cluster describes it.
+type RemoteMember struct {
+	ID         uint64   `json:"id"`
+	Name       string   `json:"name"` // empty: it has not started yet
+	PeerURLs   []string `json:"peerURLs"`
+	ClientURLs []string `json:"clientURLs"`
+}
+
+// membersBytesMax bounds a list of members.
+const membersBytesMax = 1 << 20
+
+// FetchMembers asks a member of a running cluster who the members are (R5 of peer.md), before this one is a member itself.
+// It takes no longer than ctx, and follows redirects as client does.
+func FetchMembers(ctx context.Context, client *http.Client, peerURL string) (cluster uint64, members []RemoteMember, err error) {
+	cluster, members, err = fetchMembers(ctx, client, strings.TrimSuffix(peerURL, "/")+"/members")
+	if err != nil {
+		return 0, nil, fmt.Errorf("rafthttp: members of the cluster at %s: %w", peerURL, err)
+	}
+	return cluster, members, nil
+}
+
+func fetchMembers(ctx context.Context, client *http.Client, url string) (uint64, []RemoteMember, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, membersBytesMax+1))
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case answer.StatusCode != http.StatusOK:
+		return 0, nil, fmt.Errorf("answered %.60q, %.120q", answer.Status, body)
+	case len(body) > membersBytesMax:
+		return 0, nil, fmt.Errorf("answered with more than %d bytes", membersBytesMax)
+	}
+	cluster, err := strconv.ParseUint(answer.Header.Get(headerCluster), 16, 64)
+	if err != nil {
+		return 0, nil, badHeader(answer.Header, headerCluster)
+	}
+	var members []RemoteMember
+	if err := json.Unmarshal(body, &members); err != nil {
+		return 0, nil, fmt.Errorf("answered %.120q: %w", body, err)
+	}
+	return cluster, members, nil
+}

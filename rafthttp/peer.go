@@ -1,0 +1,182 @@
+package rafthttp
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"canopy/raft"
+)
+
+// PeerStatus is how the connections to a peer are.
+type PeerStatus struct {
+	ID             raft.MemberID
+	Active         bool          // both lanes have their stream
+	Since          time.Time     // when Active became what it is; zero: nothing has happened yet
+	LastHeard      time.Time     // the last bytes from it; zero: never
+	LastError      error         // the last failure to reach it; nil: none since the start
+	RoundTrip      time.Duration // smoothed; 0: not measured yet
+	QueuedMessages int           // on both lanes, not written yet
+	QueuedBytes    int64
+	SnapshotSent   int64 // bytes of the snapshot that is being sent, or was sent last
+	SnapshotSize   int64 // of how many; 0: none is being sent
+}
+
+// target is whom to dial.
+type target struct {
+	id          raft.MemberID
+	urls        []string
+	incarnation *[16]byte // nil: not known
+}
+
+// peer is another member, as long as it is one.
+type peer struct {
+	id    raft.MemberID
+	t     *Transport
+	lanes [laneKinds]*lane
+	stop  context.CancelFunc // nil until started; guarded by t.mu
+
+	target       atomic.Pointer[target]
+	heard        atomic.Int64 // unix nanoseconds
+	roundTrip    atomic.Int64 // nanoseconds
+	snapshotSent atomic.Int64
+	snapshotSize atomic.Int64
+
+	// mu guards what is below, for a few lines.
+	mu        sync.Mutex
+	up        [laneKinds]bool
+	active    bool
+	failing   bool // a failure was logged since it was active last
+	since     time.Time
+	lastError error
+}
+
+// Bounds of what waits for one peer.
+const (
+	controlItemsMax = 4096
+	controlBytesMax = 8 << 20
+	logItemsMax     = 4096
+	logBytesMax     = 96 << 20
+)
+
+func newPeer(t *Transport, id raft.MemberID) *peer {
+	p := &peer{id: id, t: t}
+	p.lanes[controlLane] = newLane(p, controlLane, newQueue(controlItemsMax, controlBytesMax))
+	p.lanes[logLane] = newLane(p, logLane, newQueue(logItemsMax, logBytesMax))
+	return p
+}
+
+// setTarget says where the peer is. If that is new, its streams are dialled anew.
+func (p *peer) setTarget(to Peer) {
+	next := &target{id: p.id, urls: slices.Clone(to.URLs)}
+	if len(to.Incarnation) == len(next.incarnation) {
+		next.incarnation = (*[16]byte)(slices.Clone(to.Incarnation))
+	}
+	before := p.target.Swap(next)
+	if before == nil || slices.Equal(before.urls, next.urls) {
+		return
+	}
+	for _, l := range p.lanes {
+		l.interrupt(errMoved)
+		l.dialNow()
+	}
+}
+
+var (
+	errMoved   = errors.New("the peer has other URLs now")
+	errRetired = errors.New("the peer is no member any more")
+)
+
+// retire ends the lanes for good. p.t.mu is held.
+func (p *peer) retire() {
+	if p.stop != nil {
+		p.stop()
+	}
+	for _, l := range p.lanes {
+		l.interrupt(errRetired)
+	}
+}
+
+// hears notes that the peer has been heard.
+func (p *peer) hears(now time.Time) { p.heard.Store(now.UnixNano()) }
+
+// measured notes the round trip of a ping.
+func (p *peer) measured(d time.Duration) {
+	const weight = 8 // of the past, as in TCP
+	smooth := time.Duration(p.roundTrip.Load())
+	if smooth == 0 {
+		smooth = d
+	}
+	p.roundTrip.Store(int64(smooth + (d-smooth)/weight))
+	p.t.o.Observer.roundTrip(p.id, d)
+}
+
+// connected notes that a lane has its stream.
+func (p *peer) connected(l laneKind) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up[l] = true
+	if p.active || !p.up[controlLane] || !p.up[logLane] {
+		return
+	}
+	p.active, p.failing, p.since = true, false, time.Now()
+	p.t.journal.log.Infof("the connection with %x became active", uint64(p.id))
+	p.t.o.Observer.active(p.id, true)
+}
+
+// disconnected notes that a lane has no stream, and why. Only the first reason is for everybody's eyes.
+func (p *peer) disconnected(l laneKind, err error) {
+	p.t.o.Observer.failed(p.id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up[l], p.lastError = false, err
+	log := p.t.journal.log
+	switch {
+	case p.active:
+		p.active, p.failing, p.since = false, true, time.Now()
+		log.Warnf("the connection with %x became inactive (stream %s: %v)", uint64(p.id), l, err)
+		p.t.o.Observer.active(p.id, false)
+	case errors.As(err, new(*Refusal)):
+		// Has been said, with the reason.
+	case !p.failing:
+		p.failing = true
+		log.Errorf("failed to dial %x on stream %s (%v)", uint64(p.id), l, err)
+	default:
+		log.Debugf("failed to dial %x on stream %s (%v)", uint64(p.id), l, err)
+	}
+}
+
+func (p *peer) status() PeerStatus {
+	s := PeerStatus{ID: p.id, RoundTrip: time.Duration(p.roundTrip.Load())}
+	if heard := p.heard.Load(); heard != 0 {
+		s.LastHeard = time.Unix(0, heard)
+	}
+	s.SnapshotSent, s.SnapshotSize = p.snapshotSent.Load(), p.snapshotSize.Load()
+	for _, l := range p.lanes {
+		items, bytes := l.queue.length()
+		s.QueuedMessages += items
+		s.QueuedBytes += bytes
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Active, s.Since, s.LastError = p.active, p.since, p.lastError
+	return s
+}
+
+// Status tells how the connections to all peers are, by id.
+func (t *Transport) Status() []PeerStatus {
+	var all []PeerStatus
+	for _, p := range *t.peers.Load() {
+		all = append(all, p.status())
+	}
+	slices.SortFunc(all, func(a, b PeerStatus) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return all
+}

@@ -1,0 +1,107 @@
+package rafthttp
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Versions of the reference's protocol.
+const (
+	referenceVersionMin     = "2.2.0" // the oldest that a member of 2.3.8 talks to
+	referenceVersionMissing = "2.0.0" // of a sender that does not say
+)
+
+// serveReference answers members of the reference that were pointed at this one by mistake, in their words (R7, R30): never
+// as a member, and never with a hang.
+func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	method := "POST"
+	switch {
+	case strings.HasPrefix(path, "/raft/stream/message/"), strings.HasPrefix(path, "/raft/stream/msgapp/"):
+		method = "GET"
+		w.Header().Set(headerVersion, t.o.ServerVersion)
+	case path != "/raft" && path != "/raft/snapshot":
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != method {
+		w.Header().Set("Allow", method)
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	own := strconv.FormatUint(t.o.Self.Cluster, 16)
+	w.Header().Set(headerCluster, own)
+	compatible, err := t.compatible(r.Header)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	cluster := r.Header.Get(headerCluster)
+	if !compatible || cluster == own {
+		t.journal.warn(subject{0, "reference"}, "a member of etcd at %s (remote[%.20q]=%.20q) was told that it is not compatible", r.RemoteAddr,
+			r.Header.Get(headerFrom), r.Header.Get(headerVersion))
+		http.Error(w, "incompatible version", http.StatusPreconditionFailed)
+		return
+	}
+	t.journal.warn(subject{0, "reference cluster"}, "request cluster ID mismatch (got %.20q want %s) from %s", cluster, own, r.RemoteAddr)
+	http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
+}
+
+// compatible compares versions by the reference's rule. The error is for a header that makes no sense (R9).
+func (t *Transport) compatible(header http.Header) (bool, error) {
+	sender, err := versionOf(header, headerVersion)
+	if err != nil {
+		return false, err
+	}
+	needed, err := versionOf(header, "X-Min-Cluster-Version")
+	if err != nil {
+		return false, err
+	}
+	least, err := parseVersion(referenceVersionMin)
+	if err != nil {
+		return false, err
+	}
+	own, err := parseVersion(t.o.ServerVersion)
+	if err != nil {
+		return false, err
+	}
+	return !sender.before(least) && !own.before(needed), nil
+}
+
+func versionOf(header http.Header, name string) (version, error) {
+	text := header.Get(name)
+	if text == "" {
+		text = referenceVersionMissing
+	}
+	v, err := parseVersion(text)
+	if err != nil {
+		return version{}, badHeader(header, name)
+	}
+	return v, nil
+}
+
+// version is the part of a server's version that counts.
+type version struct{ major, minor uint64 }
+
+func (v version) before(o version) bool {
+	return v.major < o.major || v.major == o.major && v.minor < o.minor
+}
+
+// parseVersion reads major.minor.patch, where the last may have something behind it.
+func parseVersion(text string) (version, error) {
+	parts := strings.SplitN(text, ".", 3)
+	if len(parts) != 3 || len(text) > 64 {
+		return version{}, fmt.Errorf("%.80q is no version", text)
+	}
+	major, errMajor := strconv.ParseUint(parts[0], 10, 31)
+	minor, errMinor := strconv.ParseUint(parts[1], 10, 31)
+	patch, _, _ := strings.Cut(parts[2], "-")
+	patch, _, _ = strings.Cut(patch, "+")
+	_, errPatch := strconv.ParseUint(patch, 10, 31)
+	if errMajor != nil || errMinor != nil || errPatch != nil {
+		return version{}, fmt.Errorf("%.80q is no version", text)
+	}
+	return version{major, minor}, nil
+}

@@ -1,0 +1,208 @@
+package rafthttp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	batchBytes   = 256 << 10 // what is written at once, but for the last message
+	writeBytes   = 128 << 10 // what must be taken within the time that a write may last
+	bufferKept   = 4 << 20   // of memory for what is being written
+	bufferIdle   = 64 << 10  // of it, while nothing is
+	logStall     = 15 * time.Second
+	logPatience  = 30 * time.Second // a follower whose disk is slow does not answer, and is not dead
+	logPingEvery = time.Second
+)
+
+// pingEvery is the time between pings.
+func (t *Transport) pingEvery(l laneKind) time.Duration {
+	if l == controlLane {
+		return t.o.Heartbeat
+	}
+	return max(t.o.Heartbeat, logPingEvery)
+}
+
+// patience is how long a peer may be silent before its stream is given up. The control lane is that of a dead peer
+// before followers would begin an election (R42).
+func (t *Transport) patience(l laneKind) time.Duration {
+	if l == controlLane {
+		return max(t.o.Election-2*t.o.Heartbeat, t.o.Election/2)
+	}
+	return max(logPatience, t.o.Election)
+}
+
+// stall is how long a write of writeBytes may last.
+func (t *Transport) stall(l laneKind) time.Duration {
+	if l == controlLane {
+		return t.patience(l)
+	}
+	return max(logStall, t.o.Election)
+}
+
+// stream is a connection that this member has dialled. One goroutine writes, another one listens for pongs.
+type stream struct {
+	lane   *lane
+	conn   net.Conn
+	frames frameReader
+	began  time.Time     // pings count from here
+	broken chan struct{} // closed by the first failure
+
+	// Of the goroutine that writes.
+	buf     []byte
+	spare   []item
+	encoder encoder
+	busy    bool // something was sent since the last ping
+
+	// mu guards err, for a few lines.
+	mu  sync.Mutex
+	err error // the first failure
+}
+
+func newStream(conn net.Conn, frames frameReader) *stream {
+	return &stream{conn: conn, frames: frames, began: time.Now(), broken: make(chan struct{})}
+}
+
+// fail closes the stream. The first reason stays.
+func (s *stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.err = err
+	close(s.broken)
+	_ = s.conn.Close() // what is left to say about it is in err
+}
+
+func (s *stream) cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// send writes all that is queued.
+func (s *stream) send(q *queue) {
+	items := q.take(s.spare)
+	s.spare, s.busy = items, true
+	defer clear(items)
+	count, bytes := 0, int64(0)
+	for i := range items {
+		s.encode(&items[i])
+		count++
+		bytes += items[i].size
+		if len(s.buf) < batchBytes && i < len(items)-1 {
+			continue
+		}
+		if !s.flush() {
+			return
+		}
+		if q.written(count, bytes) {
+			s.lane.lost()
+		}
+		count, bytes = 0, 0
+	}
+}
+
+// encode adds an item to what is written next.
+func (s *stream) encode(i *item) {
+	if i.message == nil {
+		s.buf = appendNote(s.buf, i.note)
+		return
+	}
+	b, ok := s.encoder.append(s.buf, i.message)
+	if !ok {
+		p := s.lane.peer
+		p.t.journal.warn(subject{p.id, "unsendable"}, "a message %T to %x is too big to be sent", i.message, uint64(p.id))
+		p.t.o.Observer.dropped(p.id)
+		b = b[:len(s.buf)]
+	}
+	s.buf = b
+}
+
+// ping asks for a sign of life, and gives back memory that is not used.
+func (s *stream) ping() {
+	if !s.busy && cap(s.buf) > bufferIdle {
+		s.buf, s.spare = nil, nil
+	}
+	s.busy = false
+	s.buf = appendPing(s.buf, kindPing, uint64(time.Since(s.began)))
+	s.flush()
+}
+
+// flush writes what was encoded. False means that the stream is broken.
+func (s *stream) flush() bool {
+	p := s.lane.peer
+	stall := p.t.stall(s.lane.kind)
+	for rest := s.buf; len(rest) > 0; {
+		n := min(len(rest), writeBytes)
+		err := s.conn.SetWriteDeadline(time.Now().Add(stall))
+		if err == nil {
+			_, err = s.conn.Write(rest[:n])
+		}
+		if err != nil {
+			s.fail(silence(err, stall))
+			return false
+		}
+		rest = rest[n:]
+	}
+	p.t.o.Observer.sent(p.id, len(s.buf))
+	if s.buf = s.buf[:0]; cap(s.buf) > bufferKept {
+		s.buf = nil
+	}
+	return true
+}
+
+// listen takes pongs until the stream breaks.
+func (s *stream) listen() {
+	p := s.lane.peer
+	patience := p.t.patience(s.lane.kind)
+	for {
+		err := s.conn.SetReadDeadline(time.Now().Add(patience))
+		if err == nil {
+			err = s.pong()
+		}
+		if err == nil {
+			continue
+		}
+		s.fail(silence(err, patience))
+		if s.lane.kind == controlLane && errors.Is(err, os.ErrDeadlineExceeded) {
+			// A connection whose peer is gone would hold the log up until TCP has tried for long enough.
+			p.lanes[logLane].interrupt(s.cause())
+		}
+		return
+	}
+}
+
+func (s *stream) pong() error {
+	k, payload, err := s.frames.next()
+	if err != nil {
+		return err
+	}
+	if k != kindPong {
+		return &malformed{"a frame that answers no ping"}
+	}
+	sent, err := pingNumber(payload)
+	if err != nil {
+		return err
+	}
+	p := s.lane.peer
+	now := time.Now()
+	p.hears(now)
+	if trip := now.Sub(s.began) - time.Duration(sent); s.lane.kind == controlLane && trip >= 0 && trip < time.Hour {
+		p.measured(trip)
+	}
+	return nil
+}
+
+// silence says what a time-out means.
+func silence(err error, waited time.Duration) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("nothing was heard or taken for %v: %w", waited, err)
+	}
+	return err
+}
