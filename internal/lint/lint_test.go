@@ -86,10 +86,12 @@ var mayImport = map[string][]string{
 	"internal/disk":           {},
 	"wal":                     {"canopy/internal/disk"},
 	"snap":                    {"canopy/internal/disk"},
-	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/raft", "canopy/snap", "canopy/store", "canopy/wal"},
+	"rafthttp":                {"canopy/raft", "canopy/rafthttp/rafthttppb"},
+	"rafthttp/rafthttppb":     {},
+	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/raft", "canopy/rafthttp", "canopy/snap", "canopy/store", "canopy/wal"},
 	"etcdserver/etcdserverpb": {},
 	"etcdserver/metrics":      {},
-	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/raft", "canopy/store"},
+	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/raft", "canopy/rafthttp", "canopy/store"},
 	"bench":                   {},
 }
 
