@@ -19,6 +19,7 @@ const (
 	appendHeadMax   = 2 << 20  // bytes of an append's message
 	entriesMax      = 64 << 10 // in one append; raft counts 64 bytes for each, of 1 MiB
 	firstChunkBytes = 256 << 10
+	chunkGrowth     = 8 // so that raft's full appends are moved once
 )
 
 // kind says what a frame's payload is.
@@ -104,6 +105,7 @@ func appendNote(b, note []byte) []byte {
 // frameReader reads frames. What it holds of a frame is never more than has arrived of it, and a chunk.
 type frameReader struct {
 	r       *bufio.Reader
+	head    [frameHead]byte
 	scratch []byte // payload of the kinds that do not keep it
 }
 
@@ -124,8 +126,7 @@ func (f *frameReader) next() (kind, []byte, error) {
 	case uint64(length) > uint64(limit):
 		return 0, nil, &malformed{fmt.Sprintf("a frame of kind %d with %d bytes, at most %d are possible", k, length, limit)}
 	}
-	var kept [frameHead]byte
-	copy(kept[:], head)
+	copy(f.head[:], head)
 	if _, err := f.r.Discard(frameHead); err != nil {
 		return 0, nil, err
 	}
@@ -133,7 +134,7 @@ func (f *frameReader) next() (kind, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if frameSum(kept[:], payload) != binary.LittleEndian.Uint32(kept[4:]) {
+	if frameSum(f.head[:], payload) != binary.LittleEndian.Uint32(f.head[4:]) {
 		return 0, nil, &malformed{fmt.Sprintf("a frame of kind %d whose checksum is wrong", k)}
 	}
 	return k, payload, nil
@@ -159,7 +160,7 @@ func (f *frameReader) payload(k kind, length int) ([]byte, error) {
 		if err != nil || have == length {
 			return b, err
 		}
-		grown := make([]byte, min(length, 4*len(b)))
+		grown := make([]byte, min(length, chunkGrowth*len(b)))
 		copy(grown, b)
 		b = grown
 	}

@@ -248,7 +248,7 @@ func connected(nodes ...*node) {
 
 func (n *node) logs(what string) {
 	n.t.Helper()
-	eventually(n.t, fmt.Sprintf("member %x logs %q", n.self.Member, what), func() bool { return strings.Contains(n.logged.String(), what) })
+	eventually(n.t, fmt.Sprintf("member %x logs %q\n%s", n.self.Member, what, n.logged), func() bool { return strings.Contains(n.logged.String(), what) })
 }
 
 // pair are two members that are connected.

@@ -45,7 +45,7 @@ func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "incompatible version", http.StatusPreconditionFailed)
 		return
 	}
-	t.journal.warn(subject{0, "reference cluster"}, "request cluster ID mismatch (got %.20q want %s) from %s", cluster, own, r.RemoteAddr)
+	t.journal.warn(subject{0, "reference cluster"}, "request cluster ID mismatch (got %.20s want %s) from %s", cluster, own, r.RemoteAddr)
 	http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
 }
 
