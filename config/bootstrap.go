@@ -24,6 +24,8 @@ type bootstrapFlags struct {
 type Bootstrap struct {
 	Cluster map[string]URLs // peer URLs by member name; holds the member's own name
 	Token   string          // goes into all IDs (B17)
+	Joins   bool            // the cluster is running already (B30)
+	Rejoin  bool            // if this member ran before and its data is gone, it is to join anew
 
 	advertised URLs
 }
@@ -45,7 +47,18 @@ func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 	if len(b.faults) > 0 {
 		return Bootstrap{}, &Error{Faults: b.faults, Exit: exitRefused}
 	}
-	return Bootstrap{Cluster: cluster, Token: c.bootstrap.token, advertised: c.AdvertisePeerURLs}, nil
+	return Bootstrap{
+		Cluster: cluster, Token: c.bootstrap.token, Joins: c.bootstrap.state == "existing", Rejoin: c.Raft.Rejoin,
+		advertised: c.AdvertisePeerURLs,
+	}, nil
+}
+
+// SamePeers compares two lists of URLs as sets, names by their addresses (B29).
+func SamePeers(x, y []string, lookup Lookup) bool {
+	one, errOne := ParseURLs(strings.Join(x, ","))
+	other, errOther := ParseURLs(strings.Join(y, ","))
+	b := bootstrapper{lookup: lookup}
+	return errOne == nil && errOther == nil && b.sameURLs(one, other)
 }
 
 // Summary is the lines to log at a first start, after Config.Summary (F30).
@@ -70,8 +83,9 @@ func (b *bootstrapper) refuse(text, flag string) {
 
 func (b *bootstrapper) refuseUnbuilt() {
 	f := b.config.bootstrap
-	if f.state == "existing" {
-		b.refuse("--initial-cluster-state=existing is refused: joining a running cluster is not built yet; allowed: new", "initial-cluster-state")
+	if f.state == "existing" && f.discovery != "" {
+		b.refuse("discovery URL should not be set when joining existing initial cluster", "discovery") // B30
+		return
 	}
 	if f.discovery != "" {
 		b.refuse("--discovery is refused: discovery is not built yet; use --initial-cluster", "discovery")
@@ -86,9 +100,6 @@ func (b *bootstrapper) check(cluster map[string]URLs) {
 	const flag = "initial-cluster"
 	if hasDuplicate(cluster) {
 		b.refuse(fmt.Sprintf("initial cluster %s has duplicate url", clusterText(cluster)), flag)
-	}
-	if len(cluster) > 1 {
-		b.refuse("--initial-cluster with more than one member is refused: clusters of several members are not built yet", flag)
 	}
 	name := b.config.Name
 	own, ok := cluster[name]

@@ -55,8 +55,10 @@ func TestFirstStarts(t *testing.T) {
 		{"B29", "--initial-advertise-peer-urls http://10.0.0.3:1,http://one.example:2 --initial-cluster default=http://three.example:1,default=http://10.0.0.1:2", ""},
 		{"B29", "--initial-advertise-peer-urls http://nowhere:1 --initial-cluster default=http://nowhere:1", ""},
 		{"B29", "--initial-advertise-peer-urls http://nowhere:1 --initial-cluster default=http://10.0.0.1:1", "--initial-cluster must include"},
-		{"not built", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", "--initial-cluster with more than one member is refused"},
-		{"not built", "--initial-cluster-state existing", "--initial-cluster-state=existing is refused: joining a running cluster is not built yet"},
+		{"B22", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", ""},
+		{"B22", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1", "initial cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1 has duplicate url"},
+		{"B30", peer + "--initial-cluster-state existing --initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", ""},
+		{"B30", "--initial-cluster-state existing --discovery http://d.example/token", "discovery URL should not be set when joining existing initial cluster"},
 		{"not built", "--discovery http://d.example/token", "--discovery is refused: discovery is not built yet"},
 		{"not built", "--discovery-srv example.com", "--discovery-srv is refused: discovery is not built yet"},
 	} {

@@ -50,6 +50,9 @@ type Raft struct {
 	PreVote             bool          // ask before standing for election; default true (F45)
 	AdvanceTicks        bool          // start with the election clock put forward; default true (F34, F47)
 	StrictReconfigCheck bool          // refuse membership changes that would cost the quorum; default true (F46)
+	AutoPromote         bool          // a new member becomes a voter by itself once it has caught up; default true
+	Rejoin              bool          // a member whose data is gone joins anew, under a new ID; default false
+	SnapshotRate        int64         // bytes a second that a snapshot on its way to another member may take; default 0: unlimited
 }
 
 // ElectionTicks is the election time-out in whole heartbeats, cut down as F26 says; at least 5.

@@ -57,7 +57,7 @@ func TestDefaultsAreThoseOfTheReference(t *testing.T) {
 			t.Errorf("%s = %q, want %q", tt.what, tt.got, tt.want)
 		}
 	}
-	want := Raft{Heartbeat: 100 * time.Millisecond, Election: time.Second, PreVote: true, AdvanceTicks: true, StrictReconfigCheck: true}
+	want := Raft{Heartbeat: 100 * time.Millisecond, Election: time.Second, PreVote: true, AdvanceTicks: true, StrictReconfigCheck: true, AutoPromote: true}
 	if diff := cmp.Diff(want, c.Raft); diff != "" {
 		t.Errorf("Raft (-want +got):\n%s", diff)
 	}

@@ -57,9 +57,9 @@ func clusteringRows(d *draft) []row {
 		{name: "initial-advertise-peer-urls", value: urlsValue{p: &d.AdvertisePeerURLs}, def: defaultPeerURLs,
 			usage: "This member's peer URLs, as the others reach it. Must equal those that --initial-cluster lists for it. First start only."},
 		{name: "initial-cluster", value: textValue{&b.initialCluster, "name=http://host:port, several with commas; a name may come several times"},
-			usage: "The members of a new cluster. Default: this member alone, `<name>=http://localhost:2380,<name>=http://localhost:7001`. First start only; more than one member is refused for now."},
+			usage: "The members of a new cluster. Default: this member alone, `<name>=http://localhost:2380,<name>=http://localhost:7001`. The same list on all members. First start only."},
 		{name: "initial-cluster-state", value: choiceValue{p: &b.state, words: []string{"new", "existing"}}, def: "new",
-			usage: "Whether the cluster is new or already running. First start only, where `existing` is refused for now."},
+			usage: "Whether the cluster is new, or is running and this member was added to it. First start only."},
 		{name: "initial-cluster-token", value: textValue{&b.token, "any text"}, def: "etcd-cluster",
 			usage: "Goes into all IDs, so that clusters with the same URLs cannot mix. Use a new one for every new cluster. First start only."},
 		{name: "advertise-client-urls", value: urlsValue{p: &d.AdvertiseClientURLs}, def: defaultClientURLs,
@@ -76,6 +76,12 @@ func clusteringRows(d *draft) []row {
 			usage: "Suffix of the SRV names."},
 		{name: "strict-reconfig-check", value: boolValue{&d.Raft.StrictReconfigCheck}, def: "true",
 			usage: "Refuse changes of membership that would cost the quorum."},
+		{name: "auto-promote", value: boolValue{&d.Raft.AutoPromote}, def: "true",
+			usage: "A new member follows the log without a vote, and becomes a voter by itself once it has caught up. If false, it never does."},
+		{name: "rejoin", value: boolValue{&d.Raft.Rejoin}, def: "false",
+			usage: "A member whose data directory was lost is removed and added anew, under a new ID, instead of refusing to start. With --initial-cluster-state=existing only. First start only."},
+		{name: "snapshot-rate", value: sizeValue[int64]{&d.Raft.SnapshotRate, 64 << 10, 100 << 30, "unlimited"}, def: "0",
+			usage: "Bytes a second that a snapshot may take on its way to another member."},
 	}
 }
 

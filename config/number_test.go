@@ -10,7 +10,7 @@ import (
 func TestNoNumberIsTooSmallOrTooLarge(t *testing.T) {
 	zero := map[string]bool{}
 	for _, flag := range words(`snapshot-count max-snapshots max-wals max-request-bytes max-value-bytes max-key-depth
-		proxy-dial-timeout proxy-write-timeout proxy-read-timeout`) {
+		proxy-dial-timeout proxy-write-timeout proxy-read-timeout snapshot-rate`) {
 		zero[flag] = true
 	}
 	_, groups := newDraft()
