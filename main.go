@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"canopy/config"
+	"canopy/etcdserver"
 	"canopy/internal/disk"
 	"canopy/wal"
 )
@@ -92,7 +93,12 @@ func serveUntilSignal(invocation config.Invocation) int {
 			logger.Info(note.Text)
 		}
 	}
-	if err := serve(ctx, invocation.Config, logger); err != nil {
+	err = serve(ctx, invocation.Config, logger)
+	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
+		logger.Error(err)
+		return 0 // a supervisor must not start it again (M43)
+	}
+	if err != nil {
 		logger.Error(err)
 		return 1
 	}

@@ -40,19 +40,31 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	}
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
-	member, err := etcdserver.Open(memberOptions(c, set, logger))
+	servers := newServers(c, listeners, set, logger)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(servers.serve)
+	group.Go(func() error { return sampleFiles(ctx, set) })
+	group.Go(func() error {
+		err := serveMember(ctx, c, servers, set, registry, logger)
+		return errors.Join(err, servers.close())
+	})
+	return group.Wait()
+}
+
+// serveMember opens the member behind the servers, and runs it.
+func serveMember(ctx context.Context, c config.Config, servers *servers, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
+	peers := newPeering(c, logger)
+	member, err := etcdserver.Open(memberOptions(ctx, c, peers, set, logger))
 	if err != nil {
-		return errors.Join(err, listeners.close())
+		return err
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, set, registry, logger))
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return sampleFiles(ctx, set) })
-	group.Go(func() error {
-		return runAll(ctx, member, handler, newServers(c, listeners, handler, member, set, logger), logger)
-	})
-	return group.Wait()
+	servers.client.open(handler)
+	servers.metrics.open(handler.NewMetrics())
+	servers.peer.open(peers.handler(api.NewPeer(member)))
+	return runMember(ctx, c, member, handler, servers, logger)
 }
 
 // spareProcessors adds two to GOMAXPROCS, unless it is set: a sync of the log
@@ -76,14 +88,17 @@ func announce(c config.Config, logger *logrus.Logger) {
 	}
 }
 
-func memberOptions(c config.Config, set *metrics.Set, logger *logrus.Logger) etcdserver.Options {
+func memberOptions(ctx context.Context, c config.Config, peers *peering, set *metrics.Set, logger *logrus.Logger) etcdserver.Options {
 	return etcdserver.Options{
 		FS:              disk.OS{},
 		DataDir:         c.DataDir,
 		WALDir:          c.WALDir,
 		Name:            c.Name,
 		ClientURLs:      c.AdvertiseClientURLs.Strings(),
-		Bootstrap:       func() (etcdserver.Bootstrap, error) { return bootstrap(c, logger) },
+		Bootstrap:       func() (etcdserver.Bootstrap, error) { return peers.bootstrap(ctx) },
+		Transport:       peers.connect,
+		AutoPromote:     c.Raft.AutoPromote,
+		Strict:          c.Raft.StrictReconfigCheck,
 		Heartbeat:       c.Raft.Heartbeat,
 		Election:        c.Raft.Election,
 		NoPreVote:       !c.Raft.PreVote,
@@ -96,22 +111,6 @@ func memberOptions(c config.Config, set *metrics.Set, logger *logrus.Logger) etc
 		Observer:        observer(set),
 		Log:             logger,
 	}
-}
-
-// bootstrap checks and gives what only the first start of a data directory needs.
-func bootstrap(c config.Config, logger *logrus.Logger) (etcdserver.Bootstrap, error) {
-	b, err := c.Bootstrap(net.LookupHost)
-	if err != nil {
-		return etcdserver.Bootstrap{}, err
-	}
-	for _, line := range b.Summary() {
-		logger.Info(line)
-	}
-	cluster := map[string][]string{}
-	for name, urls := range b.Cluster {
-		cluster[name] = urls.Strings()
-	}
-	return etcdserver.Bootstrap{Cluster: cluster, Token: b.Token}, nil
 }
 
 // observer turns what the member measures into metrics.
@@ -163,14 +162,26 @@ func apiOptions(c config.Config, set *metrics.Set, registry *prometheus.Registry
 	}
 }
 
-// runAll runs the member and the servers. When ctx ends they stop in order:
-// no new connections, watches end, requests in flight are finished, and then
-// the member, which has nothing left to answer.
-func runAll(ctx context.Context, member *etcdserver.Member, handler *api.Handler, servers servers, logger *logrus.Logger) error {
+// handOver lets another member lead, if this one does, before it stops (F38).
+func handOver(member *etcdserver.Member, limit time.Duration, logger *logrus.Logger) {
+	if !member.IsLeader() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	member.HandOver(ctx)
+	if !member.IsLeader() {
+		logger.Info("leadership was handed over to another member")
+	}
+}
+
+// runMember runs the member. When ctx ends things stop in order: leadership is
+// handed over, no new connections, watches end, requests in flight are
+// finished, and then the member, which has nothing left to answer.
+func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, handler *api.Handler, servers *servers, logger *logrus.Logger) error {
 	memberCtx, stopMember := context.WithCancel(context.Background())
 	defer stopMember()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return servers.serve() })
 	group.Go(func() error {
 		err := member.Run(memberCtx)
 		if err == nil && memberCtx.Err() == nil {
@@ -180,6 +191,7 @@ func runAll(ctx context.Context, member *etcdserver.Member, handler *api.Handler
 	})
 	group.Go(func() error {
 		<-ctx.Done()
+		handOver(member, c.Raft.Election, logger)
 		logger.Info("shutting down: no new connections, open requests are finished")
 		servers.drain(handler, logger)
 		stopMember()
@@ -207,9 +219,11 @@ func notifyReady(ctx context.Context, member *etcdserver.Member, logger *logrus.
 	return nil
 }
 
-// servers are the HTTP servers of the process, each with its listener.
+// servers are the HTTP servers of the process, each with its listener. They
+// serve from the beginning, what is behind the gates later.
 type servers struct {
-	all []serverOn
+	all                   []serverOn
+	client, metrics, peer gate
 }
 
 type serverOn struct {
@@ -217,29 +231,33 @@ type serverOn struct {
 	listener net.Listener
 }
 
-func newServers(c config.Config, l listeners, handler *api.Handler, member *etcdserver.Member, set *metrics.Set, logger *logrus.Logger) servers {
-	budget := connectionBudget(set)
-	limits := api.Limits{
-		ConnState:     budget.ConnState,
-		HeaderBytes:   c.HTTP.MaxHeaderBytes,
-		HeaderTimeout: c.HTTP.HeaderTimeout,
-		IdleTimeout:   c.HTTP.IdleTimeout,
-		HTTP2Disabled: !c.HTTP.HTTP2,
-		ErrorLog:      func(line string) { logger.Debug("http: " + line) },
-	}
-	var s servers
-	add := func(on []net.Listener, h http.Handler) {
+// peerConnections bounds the connections to the peer port, which clients
+// cannot use up.
+const peerConnections = 256
+
+func newServers(c config.Config, l listeners, set *metrics.Set, logger *logrus.Logger) *servers {
+	s := &servers{}
+	add := func(on []net.Listener, h http.Handler, budget *api.Budget) {
+		limits := api.Limits{
+			ConnState:     budget.ConnState,
+			HeaderBytes:   c.HTTP.MaxHeaderBytes,
+			HeaderTimeout: c.HTTP.HeaderTimeout,
+			IdleTimeout:   c.HTTP.IdleTimeout,
+			HTTP2Disabled: !c.HTTP.HTTP2,
+			ErrorLog:      func(line string) { logger.Debug("http: " + line) },
+		}
 		for _, listener := range on {
 			s.all = append(s.all, serverOn{api.NewHTTPServer(h, limits), budget.Listener(listener)})
 		}
 	}
-	add(l.client, handler)
-	add(l.metrics, handler.NewMetrics())
-	add(l.peer, api.NewPeer(member))
+	clients := connectionBudget(set)
+	add(l.client, &s.client, clients)
+	add(l.metrics, &s.metrics, clients)
+	add(l.peer, &s.peer, api.NewBudget(peerConnections, func(bool) { set.Refused("peer connection") }, func(int) {}))
 	return s
 }
 
-// connectionBudget bounds the connections of all listeners by the file
+// connectionBudget bounds the connections of all client listeners by the file
 // descriptors there are (F36).
 func connectionBudget(set *metrics.Set) *api.Budget {
 	most := 1 << 20
@@ -257,7 +275,7 @@ func connectionBudget(set *metrics.Set) *api.Budget {
 }
 
 // serve accepts on all listeners until they are shut down; the first failure ends it.
-func (s servers) serve() error {
+func (s *servers) serve() error {
 	var group errgroup.Group
 	for _, each := range s.all {
 		group.Go(func() error {
@@ -270,9 +288,8 @@ func (s servers) serve() error {
 	return group.Wait()
 }
 
-// drain ends watches, lets requests finish for at most drainTimeout, and cuts
-// what is left.
-func (s servers) drain(handler *api.Handler, logger *logrus.Logger) {
+// drain ends watches, and lets requests finish for at most drainTimeout.
+func (s *servers) drain(handler *api.Handler, logger *logrus.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var group errgroup.Group
@@ -283,9 +300,13 @@ func (s servers) drain(handler *api.Handler, logger *logrus.Logger) {
 	if err := group.Wait(); err != nil {
 		logger.Warnf("not all requests were finished: %v", err)
 	}
+}
+
+// close cuts what is left.
+func (s *servers) close() error {
+	var errs []error
 	for _, each := range s.all {
-		if err := each.server.Close(); err != nil {
-			logger.Warnf("close a server: %v", err)
-		}
+		errs = append(errs, each.server.Close())
 	}
+	return errors.Join(errs...)
 }

@@ -41,15 +41,19 @@ type applyLoop struct {
 	observer *Observer
 	snapshot *snapshotter
 	log      memberLog
+	changed  func(*applied) // the list of members is another one
 
-	batches         chan []raft.Entry
-	deadlineChanged chan struct{} // has room for one: the loop looks for itself
-	deadline        atomic.Int64  // the store's earliest, 0: none
+	batches         chan applyWork
+	demands         chan chan<- snapshotJob // the present state is wanted; each has room for it
+	deadlineChanged chan struct{}           // has room for one: the loop looks for itself
+	deadline        atomic.Int64            // the store's earliest, 0: none
 	state           atomic.Pointer[applied]
 	waits           indexWaits
 
-	next     applied    // the state being made
-	time     store.Time // the log's
+	next     applied // the state being made
+	sessions *sessions
+	settled  *membership // as changed was last told
+	time     store.Time  // the log's
 	finished []finished
 	ticked   bool // the batch let time pass: the timer has to be set anew
 }
@@ -65,10 +69,16 @@ func (a *applyLoop) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return errLoopDone
-		case batch := <-a.batches:
-			if err := a.applyBatch(batch); err != nil {
+		case work := <-a.batches:
+			if work.install != nil {
+				a.install(work.install)
+				a.publish()
+			}
+			if err := a.applyBatch(work.entries); err != nil {
 				return err
 			}
+		case wanted := <-a.demands:
+			wanted <- a.job()
 		}
 	}
 }
@@ -84,10 +94,15 @@ func (a *applyLoop) applyBatch(batch []raft.Entry) error {
 		}
 		a.publish()
 		a.observer.applied(n, time.Since(start))
-		a.snapshot.consider(a.store, a.state.Load())
+		a.snapshot.consider(a.job)
 		batch = batch[n:]
 	}
 	return nil
+}
+
+// job is the present state, ready to be saved.
+func (a *applyLoop) job() snapshotJob {
+	return snapshotJob{view: a.store.View(), state: a.state.Load(), sessions: a.sessions.toProto()}
 }
 
 // applyEntry runs one entry. It must not depend on anything but the entry and
@@ -111,24 +126,27 @@ func (a *applyLoop) applyEntry(e raft.Entry) error {
 func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 	t := store.Time(r.Time)
 	a.clock.observe(t)
-	if r.NewLeader && a.time != 0 {
+	if r.NewLeader && a.time != 0 && t > a.time {
 		a.store.Shift(store.Duration(t - a.time)) // nobody could refresh a key while nobody led (R51)
 	}
 	a.time = max(a.time, t)
+	if !a.sessions.begin(r.Session, r.Id, r.Finished, a.time) {
+		return nil // applied before, and answered then (K123)
+	}
 	switch {
 	case len(r.Command) > 0:
-		return a.applyCommand(e, t, r)
+		return a.applyCommand(e, a.time, r)
 	case r.Publish != nil:
 		a.applyPublish(r.Publish)
 	case r.ClusterVersion != "":
 		a.next.members = a.next.members.withVersion(r.ClusterVersion)
 		a.store.Advance()
 	default:
-		a.store.Expire(t, expirePerTick)
+		a.store.Expire(a.time, expirePerTick)
 		a.ticked = true
 		return nil
 	}
-	a.finish(r.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})
+	a.finish(r.Session, r.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})
 	return nil
 }
 
@@ -139,7 +157,7 @@ func (a *applyLoop) applyCommand(e raft.Entry, t store.Time, r *pb.Request) erro
 	}
 	a.store.Expire(t, expirePerCommand)
 	event, err := a.store.Apply(t, command)
-	a.finish(r.Id, outcome{
+	a.finish(r.Session, r.Id, outcome{
 		applied: Applied{Event: event, RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)},
 		err:     err,
 	})
@@ -162,25 +180,41 @@ func (a *applyLoop) applyConfChange(e raft.Entry) error {
 	if a.next.config, err = a.next.config.With(change); err != nil {
 		return fmt.Errorf("etcdserver: entry %d of the log: %w", e.Index, err)
 	}
-	id := ID(change.Member)
-	switch change.Op {
-	case raft.Remove:
-		a.next.members = a.next.members.without(id)
-		a.store.Advance() // K46: a removal counts twice
-	default:
-		var m pb.Member
-		if err := m.UnmarshalVT(change.Context); err != nil {
-			return fmt.Errorf("etcdserver: entry %d of the log cannot be read: %w", e.Index, err)
-		}
-		a.next.members = a.next.members.withMember(memberFromProto(&m))
-		a.log.memberAdded(memberFromProto(&m))
+	var c pb.Change
+	if err := c.UnmarshalVT(change.Context); err != nil || c.Member == nil {
+		return fmt.Errorf("etcdserver: entry %d of the log: the context of its %v cannot be read: %w", e.Index, change.Op, err)
 	}
+	a.sessions.begin(c.Session, c.Id, c.Finished, a.time)
+	a.changeMember(e, change.Op, memberFromProto(c.Member))
 	a.store.Advance()
+	a.finish(c.Session, c.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})
 	return nil
 }
 
-func (a *applyLoop) finish(id uint64, o outcome) {
-	if id != 0 {
+func (a *applyLoop) changeMember(e raft.Entry, op raft.ConfChangeOp, info MemberInfo) {
+	switch op {
+	case raft.AddVoter, raft.AddLearner:
+		a.next.members = a.next.members.withMember(info)
+		a.log.memberAdded(info)
+	case raft.UpdateContext:
+		if present, ok := a.next.members.members[info.ID]; ok {
+			present.PeerURLs = info.PeerURLs
+			a.next.members = a.next.members.withMember(present)
+			a.log.memberUpdated(present)
+		}
+	case raft.Promote:
+		a.log.promoted(info.ID)
+		a.settled = nil // the list shows who is a learner
+	case raft.Remove:
+		a.next.members = a.next.members.without(info.ID, removal{e.Term, e.Index})
+		a.store.Advance() // K46: a removal counts twice
+		a.log.memberRemoved(info.ID)
+	}
+}
+
+// finish keeps the outcome of a request of this process.
+func (a *applyLoop) finish(session, id uint64, o outcome) {
+	if session == a.waiters.session && id != 0 {
 		a.finished = append(a.finished, finished{id, o})
 	}
 }
@@ -198,6 +232,10 @@ func (a *applyLoop) publish() {
 	a.finished = a.finished[:0]
 	a.waits.reached(state.index)
 	a.announceDeadline()
+	if a.settled != state.members {
+		a.settled = state.members
+		a.changed(&state)
+	}
 }
 
 // announceDeadline tells the raft loop when the earliest deadline has changed.

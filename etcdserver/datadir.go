@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"canopy/internal/disk"
@@ -23,6 +24,29 @@ func (d dataDir) snap() string     { return filepath.Join(d.root, "member", "sna
 func (d dataDir) usualWAL() string { return filepath.Join(d.root, "member", "wal") }
 func (d dataDir) lock() string     { return filepath.Join(d.root, "lock") }
 func (d dataDir) identity() string { return filepath.Join(d.root, "member", "identity") }
+func (d dataDir) removed() string  { return filepath.Join(d.root, "member", "removed") }
+
+// refuseRemoved refuses the directory of a member that was removed (M45).
+func (d dataDir) refuseRemoved() error {
+	names, err := d.list(d.member())
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(names, filepath.Base(d.removed())) {
+		return nil
+	}
+	note, err := readIdentityNote(d)
+	if err != nil {
+		return err
+	}
+	gone := &RemovedError{Dir: d.root}
+	if note != nil {
+		if id, err := strconv.ParseUint(note.Member, 16, 64); err == nil {
+			gone.Member = ID(id)
+		}
+	}
+	return gone
+}
 
 // foreign is what other servers leave in a data directory, and what to say.
 var foreign = []struct {

@@ -24,6 +24,33 @@ var (
 	ErrTooLarge = errors.New("etcdserver: request is too large")
 )
 
+// Errors of membership changes. Nothing was changed.
+var (
+	// ErrNoSuchMember: no member has this id.
+	ErrNoSuchMember = errors.New("etcdserver: no such member")
+	// ErrMemberRemoved: the member was removed, and its id is refused for ever (M42).
+	ErrMemberRemoved = errors.New("etcdserver: member permanently removed")
+	// ErrPeerURLExists: another member has one of the peer URLs (M18).
+	ErrPeerURLExists = errors.New("etcdserver: peerURL exists")
+	// ErrLastMember: without its last voter the cluster would be no more (M26).
+	ErrLastMember = errors.New("etcdserver: the last member cannot be removed")
+)
+
+// ReconfigurationError is a membership change that the leader refuses because
+// it would endanger the cluster (M34).
+type ReconfigurationError struct{ Reason string }
+
+// Error gives the reason.
+func (e *ReconfigurationError) Error() string { return "etcdserver: " + e.Reason }
+
+// OtherClusterError is data of another cluster.
+type OtherClusterError struct{ Own, Other ID }
+
+// Error names both.
+func (e *OtherClusterError) Error() string {
+	return fmt.Sprintf("etcdserver: this is data of cluster %v, not of %v", e.Other, e.Own)
+}
+
 // DataDirError says why a data directory cannot be used, and what to do.
 type DataDirError struct {
 	Dir    string

@@ -17,6 +17,7 @@ import (
 const (
 	recordEntry     wal.Kind = 1 // pb.Entry
 	recordHardState wal.Kind = 2 // pb.HardState
+	recordSnapshot  wal.Kind = 3 // pb.SnapshotMark
 )
 
 // reserveEvery is how often a member whose disk is full looks for room.
@@ -137,6 +138,12 @@ func (w *logWriter) sync(ctx context.Context) error {
 // collect turns one write into records, the hard state last: a torn batch
 // never leaves a commit index beyond the log.
 func (w *logWriter) collect(write raft.Write) error {
+	if s := write.Snapshot; s != nil {
+		if err := w.add(recordSnapshot, s.Index, &pb.SnapshotMark{Term: uint64(s.Term)}); err != nil {
+			return err
+		}
+		w.last = s.Index
+	}
 	for _, e := range write.Entries {
 		w.entry.Term, w.entry.Type, w.entry.Data = uint64(e.Term), uint32(e.Type), e.Data
 		if err := w.add(recordEntry, e.Index, &w.entry); err != nil {

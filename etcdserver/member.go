@@ -9,6 +9,9 @@
 //	              │
 //	              └──▶ snapshotter
 //
+// Between members the transport carries raft's messages, requests on their way
+// to the leader (propose.go), and snapshots (install.go).
+//
 // There is one door, Do, for keys, membership, versions and expiry; one log;
 // and one loop that applies. A read takes the store's present view and touches
 // nothing else; a linearizable one first asks the raft loop for a read index.
@@ -23,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,14 +36,9 @@ import (
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
 	"canopy/raft"
+	"canopy/rafthttp"
 	"canopy/store"
 	"canopy/wal"
-)
-
-// Versions that the member tells (S20): those of the API it speaks.
-const (
-	APIVersion     = "2.3.8"
-	ClusterVersion = "2.3.0"
 )
 
 // Options say what a member is. Zero fields have the defaults of flags.md,
@@ -52,6 +51,11 @@ type Options struct {
 	Name       string                    // required
 	ClientURLs []string                  // published to the cluster
 	Bootstrap  func() (Bootstrap, error) // asked at the first start only (B10); required
+
+	// Transport makes what carries messages to other members, and brings theirs to the owner; required.
+	Transport   func(self rafthttp.Identity, owner rafthttp.Owner) Transport
+	AutoPromote bool // a learner that has caught up becomes a voter by itself
+	Strict      bool // membership changes that endanger the quorum are refused; else warned about
 
 	Heartbeat time.Duration // one tick of raft; default 100 ms
 	Election  time.Duration // default 1 s
@@ -68,10 +72,12 @@ type Options struct {
 	Log      *logrus.Logger // required
 }
 
-// Bootstrap says who the first members of a new cluster are.
+// Bootstrap says who the first members of a new cluster are, or which running
+// cluster is joined.
 type Bootstrap struct {
 	Cluster map[string][]string // peer URLs by name; the member's own name is among them
 	Token   string              // goes into all ids (B17)
+	Joined  *Joined             // not nil: the cluster runs, and was asked (B31)
 }
 
 func (o Options) withDefaults() Options {
@@ -97,13 +103,18 @@ func (o Options) requestTimeout() time.Duration { return 5*time.Second + 2*o.Ele
 // Member is one member of a cluster. Its methods may be called by any
 // goroutine, once Run has been called.
 type Member struct {
-	options Options
-	self    ID
-	cluster ID
-	log     memberLog
-	lock    io.Closer
-	fresh   bool
+	options     Options
+	self        ID
+	cluster     ID
+	incarnation []byte // of the data directory
+	seeds       []MemberInfo
+	dir         dataDir
+	log         memberLog
+	lock        io.Closer
 
+	contacts contacts
+	leave    leaving
+	peers    Transport
 	store    *store.Store
 	clock    *logClock
 	waiters  *waiters
@@ -111,12 +122,17 @@ type Member struct {
 	writer   *logWriter
 	apply    *applyLoop
 	snapshot *snapshotter
+	courier  *courier
 
 	started time.Time
-	nextID  atomic.Uint64 // of requests
 	leader  atomic.Pointer[leadership]
 	status  atomic.Pointer[raft.Status]
-	ready   chan struct{} // closed once the member has published itself
+
+	versionMayChange chan struct{} // has room for one
+	versionKnown     chan struct{} // closed once the cluster version is decided
+	versionOnce      sync.Once
+
+	ready   chan struct{} // closed once the member has published itself, and the version is known
 	stopped chan struct{} // closed when the loops have ended
 }
 
@@ -142,11 +158,14 @@ func Open(o Options) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.refuseRemoved(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	r, err := recoverMember(d, o, logger)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	m, err := assemble(o, r)
+	m, err := assemble(d, o, r)
 	if err != nil {
 		return nil, errors.Join(err, r.log.Close(), lock.Close())
 	}
@@ -183,14 +202,18 @@ func prepare(d dataDir, logger memberLog) (io.Closer, error) {
 }
 
 // assemble connects the loops around what was recovered.
-func assemble(o Options, r *recovered) (*Member, error) {
+func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m := &Member{
-		options: o, self: r.self(), cluster: r.cluster(), fresh: r.fresh,
-		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(),
+		options: o, self: r.self(), cluster: r.cluster(), incarnation: r.identity.Incarnation, dir: d,
+		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(mathrand.Uint64() | 1), leave: newLeaving(),
+		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	m.contacts.seen = map[raft.MemberID][16]byte{}
+	for _, p := range r.identity.Seeds {
+		m.seeds = append(m.seeds, memberFromProto(p))
+	}
 	m.log = newMemberLog(o.Log, m.self, m.cluster)
-	m.nextID.Store(mathrand.Uint64())
 	m.leader.Store(&leadership{since: m.started})
 	machine, err := raft.New(raft.Config{
 		ID:             m.self.raft(),
@@ -204,11 +227,23 @@ func assemble(o Options, r *recovered) (*Member, error) {
 	}
 	status := machine.Status()
 	m.status.Store(&status)
+	m.peers = o.Transport(m.identity(), m)
 	m.writer = newLogWriter(r.log, &o.Observer, m.log)
 	m.assembleApply(o, r)
 	m.assembleRaft(o, machine)
+	m.courier = &courier{
+		loop: m.raft, apply: m.apply, snapshot: m.snapshot, peers: m.peers, log: m.log, orders: newInbox[order](orderQueue),
+	}
+	m.membersChanged(m.apply.state.Load())
 	m.log.starting(m.self, m.cluster, r.fresh, r.raft.HardState.Commit)
 	return m, nil
+}
+
+// identity is what this member tells others of itself.
+func (m *Member) identity() rafthttp.Identity {
+	identity := rafthttp.Identity{Cluster: uint64(m.cluster), Member: m.self.raft()}
+	copy(identity.Incarnation[:], m.incarnation)
+	return identity
 }
 
 func (m *Member) assembleApply(o Options, r *recovered) {
@@ -219,8 +254,9 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 	}
 	m.apply = &applyLoop{
 		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, log: m.log,
-		batches: make(chan []raft.Entry), deadlineChanged: make(chan struct{}, 1),
-		next: r.state, time: r.store.View().Time(),
+		changed: m.membersChanged,
+		batches: make(chan applyWork), demands: make(chan chan<- snapshotJob), deadlineChanged: make(chan struct{}, 1),
+		next: r.state, sessions: r.sessions, settled: r.state.members, time: r.store.View().Time(),
 	}
 	state := r.state
 	m.apply.state.Store(&state)
@@ -230,16 +266,27 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 
 func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
 	m.raft = &raftLoop{
-		machine: machine, clock: m.clock, interval: o.Heartbeat, observer: &o.Observer,
-		writer: m.writer, apply: m.apply,
+		self: m.self, machine: machine, clock: m.clock, interval: o.Heartbeat, observer: &o.Observer, log: m.log,
+		policy:  changePolicy{autoPromote: o.AutoPromote, strict: o.Strict, election: o.Election},
+		waiters: m.waiters, peers: m.peers, writer: m.writer, apply: m.apply,
 		proposals: newInbox[proposal](proposalQueue),
 		reads:     newInbox[readRequest](readQueue),
-		reading:   map[uint64][]readRequest{},
+		calls:     newInbox[func()](callQueue),
+		inbound:   make(chan inbound, inboundQueue),
+		reading:   readQueues{under: map[uint64][]readRequest{}},
+		followers: newFollowers(),
 		events: loopEvents{
 			leader: m.leaderChanged,
-			drop:   m.drop,
 			status: func(s raft.Status) { m.status.Store(&s) },
+			ship:   m.ship,
 		},
+	}
+}
+
+// ship orders a snapshot for a member.
+func (m *Member) ship(to raft.MemberID, message raft.Snapshot) {
+	if !m.courier.orders.put(order{to, message}) {
+		m.raft.calls.put(func() { m.raft.machine.SnapshotSent(to, false) })
 	}
 }
 
@@ -247,7 +294,10 @@ func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
 // until something fails that it must not outlive.
 func (m *Member) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context) error{m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.sweep, m.introduce} {
+	for _, loop := range []func(context.Context) error{
+		m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.courier.run, m.peers.Run,
+		m.sweep, m.introduce, m.negotiate, m.depart,
+	} {
 		group.Go(func() error { return loop(ctx) })
 	}
 	err := group.Wait()
@@ -271,21 +321,27 @@ func (m *Member) Ready() <-chan struct{} { return m.ready }
 // Stopped is closed when the member has stopped.
 func (m *Member) Stopped() <-chan struct{} { return m.stopped }
 
-// introduce publishes the member's name and URLs, and sets the first cluster
-// version. It tries until it has succeeded (M4).
+// introduce publishes the member's name and URLs. It tries until it has
+// succeeded (M4).
 func (m *Member) introduce(ctx context.Context) error {
-	publish := &pb.Request{Publish: &pb.Attributes{Member: uint64(m.self), Name: m.options.Name, ClientUrls: m.options.ClientURLs}}
+	publish := &pb.Request{Publish: &pb.Attributes{
+		Member: uint64(m.self), Name: m.options.Name, ClientUrls: m.options.ClientURLs,
+		Incarnation: m.incarnation, ServerVersion: APIVersion,
+	}}
 	if err := m.persist(ctx, publish); err != nil {
 		return nil
 	}
 	m.log.published(m.options.Name, m.options.ClientURLs, m.cluster)
-	if m.ClusterVersion() == "" {
-		if err := m.persist(ctx, &pb.Request{ClusterVersion: ClusterVersion}); err != nil {
-			return nil
+	for _, other := range m.Members() {
+		if other.Name == m.options.Name && other.ID != m.self {
+			m.log.sameName(other.Name, m.self, other.ID)
 		}
-		m.log.versionSet(ClusterVersion)
 	}
-	close(m.ready)
+	select {
+	case <-m.versionKnown:
+		close(m.ready)
+	case <-ctx.Done():
+	}
 	return nil
 }
 
@@ -296,6 +352,7 @@ func (m *Member) persist(ctx context.Context, r *pb.Request) error {
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
+		m.log.unpublished(err)
 	}
 }
 
@@ -308,20 +365,7 @@ func (m *Member) leaderChanged(leader raft.MemberID, role raft.Role, term raft.T
 	m.leader.Store(now)
 	m.log.elected(now.leader, m.self, term)
 	m.options.Observer.leaderChanged(now.leader, now.self)
-}
-
-// drop fails a request that will never be in the log.
-func (m *Member) drop(p proposal, err error) {
-	m.waiters.finish(p.id, outcome{err: err})
-}
-
-// newLeaderRequest is a leader's first request: from it on time passes again.
-func newLeaderRequest() []byte {
-	r := pb.Request{NewLeader: true}
-	b := make([]byte, r.SizeVT(), r.SizeVT()+timeRoom)
-	n, err := r.MarshalToSizedBufferVT(b)
-	assert(err == nil && n == len(b), "encode a leader's first request: %v", err)
-	return b
+	m.wakeNegotiation()
 }
 
 // assert stops the process when one of our own invariants is broken.

@@ -37,7 +37,7 @@ func testOptions(fs disk.FS) Options {
 			return Bootstrap{Cluster: map[string][]string{"default": {"http://localhost:2380"}}, Token: "etcd-cluster"}, nil
 		},
 		Heartbeat: 10 * time.Millisecond, Election: 100 * time.Millisecond,
-		SegmentBytes: 64 << 10, Log: quietLog(),
+		SegmentBytes: 64 << 10, Log: quietLog(), Transport: newNetwork().transport,
 	}
 }
 

@@ -51,8 +51,8 @@ func (l memberLog) published(name string, clientURLs []string, cluster ID) {
 	l.entry.Infof("published {Name:%s ClientURLs:[%s]} to cluster %v", name, strings.Join(clientURLs, " "), cluster)
 }
 
-func (l memberLog) versionSet(v string) {
-	l.entry.Infof("set the initial cluster version to %s", strings.TrimSuffix(v, ".0"))
+func (l memberLog) unpublished(err error) {
+	l.entry.WithError(err).Warn("publish error")
 }
 
 func (l memberLog) snapshotSaved(index raft.Index) {
@@ -79,4 +79,73 @@ func (l memberLog) strange(dir string, names []string) {
 	for _, name := range names {
 		l.entry.Warnf("found invalid file/dir %s under data dir %s (it is left alone)", name, dir)
 	}
+}
+
+func (l memberLog) memberUpdated(m MemberInfo) {
+	l.entry.Infof("updated member %v [%s] in cluster", m.ID, strings.Join(m.PeerURLs, " "))
+}
+
+func (l memberLog) memberRemoved(id ID) {
+	l.entry.Infof("removed member %v from cluster", id)
+}
+
+func (l memberLog) promoted(id ID) {
+	l.entry.Infof("member %v has caught up and is a voter now", id)
+}
+
+func (l memberLog) sameName(name string, id, other ID) {
+	l.entry.Warnf("members %v and %v have the same name %q", id, other, name)
+}
+
+func (l memberLog) removed(index raft.Index) {
+	l.entry.Errorf("the member has been permanently removed from the cluster (by entry %d)", index)
+	l.entry.Info("the data-dir used by this member must be removed.")
+}
+
+func (l memberLog) unmarked(err error) {
+	l.entry.WithError(err).Warn("could not note in the data directory that the member was removed; it learns of it again at the next start")
+}
+
+func (l memberLog) doubted(by ID, index raft.Index) {
+	l.entry.Warnf("member %v says that this member was removed by entry %d, which was applied here and did not: not believed", by, index)
+}
+
+func (l memberLog) refused(err error) {
+	l.entry.WithError(err).Warn("a message of another member was refused")
+}
+
+func (l memberLog) badNote(from ID, err error) {
+	l.entry.WithError(err).Warnf("a request that member %v passed on was refused", from)
+}
+
+func (l memberLog) badChange(from ID, err error) {
+	l.entry.WithError(err).Warnf("a membership change asked by %v cannot be read", from)
+}
+
+func (l memberLog) urlTaken(owner ID, urls []string) {
+	l.entry.Warnf("a membership change was refused: member %v has one of the peer URLs %s", owner, strings.Join(urls, " "))
+}
+
+func (l memberLog) risky(err error) {
+	l.entry.WithError(err).Warn("a membership change that endangers the quorum is made, since --strict-reconfig-check is off")
+}
+
+func (l memberLog) installed(index raft.Index) {
+	l.entry.Infof("recovered from incoming snapshot at index %d", index)
+}
+
+func (l memberLog) delivered(to ID, index raft.Index, err error) {
+	if err != nil {
+		l.entry.WithError(err).Warnf("could not send a snapshot to member %v; it is tried again", to)
+		return
+	}
+	l.entry.Infof("sent a snapshot at index %d or later to member %v", index, to)
+}
+
+func (l memberLog) versionSet(before, now string) {
+	if before == "" {
+		l.entry.Infof("set the initial cluster version to %s", strings.TrimSuffix(now, ".0"))
+		return
+	}
+	l.entry.Infof("updated the cluster version from %s to %s", strings.TrimSuffix(before, ".0"), strings.TrimSuffix(now, ".0"))
 }

@@ -12,6 +12,8 @@ type Observer struct {
 	Waiting       func(n int)                             // requests that wait, ten times a second
 	LeaderChanged func(leader ID, self bool)              // also to 0: no leader
 	Space         func(full bool)                         // the disk is full, or has room again
+	Installed     func(bytes int64)                       // a leader's snapshot replaced the state
+	Refused       func()                                  // raft refused a message
 }
 
 func (o *Observer) synced(d time.Duration, last uint64) {
@@ -53,5 +55,17 @@ func (o *Observer) leaderChanged(leader ID, self bool) {
 func (o *Observer) space(full bool) {
 	if o.Space != nil {
 		o.Space(full)
+	}
+}
+
+func (o *Observer) installed(bytes int64) {
+	if o.Installed != nil {
+		o.Installed(bytes)
+	}
+}
+
+func (o *Observer) refused() {
+	if o.Refused != nil {
+		o.Refused()
 	}
 }

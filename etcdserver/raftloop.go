@@ -2,84 +2,93 @@ package etcdserver
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 
 	"canopy/raft"
-	"canopy/store"
 )
 
 // Limits of the raft loop's queues.
 const (
-	proposalQueue = 4096      // requests between the door and the loop
-	heldMax       = 16 * 1024 // requests held while there is no leader
+	proposalQueue = 16 * 1024 // requests between the door, or other members, and the loop
+	heldMax       = 16 * 1024 // requests held until the leader takes more
 	readQueue     = 4096      // linearizable reads between the door and the loop
-	keepEntries   = 8192      // applied entries kept in memory for slow followers,
-	keepBytes     = 64 << 20  // unless they are bigger than this
+	callQueue     = 65536     // rare things asked of the loop
+	orderQueue    = 64        // snapshots to be sent
+	inboundQueue  = 64        // batches of messages; a full queue lets the streams wait
 )
 
-// stampEvery is how long the log may be idle while keys with deadlines exist
-// before the leader stamps its time on it. After a crash that gap is what keys
-// may live too long, since time without a leader does not count (R51).
-const stampEvery = 5 * time.Second
-
-// proposal is an encoded request on its way into the log.
-type proposal struct {
-	id   uint64
-	data []byte // an encoded Request without its time, with room for it
-}
+// A generation of applied entries: so many, or so many bytes. One or two of them
+// are kept in memory for slow followers. A member that is alone keeps few.
+const (
+	keepEntries      = 64 * 1024
+	keepEntriesAlone = 8192
+	keepBytes        = 32 << 20
+)
 
 // readRequest asks for an index that is safe to read at.
 type readRequest struct {
 	index chan raft.Index // has room for the one answer
 }
 
+// inbound is what came from another member at once.
+type inbound struct {
+	from     raft.MemberID
+	messages []raft.Message
+}
+
 // raftLoop owns the raft machine: it alone calls it. It moves work between
 // channels and never waits for a disk, a peer or the store.
+//
+//	requests   propose.go       reads  linearizable.go
+//	changes    reconfigure.go   this file: the loop, and where work goes
 type raftLoop struct {
+	self     ID
 	machine  *raft.Machine
 	clock    *logClock
 	interval time.Duration // of one tick
+	policy   changePolicy
 	observer *Observer
 	events   loopEvents
+	waiters  *waiters
+	peers    Transport
+	log      memberLog
 
 	proposals *inbox[proposal]
 	reads     *inbox[readRequest]
+	calls     *inbox[func()] // run in the loop
+	inbound   chan inbound
 	writer    *logWriter
 	apply     *applyLoop
 
 	toWrite []raft.Write
-	toApply []raft.Entry
-	held    []proposal // waiting for a leader
-	taken   []proposal // scratch
-	payload [][]byte   // scratch
+	toApply applyWork
 
-	takenReads []readRequest // scratch
+	leader    ID
+	leading   bool
+	requests  requestQueue
+	changes   changeQueue
+	reading   readQueues
+	followers *followers
 
-	readBatch  uint64                   // the last read batch begun
-	reading    map[uint64][]readRequest // batches under way
-	nextReads  []readRequest            // waiting for the next batch
-	forgotten  raft.Index               // log entries before it are out of memory
-	handed     int64                    // bytes of entries handed to the apply loop since then
-	leading    bool
-	lastStamp  store.Time // the time last stamped on an entry
-	expiry     *time.Timer
-	tickNeeded bool // a deadline is due, or a stamp
+	generation raft.Index    // applied when entries were last forgotten
+	handed     int64         // bytes of entries handed to the apply loop since then
+	prepared   *installation // the state of the snapshot that was stepped last
+	installing raft.Index    // of the last one that was handed to the apply loop
 }
 
 // loopEvents are what the loop tells the member; all are called in the loop.
 type loopEvents struct {
 	leader func(leader raft.MemberID, role raft.Role, term raft.Term)
-	drop   func(p proposal, err error) // p will never be in the log
 	status func(raft.Status)
+	ship   func(to raft.MemberID, s raft.Snapshot) // a member needs a snapshot
 }
 
 func (l *raftLoop) run(ctx context.Context) error {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
-	l.expiry = time.NewTimer(time.Hour)
-	defer l.expiry.Stop()
+	l.requests.expiry = time.NewTimer(time.Hour)
+	defer l.requests.expiry.Stop()
 	for {
 		if err := l.drive(); err != nil {
 			return err
@@ -100,8 +109,8 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	if len(l.toWrite) > 0 {
 		writes, proposals = l.writer.batches, nil // more of them make one batch while the disk is busy
 	}
-	var applies chan<- []raft.Entry
-	if len(l.toApply) > 0 {
+	var applies chan<- applyWork
+	if !l.toApply.empty() {
 		applies = l.apply.batches
 	}
 	select {
@@ -109,145 +118,88 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 		return errLoopDone
 	case <-proposals:
 		l.propose()
+	case in := <-l.inbound:
+		l.receive(in)
 	case seq := <-l.writer.durable:
 		l.machine.Durable(seq)
 	case writes <- l.toWrite:
 		l.toWrite = nil
 	case applies <- l.toApply:
-		l.toApply = nil
+		l.toApply = applyWork{}
 	case <-l.reads.wake:
 		l.read()
 	case <-l.apply.deadlineChanged:
 		l.setExpiry()
-	case <-l.expiry.C:
-		l.tickNeeded = true
-		l.proposeTick()
+	case <-l.requests.expiry.C:
+		l.requests.tickOwed = true
+		l.proposeOwed()
+	case <-l.calls.wake:
+		l.call()
 	case <-tick:
 		l.tick()
 	}
 	return nil
 }
 
+func (l *raftLoop) call() {
+	for _, each := range l.calls.take(nil) {
+		each()
+	}
+}
+
 func (l *raftLoop) tick() {
 	l.machine.Tick()
-	l.events.status(l.machine.Status())
-	if len(l.held) > 0 {
-		l.repropose()
-	}
+	status := l.machine.Status()
+	l.events.status(status)
+	l.tickRequests()
+	l.tickChanges(status)
 	l.beginReads()
 }
 
-// propose stamps and proposes all that is waiting, as one batch.
-func (l *raftLoop) propose() {
-	l.taken = l.proposals.take(l.taken)
-	if len(l.held) > 0 {
-		l.repropose()
-	}
-	l.append(l.taken)
-}
-
-func (l *raftLoop) repropose() {
-	batch := l.held
-	l.held = nil
-	l.append(batch)
-}
-
-func (l *raftLoop) append(batch []proposal) {
-	if !l.leading {
-		l.hold(batch)
-		return
-	}
-	l.payload = l.payload[:0]
-	now := l.stamp()
-	for _, p := range batch {
-		l.payload = append(l.payload, appendTime(p.data, now))
-	}
-	_, _, err := l.machine.Propose(l.payload...)
-	clear(l.payload)
-	if err != nil {
-		l.hold(batch)
-	}
-}
-
-// hold keeps requests until there is a leader; their own time-outs end them.
-func (l *raftLoop) hold(batch []proposal) {
-	room := max(0, heldMax-len(l.held))
-	kept := min(room, len(batch))
-	l.held = append(l.held, batch[:kept]...)
-	for _, p := range batch[kept:] {
-		l.events.drop(p, ErrTooBusy)
-	}
-}
-
-// stamp gives the time for new entries. It never goes back, whatever happens.
-func (l *raftLoop) stamp() store.Time {
-	l.lastStamp = max(l.lastStamp, l.clock.now())
-	return l.lastStamp
-}
-
-// appendTime completes an encoded Request with its time. Protobuf messages
-// merge when they are concatenated, so that the door need not know the time.
-func appendTime(data []byte, t store.Time) []byte {
-	const timeTag = 1<<3 | 1 // field 1, fixed64
-	return binary.LittleEndian.AppendUint64(append(data, timeTag), uint64(t))
-}
-
-// timeRoom is what appendTime adds.
-const timeRoom = 9
-
-// proposeTick lets the log's time pass: keys whose deadline is due expire when
-// the entry is applied.
-func (l *raftLoop) proposeTick() {
-	if !l.leading || !l.tickNeeded {
-		return
-	}
-	l.tickNeeded = false
-	l.append([]proposal{{data: make([]byte, 0, timeRoom)}})
-}
-
-// setExpiry arms the timer for the earliest deadline of the store.
-func (l *raftLoop) setExpiry() {
-	deadline, ok := l.apply.nextDeadline()
-	if !ok {
-		l.expiry.Stop()
-		return
-	}
-	l.expiry.Reset(min(l.clock.until(deadline), stampEvery))
-}
-
-// read begins a batch of all linearizable reads that are waiting.
-func (l *raftLoop) read() {
-	l.takenReads = l.reads.take(l.takenReads)
-	l.nextReads = append(l.nextReads, l.takenReads...)
-	l.beginReads()
-}
-
-func (l *raftLoop) beginReads() {
-	if len(l.nextReads) == 0 {
-		return
-	}
-	if err := l.machine.ReadIndex(l.readBatch + 1); err != nil {
-		l.nextReads = l.nextReads[:min(len(l.nextReads), heldMax)]
-		return
-	}
-	l.readBatch++
-	l.reading[l.readBatch] = l.nextReads
-	l.nextReads = nil
-}
-
-// drive hands out all the work that the machine has.
-func (l *raftLoop) drive() error {
-	applied := l.apply.state.Load().index
-	l.machine.Applied(applied)
-	if applied > l.forgotten+2*keepEntries || l.handed > keepBytes {
-		if err := l.forget(); err != nil {
-			return err
+// receive steps messages, and those that came meanwhile.
+func (l *raftLoop) receive(in inbound) {
+	for n := 0; ; n++ {
+		for _, message := range in.messages {
+			switch m := message.(type) {
+			case raft.AppendReply:
+				l.followers.acknowledged(in.from, m.Match, time.Now())
+			case raft.Append:
+				l.followers.received(m, time.Now())
+			}
+			if err := l.machine.Step(in.from, message); err != nil {
+				l.log.refused(err)
+				l.observer.refused()
+			}
+		}
+		if n == inboundQueue {
+			return
+		}
+		select {
+		case in = <-l.inbound:
+		default:
+			return
 		}
 	}
+}
+
+// drive hands out all the work that the machine has. Changes are tried when
+// there is none left: then the loop knows whether it leads.
+func (l *raftLoop) drive() error {
+	l.machine.Applied(l.apply.state.Load().index)
+	if err := l.forget(); err != nil {
+		return err
+	}
+	l.drain()
+	l.tryChanges()
+	l.drain()
+	return nil
+}
+
+func (l *raftLoop) drain() {
 	for {
 		work, ok := l.machine.Work()
 		if !ok {
-			return nil
+			return
 		}
 		l.hand(work)
 	}
@@ -257,48 +209,84 @@ func (l *raftLoop) hand(work raft.Work) {
 	if work.Write != nil {
 		l.toWrite = append(l.toWrite, *work.Write)
 	}
-	l.toApply = append(l.toApply, work.Apply...)
+	if work.Install != nil {
+		l.install(*work.Install)
+	}
+	l.toApply.entries = append(l.toApply.entries, work.Apply...)
 	for i := range work.Apply {
 		l.handed += int64(len(work.Apply[i].Data))
 	}
-	for _, r := range work.Reads {
-		for _, request := range l.reading[r.Ctx] {
-			request.index <- r.Index
-		}
-		delete(l.reading, r.Ctx)
-	}
-	for _, ctx := range work.LostReads {
-		l.nextReads = append(l.nextReads, l.reading[ctx]...)
-		delete(l.reading, ctx)
+	if len(work.Send) > 0 {
+		l.send(work.Send)
 	}
 	if work.Soft != nil {
 		l.leaderChanged(*work.Soft)
 	}
+	l.answerReads(work.Reads, work.LostReads)
 }
 
+// send gives messages to the transport; a snapshot goes its own way.
+func (l *raftLoop) send(out []raft.Outbound) {
+	kept := out[:0:0]
+	for i, each := range out {
+		switch message := each.Message.(type) {
+		case raft.Snapshot:
+			if len(kept) == 0 {
+				kept = append(make([]raft.Outbound, 0, len(out)), out[:i]...)
+			}
+			l.events.ship(each.To, message)
+			continue
+		case raft.Append:
+			l.followers.sent(each.To, message, time.Now())
+		}
+		if kept != nil {
+			kept = append(kept, each)
+		}
+	}
+	if kept == nil {
+		kept = out
+	}
+	l.peers.Send(kept)
+}
+
+// leaderChanged settles who takes requests from now on. All that wait are
+// proposed again: what came of those that the former leader had is unknown.
 func (l *raftLoop) leaderChanged(s raft.SoftState) {
 	status := l.machine.Status()
-	was := l.leading
-	l.leading = s.Role == raft.Leader
+	was, before := l.leading, l.leader
+	l.leading, l.leader = s.Role == raft.Leader, ID(s.Leader)
 	l.events.leader(s.Leader, s.Role, status.Term)
 	l.events.status(status)
 	if l.leading && !was {
-		l.append([]proposal{{data: newLeaderRequest()}})
+		l.requests.openingOwed, l.changes.tenure = true, 0
+		l.changes.settled = status.Last + 1 // the entry that opens the term: what was changed before is applied then
+		l.proposeOwed()
 		l.setExpiry()
-		l.repropose()
+	}
+	if was && !l.leading {
+		l.giveBackChanges()
+		l.followers.clear()
+	}
+	if l.leader != 0 && l.leader != before {
+		l.proposeAgain()
 	}
 	l.beginReads()
 }
 
-// forget lets go of applied entries in memory. They stay in the write-ahead
-// log; a follower that needs them gets a snapshot of the present state.
+// forget lets go of applied entries in memory, a generation at a time: what
+// was applied since the last time is kept. The others stay in the write-ahead
+// log; a follower that needs them gets a snapshot.
 func (l *raftLoop) forget() error {
 	state := l.apply.state.Load()
-	keepFrom := state.index + 1
-	if l.handed <= keepBytes {
-		keepFrom -= keepEntries
+	keep := raft.Index(keepEntries)
+	if len(state.members.members) <= 1 {
+		keep = keepEntriesAlone
 	}
-	l.forgotten, l.handed = keepFrom, 0
+	if state.index < l.installing || state.index < l.generation+keep && l.handed < keepBytes {
+		return nil
+	}
+	keepFrom := l.generation + 1
+	l.generation, l.handed = state.index, 0
 	meta := raft.SnapshotMeta{Index: state.index, Term: state.term, Configuration: state.config}
 	return l.machine.Compact(meta, keepFrom)
 }

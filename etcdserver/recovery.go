@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -24,10 +25,12 @@ type recovered struct {
 	log      *wal.Log
 	snaps    *snap.Dir
 	store    *store.Store
-	state    applied    // as of the snapshot, or of the beginning
+	state    applied // as of the snapshot, or of the beginning
+	sessions *sessions
 	bytes    int64      // of the snapshot, before compression
 	raft     raft.State // the log since then
 	fresh    bool       // the first start
+	detached bool       // the log's entry at the snapshot's index is another one, or not reached yet
 }
 
 func (r *recovered) self() ID    { return ID(r.identity.Member) }
@@ -102,17 +105,10 @@ func refuseLostLog(d dataDir, note *identityNote) error {
 // create makes the log of a new member. Its first entries add the cluster's
 // members; they are committed from the beginning (B23).
 func create(d dataDir, o Options) (*recovered, error) {
-	members, self, err := firstMembers(o)
+	identity, members, err := newIdentity(o)
 	if err != nil {
 		return nil, err
 	}
-	var ids []ID
-	for _, m := range members {
-		ids = append(ids, m.ID)
-	}
-	incarnation := make([]byte, 16)
-	rand.Read(incarnation)
-	identity := &pb.Identity{Member: uint64(self), Cluster: uint64(ClusterIDOf(ids)), Incarnation: incarnation}
 	log, state, err := createLog(d, o, identity, members)
 	if err != nil {
 		return nil, err
@@ -126,17 +122,42 @@ func create(d dataDir, o Options) (*recovered, error) {
 	}
 	return &recovered{
 		identity: identity, log: log, snaps: snaps, fresh: true, raft: state,
-		store: store.New(o.Store),
+		store: store.New(o.Store), sessions: newSessions(),
 		state: applied{members: newMembership()},
 	}, nil
 }
 
-// firstMembers derives the members of a new cluster from its configuration.
-func firstMembers(o Options) ([]MemberInfo, ID, error) {
+// newIdentity decides who this member is: one of the first members of a new
+// cluster, who are returned, or one that was added to a running cluster, whose
+// log it has yet to learn.
+func newIdentity(o Options) (*pb.Identity, []MemberInfo, error) {
 	bootstrap, err := o.Bootstrap()
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
+	identity := &pb.Identity{Incarnation: make([]byte, 16)}
+	rand.Read(identity.Incarnation)
+	if joined := bootstrap.Joined; joined != nil {
+		identity.Member, identity.Cluster = uint64(joined.Self), uint64(joined.Cluster)
+		for _, m := range joined.Members {
+			identity.Seeds = append(identity.Seeds, m.toProto())
+		}
+		return identity, nil, nil
+	}
+	members, self, err := firstMembers(o, bootstrap)
+	if err != nil {
+		return nil, nil, err
+	}
+	var ids []ID
+	for _, m := range members {
+		ids = append(ids, m.ID)
+	}
+	identity.Member, identity.Cluster = uint64(self), uint64(ClusterIDOf(ids))
+	return identity, members, nil
+}
+
+// firstMembers derives the members of a new cluster from its configuration.
+func firstMembers(o Options, bootstrap Bootstrap) ([]MemberInfo, ID, error) {
 	var members []MemberInfo
 	var self ID
 	for name, urls := range bootstrap.Cluster {
@@ -149,12 +170,12 @@ func firstMembers(o Options) ([]MemberInfo, ID, error) {
 	if self == 0 {
 		return nil, 0, fmt.Errorf("couldn't find local name %q in the initial cluster configuration", o.Name)
 	}
-	slices.SortFunc(members, func(a, b MemberInfo) int {
-		if a.ID < b.ID {
-			return -1
+	slices.SortFunc(members, func(a, b MemberInfo) int { return cmp.Compare(a.ID, b.ID) })
+	for i := 1; i < len(members); i++ {
+		if members[i].ID == members[i-1].ID {
+			return nil, 0, fmt.Errorf("member exists with identical ID %v: %v and %v (B20)", members[i].ID, members[i-1].PeerURLs, members[i].PeerURLs)
 		}
-		return 1
-	})
+	}
 	return members, self, nil
 }
 
@@ -171,6 +192,9 @@ func createLog(d dataDir, o Options, identity *pb.Identity, members []MemberInfo
 	if err != nil {
 		return nil, raft.State{}, fmt.Errorf("create the log: %w", err)
 	}
+	if len(members) == 0 {
+		return log, state, nil
+	}
 	writer := newLogWriter(log, &Observer{}, memberLog{})
 	if _, err := writer.write(context.Background(), []raft.Write{{HardState: &state.HardState, Entries: state.Entries}}); err != nil {
 		return nil, raft.State{}, errors.Join(err, log.Close())
@@ -178,21 +202,20 @@ func createLog(d dataDir, o Options, identity *pb.Identity, members []MemberInfo
 	return log, state, nil
 }
 
+// firstEntries is the log from which all first members of a cluster begin (B23).
 func firstEntries(members []MemberInfo) (raft.State, error) {
-	state := raft.State{HardState: raft.HardState{Term: 1, Commit: raft.Index(len(members))}}
-	for i, m := range members {
-		context, err := m.toProto().MarshalVT()
-		if err != nil {
-			return raft.State{}, fmt.Errorf("encode a member: %w", err)
-		}
-		change := raft.ConfChange{Op: raft.AddVoter, Member: m.ID.raft(), Context: context}
-		data, err := change.Encode()
-		if err != nil {
-			return raft.State{}, fmt.Errorf("encode a member: %w", err)
-		}
-		state.Entries = append(state.Entries, raft.Entry{Index: raft.Index(i + 1), Term: 1, Type: raft.EntryConfChange, Data: data})
+	if len(members) == 0 {
+		return raft.State{}, nil
 	}
-	return state, nil
+	var changes []raft.ConfChange
+	for _, m := range members {
+		context, err := (&pb.Change{Member: m.toProto()}).MarshalVT()
+		if err != nil {
+			return raft.State{}, fmt.Errorf("encode a member: %w", err)
+		}
+		changes = append(changes, raft.ConfChange{Op: raft.AddVoter, Member: m.ID.raft(), Context: context})
+	}
+	return raft.Bootstrap(changes...)
 }
 
 func writeIdentityNote(d dataDir, identity *pb.Identity) error {
@@ -237,6 +260,7 @@ func (r *recovered) load(d dataDir, o Options, meta []byte, logger memberLog) (e
 	if r.store == nil {
 		r.store = store.New(o.Store)
 		r.state = applied{members: newMembership()}
+		r.sessions = newSessions()
 	}
 	r.raft.Snapshot = raft.SnapshotMeta{Index: r.state.index, Term: r.state.term, Configuration: r.state.config}
 	if err := r.replay(); err != nil {
@@ -277,26 +301,26 @@ func (r *recovered) loadSnapshot(d dataDir, o Options, logger memberLog) error {
 }
 
 func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) error {
-	counter := &countingReader{from: src}
-	st, state, cluster, err := loadState(counter, o.Store)
+	loaded, err := loadState(src, r.cluster(), o.Store)
+	if other := (*OtherClusterError)(nil); errors.As(err, &other) {
+		return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("the log is of cluster %v, but the snapshot at index %d of cluster %v", other.Own, meta.Index, other.Other),
+			Advice: "one of them was copied here from elsewhere; " + reseed}
+	}
 	if err != nil {
 		return err
 	}
-	if cluster != r.cluster() {
-		return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("the log is of cluster %v, but the snapshot at index %d of cluster %v", r.cluster(), meta.Index, cluster),
-			Advice: "one of them was copied here from elsewhere; " + reseed}
-	}
+	state := loaded.state
 	if uint64(state.index) != meta.Index || uint64(state.term) != meta.Term {
 		return fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.index, state.term)
 	}
-	r.store, r.state, r.bytes = st, *state, counter.bytes
+	r.store, r.state, r.sessions, r.bytes = loaded.store, state, loaded.sessions, loaded.bytes
 	return nil
 }
 
 // replay reads the log from the snapshot on. An entry whose index was already
 // seen replaces that one and all after it.
 func (r *recovered) replay() error {
-	if err := r.log.Replay(uint64(r.state.index)+1, r.replayRecord); err != nil {
+	if err := r.log.Replay(uint64(r.state.index), r.replayRecord); err != nil {
 		return err
 	}
 	hard := &r.raft.HardState
@@ -305,7 +329,9 @@ func (r *recovered) replay() error {
 		return fmt.Errorf("entries up to %d were committed, but the log ends at %d", hard.Commit, last)
 	}
 	hard.Commit = max(hard.Commit, r.state.index)
-	hard.Term = max(hard.Term, r.state.term)
+	if hard.Term < r.state.term {
+		hard.Term, hard.Vote = r.state.term, 0
+	}
 	return nil
 }
 
@@ -313,6 +339,8 @@ func (r *recovered) replayRecord(kind wal.Kind, index uint64, payload []byte) er
 	switch kind {
 	case recordEntry:
 		return r.replayEntry(raft.Index(index), payload)
+	case recordSnapshot:
+		return r.replayMark(raft.Index(index), payload)
 	case recordHardState:
 		var m pb.HardState
 		if err := m.UnmarshalVT(payload); err != nil {
@@ -324,17 +352,39 @@ func (r *recovered) replayRecord(kind wal.Kind, index uint64, payload []byte) er
 	return fmt.Errorf("a record is of the unknown kind %d", kind)
 }
 
+// replayMark begins the log anew behind a snapshot that was received.
+func (r *recovered) replayMark(index raft.Index, payload []byte) error {
+	var m pb.SnapshotMark
+	if err := m.UnmarshalVT(payload); err != nil {
+		return fmt.Errorf("the mark of snapshot %d cannot be read: %w", index, err)
+	}
+	if index > r.state.index {
+		return fmt.Errorf("it goes on from a snapshot at index %d, which is missing or cannot be read", index)
+	}
+	r.raft.Entries = nil
+	r.detached = index < r.state.index || raft.Term(m.Term) != r.state.term
+	return nil
+}
+
+// replayEntry takes an entry behind the snapshot, if the log before it is that
+// of the snapshot: one that was received while the log held other entries, and
+// whose mark did not reach the disk, voids them.
 func (r *recovered) replayEntry(index raft.Index, payload []byte) error {
+	var m pb.Entry
+	if err := m.UnmarshalVT(payload); err != nil {
+		return fmt.Errorf("entry %d cannot be read: %w", index, err)
+	}
 	if index <= r.state.index {
+		r.raft.Entries = nil
+		r.detached = index < r.state.index || raft.Term(m.Term) != r.state.term
+		return nil
+	}
+	if r.detached {
 		return nil
 	}
 	at := index - r.state.index - 1
 	if at > raft.Index(len(r.raft.Entries)) {
 		return fmt.Errorf("entry %d follows entry %d: those between are missing", index, r.state.index+raft.Index(len(r.raft.Entries)))
-	}
-	var m pb.Entry
-	if err := m.UnmarshalVT(payload); err != nil {
-		return fmt.Errorf("entry %d cannot be read: %w", index, err)
 	}
 	r.raft.Entries = append(r.raft.Entries[:at], raft.Entry{
 		Index: index, Term: raft.Term(m.Term), Type: raft.EntryType(m.Type), Data: m.Data,

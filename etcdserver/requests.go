@@ -38,33 +38,31 @@ func grows(c store.Command) bool {
 	return true
 }
 
+// propose carries a request through the log, and returns its outcome.
 func (m *Member) propose(ctx context.Context, r *pb.Request) (Applied, error) {
-	r.Id = m.nextID.Add(1)
-	if r.Id == 0 {
-		r.Id = m.nextID.Add(1)
-	}
+	r.Session, r.Finished = m.waiters.session, m.waiters.finished.Load()
 	size := r.SizeVT()
 	if size > requestMax {
 		return Applied{}, ErrTooLarge
 	}
-	data := make([]byte, size, size+timeRoom)
+	data := make([]byte, size, size+idRoom+timeRoom)
 	if _, err := r.MarshalToSizedBufferVT(data); err != nil {
 		return Applied{}, err
 	}
-	return m.await(ctx, proposal{id: r.Id, data: data})
+	return m.await(ctx, proposal{data: reserveID(data, idTag)})
 }
 
 // await hands p to the raft loop and waits for its outcome.
 func (m *Member) await(ctx context.Context, p proposal) (Applied, error) {
 	start := time.Now()
-	w, running := m.waiters.register(p.id)
-	if !running {
-		return Applied{}, ErrStopped
+	w, err := m.waiters.register(p)
+	if err != nil {
+		return Applied{}, err
 	}
 	if !m.raft.proposals.put(p) {
-		m.drop(p, ErrTooBusy)
+		m.waiters.finish(p.id(), outcome{err: ErrTooBusy})
 	}
-	applied, err := m.waiters.wait(ctx, p.id, w)
+	applied, err := m.waiters.wait(ctx, w)
 	m.options.Observer.proposed(time.Since(start), err)
 	return applied, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
@@ -45,11 +46,15 @@ type snapshotter struct {
 	bytes    int64
 	state    int64 // bytes of the last snapshot, before compression
 	finished chan int64
+
+	newest atomic.Pointer[raft.SnapshotMeta] // saved by this process
 }
 
 type snapshotJob struct {
-	view  *store.View
-	state *applied
+	view     *store.View
+	state    *applied
+	sessions []*pb.Session
+	saved    chan<- error // has room for one; nil: nobody waits
 }
 
 func (s *snapshotter) grown(data int) {
@@ -57,9 +62,14 @@ func (s *snapshotter) grown(data int) {
 	s.bytes += int64(data) + entryOverhead
 }
 
-// consider hands the present view to the writer if a snapshot is due. The
+// installed begins to count anew behind a snapshot that was received.
+func (s *snapshotter) installed(i *installation) {
+	s.entries, s.bytes, s.state = 0, 0, i.bytes
+}
+
+// consider hands the present state to the writer if a snapshot is due. The
 // apply loop calls it after each publication.
-func (s *snapshotter) consider(st *store.Store, state *applied) {
+func (s *snapshotter) consider(present func() snapshotJob) {
 	select {
 	case s.state = <-s.finished:
 	default:
@@ -68,7 +78,7 @@ func (s *snapshotter) consider(st *store.Store, state *applied) {
 		return
 	}
 	select {
-	case s.jobs <- snapshotJob{view: st.View(), state: state}:
+	case s.jobs <- present():
 		s.entries, s.bytes = 0, 0
 	default: // one is being written
 	}
@@ -96,6 +106,12 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 		counter.to = w
 		return saveState(counter, s.cluster, job)
 	})
+	if err == nil {
+		s.newest.Store(&raft.SnapshotMeta{Index: job.state.index, Term: job.state.term, Configuration: job.state.config})
+	}
+	if job.saved != nil {
+		job.saved <- err
+	}
 	if errors.Is(err, disk.ErrNoSpace) {
 		s.log.snapshotFailed(job.state.index, err)
 		return nil
@@ -149,6 +165,7 @@ func saveState(w io.Writer, cluster ID, job snapshotJob) error {
 		Learners: memberNumbers(job.state.config.Learners),
 	}
 	job.state.members.toProto(head)
+	head.Sessions = job.sessions
 	bytes, err := head.MarshalVT()
 	if err != nil {
 		return fmt.Errorf("encode the head: %w", err)
@@ -165,35 +182,51 @@ func saveState(w io.Writer, cluster ID, job snapshotJob) error {
 // snapshotHeadMax bounds the head of a snapshot, in bytes.
 const snapshotHeadMax = 16 << 20
 
-// loadState reads what saveState wrote.
-func loadState(r io.Reader, o store.Options) (*store.Store, *applied, ID, error) {
+// loadState reads what saveState wrote for this cluster.
+func loadState(r io.Reader, cluster ID, o store.Options) (*installation, error) {
+	counter := &countingReader{from: r}
+	head, err := readHead(counter)
+	if err != nil {
+		return nil, err
+	}
+	if ID(head.Cluster) != cluster {
+		return nil, &OtherClusterError{Own: cluster, Other: ID(head.Cluster)}
+	}
+	st, err := store.Load(counter, o)
+	if err != nil {
+		return nil, err
+	}
+	return &installation{
+		store: st,
+		state: applied{
+			index:   raft.Index(head.Index),
+			term:    raft.Term(head.Term),
+			config:  raft.Configuration{Voters: raftMembers(head.Voters), Learners: raftMembers(head.Learners)},
+			members: membershipFromProto(head),
+		},
+		sessions: sessionsFromProto(head.Sessions),
+		bytes:    counter.bytes,
+	}, nil
+}
+
+func readHead(r io.Reader) (*pb.SnapshotHead, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return nil, nil, 0, fmt.Errorf("read the head's length: %w", err)
+		return nil, fmt.Errorf("read the head's length: %w", err)
 	}
 	size := binary.BigEndian.Uint32(length[:])
 	if size > snapshotHeadMax {
-		return nil, nil, 0, fmt.Errorf("the head claims %d bytes, more than %d", size, snapshotHeadMax)
+		return nil, fmt.Errorf("the head claims %d bytes, more than %d", size, snapshotHeadMax)
 	}
 	bytes := make([]byte, size)
 	if _, err := io.ReadFull(r, bytes); err != nil {
-		return nil, nil, 0, fmt.Errorf("read the head: %w", err)
+		return nil, fmt.Errorf("read the head: %w", err)
 	}
 	var head pb.SnapshotHead
 	if err := head.UnmarshalVT(bytes); err != nil {
-		return nil, nil, 0, fmt.Errorf("decode the head: %w", err)
+		return nil, fmt.Errorf("decode the head: %w", err)
 	}
-	st, err := store.Load(r, o)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	state := &applied{
-		index:   raft.Index(head.Index),
-		term:    raft.Term(head.Term),
-		config:  raft.Configuration{Voters: raftMembers(head.Voters), Learners: raftMembers(head.Learners)},
-		members: membershipFromProto(&head),
-	}
-	return st, state, ID(head.Cluster), nil
+	return &head, nil
 }
 
 func memberNumbers(ids []raft.MemberID) []uint64 {

@@ -20,7 +20,14 @@ func (m *Member) Name() string { return m.options.Name }
 
 // Members lists the cluster's members as far as this one has applied the log,
 // by numeric id (M8, M9).
-func (m *Member) Members() []MemberInfo { return m.apply.state.Load().members.list() }
+func (m *Member) Members() []MemberInfo {
+	state := m.apply.state.Load()
+	all := state.members.list()
+	for i := range all {
+		all[i].Learner = state.config.IsLearner(all[i].ID.raft())
+	}
+	return all
+}
 
 // ClusterVersion is major.minor.0, or "" before it is decided (S19).
 func (m *Member) ClusterVersion() string { return m.apply.state.Load().members.version }

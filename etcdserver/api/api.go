@@ -38,25 +38,23 @@ type Options struct {
 
 	Guard Guard // who may ask
 
-	FormBytesMax     int64         // largest form body, bytes; default 10 MiB (K14)
-	FormBytesBudget  int64         // all form bodies over 64 KiB that are held at once, bytes; default 256 MiB
-	BodyTimeout      time.Duration // for receiving a body over 64 KiB or of unknown length; default 60 s
-	ValueBytesMax    int64         // largest value, bytes; default 0: only FormBytesMax counts
-	KeyDepthMax      int           // components of a key; default 0: only the store's own limit counts
-	WatchesMax       int           // watches open at once; default 100,000
-	WriteTimeout     time.Duration // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
-	HealthTimeout    time.Duration // after which /health says false; default 1 s, meant to be an election time-out
-	GzipWritersMax   int           // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
-	GzipDisabled     bool
-	PprofEnabled     bool                // serve /debug/pprof (S36)
-	CommandLine      []string            // shown by /debug/vars
-	FileLimit        uint64              // file descriptors this process may have, shown by /debug/vars
-	SetLogLevel      func(string) error  // for /config/local/log, with the name of a logrus level; default: nothing is set
-	AccessLog        func(Access)        // called after each answer, watches included; default: none
-	Metrics          *metrics.Set        // what is counted here; default: counted, but not shown
-	Gatherer         prometheus.Gatherer // what /metrics shows; default: nothing
-	Traffic          func() Traffic      // append messages from and to other members; default: there are none
-	FollowerProgress func() []Follower   // as the leader sees them; default: there are none
+	FormBytesMax    int64         // largest form body, bytes; default 10 MiB (K14)
+	FormBytesBudget int64         // all form bodies over 64 KiB that are held at once, bytes; default 256 MiB
+	BodyTimeout     time.Duration // for receiving a body over 64 KiB or of unknown length; default 60 s
+	ValueBytesMax   int64         // largest value, bytes; default 0: only FormBytesMax counts
+	KeyDepthMax     int           // components of a key; default 0: only the store's own limit counts
+	WatchesMax      int           // watches open at once; default 100,000
+	WriteTimeout    time.Duration // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
+	HealthTimeout   time.Duration // after which /health says false; default 1 s, meant to be an election time-out
+	GzipWritersMax  int           // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
+	GzipDisabled    bool
+	PprofEnabled    bool                // serve /debug/pprof (S36)
+	CommandLine     []string            // shown by /debug/vars
+	FileLimit       uint64              // file descriptors this process may have, shown by /debug/vars
+	SetLogLevel     func(string) error  // for /config/local/log, with the name of a logrus level; default: nothing is set
+	AccessLog       func(Access)        // called after each answer, watches included; default: none
+	Metrics         *metrics.Set        // what is counted here; default: counted, but not shown
+	Gatherer        prometheus.Gatherer // what /metrics shows; default: nothing
 }
 
 // The defaults of Options.
@@ -100,12 +98,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Gatherer == nil {
 		o.Gatherer = prometheus.NewRegistry()
-	}
-	if o.Traffic == nil {
-		o.Traffic = func() Traffic { return Traffic{} }
-	}
-	if o.FollowerProgress == nil {
-		o.FollowerProgress = func() []Follower { return nil }
 	}
 	return o
 }

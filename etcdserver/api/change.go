@@ -19,8 +19,8 @@ import (
 // changeBytesMax bounds the body of a request to change the membership.
 const changeBytesMax = 1 << 20
 
-// changeMembers answers POST, PUT and DELETE with all that can be said without changing anything, in the order of M18
-// and M22. A change itself is refused: a member that runs alone has nobody to change its cluster with.
+// changeMembers answers POST, PUT and DELETE (M15–M29). What can be said without asking the leader comes first, in the
+// order of M18 and M22.
 func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below string) {
 	var urls []string
 	if r.Method != http.MethodDelete {
@@ -35,36 +35,49 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 			return
 		}
 	}
-	var target etcdserver.MemberInfo
-	if r.Method != http.MethodPost {
-		id, err := strconv.ParseUint(below, 16, 64)
-		known := false
-		if target, known = h.find(etcdserver.ID(id)); err != nil || !known {
-			h.writeMessage(w, r, http.StatusNotFound, "No such member: "+below)
-			return
-		}
+	if r.Method == http.MethodPost {
+		h.addMember(w, r, urls)
+		return
 	}
-	members := h.member.Members()
-	switch {
-	case r.Method == http.MethodDelete && len(members) == 1:
-		h.writeMessage(w, r, http.StatusConflict, "etcdserver: the last member cannot be removed") // M26
-	case isTaken(urls, members, target.ID):
-		h.writeMessage(w, r, http.StatusConflict, "etcdserver: peerURL exists")
-	case r.Method == http.MethodPut && slices.Equal(urls, target.PeerURLs):
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		h.writeMessage(w, r, http.StatusNotImplemented, "changing the members of a cluster is not available yet")
+	id, err := strconv.ParseUint(below, 16, 64)
+	if err != nil || id == 0 {
+		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+below)
+		return
 	}
+	if r.Method == http.MethodPut {
+		err = h.member.UpdateMember(r.Context(), etcdserver.ID(id), urls)
+	} else {
+		err = h.member.RemoveMember(r.Context(), etcdserver.ID(id))
+	}
+	if err != nil {
+		h.writeChangeError(w, r, below, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
-// isTaken tells whether another member has one of the URLs, compared as strings.
-func isTaken(urls []string, members []etcdserver.MemberInfo, but etcdserver.ID) bool {
-	for _, m := range members {
-		if m.ID != but && slices.ContainsFunc(m.PeerURLs, func(u string) bool { return slices.Contains(urls, u) }) {
-			return true
-		}
+func (h *Handler) addMember(w http.ResponseWriter, r *http.Request, urls []string) {
+	added, err := h.member.AddMember(r.Context(), urls)
+	if err != nil {
+		h.writeChangeError(w, r, "", err)
+		return
 	}
-	return false
+	h.writeJSON(w, r, http.StatusCreated, toMemberJSON(added), "\n")
+}
+
+// writeChangeError says why a change was not made. A 500 says it too (M28); the change may still come about then (M27).
+func (h *Handler) writeChangeError(w http.ResponseWriter, r *http.Request, target string, err error) {
+	var refused *etcdserver.ReconfigurationError
+	switch {
+	case errors.Is(err, etcdserver.ErrNoSuchMember):
+		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+target)
+	case errors.Is(err, etcdserver.ErrMemberRemoved):
+		h.writeMessage(w, r, http.StatusGone, "Member permanently removed: "+target)
+	case errors.Is(err, etcdserver.ErrPeerURLExists), errors.Is(err, etcdserver.ErrLastMember), errors.As(err, &refused):
+		h.writeMessage(w, r, http.StatusConflict, err.Error())
+	default:
+		h.writeMessage(w, r, http.StatusInternalServerError, err.Error())
+	}
 }
 
 // readPeerURLs reads {"peerURLs":[…]}, sorted. The texts of its errors are those of E31.

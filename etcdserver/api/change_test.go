@@ -4,11 +4,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"canopy/etcdserver"
 )
 
 func TestChangesOfMembersThatAreRefused(t *testing.T) {
 	s := newSite(t, Options{}, Limits{})
-	const jsonType, self = "application/json", "/v2/members/2ee3bf4adcf59b4"
+	const jsonType = "application/json"
 	for _, c := range []struct {
 		rule, method, path, contentType, body string
 		status                                int
@@ -22,14 +24,9 @@ func TestChangesOfMembersThatAreRefused(t *testing.T) {
 		{"E31g", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4"]}`, 400, `URL address does not have the form \"host:port\": http://1.2.3.4`},
 		{"E31h", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4:1/"]}`, 400, "URL must not contain a path: http://1.2.3.4:1/"},
 		{"M20", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4:1"," http://1.2.3.4:1"]}`, 400, "URL is given twice: http://1.2.3.4:1"},
-		{"E31i", "POST", "/v2/members/x", jsonType, `{"peerURLs":["http://127.0.0.1:2380"]}`, 409, "etcdserver: peerURL exists"},
 		{"R78", "POST", "/v2/members", jsonType, strings.Repeat("[", 2<<20), 400, "http: request body too large"},
-		{"E31j", "PUT", "/v2/members/deadbeef", jsonType, `{"peerURLs":["http://1.2.3.4:1"]}`, 404, "No such member: deadbeef"},
-		{"E31j", "DELETE", "/v2/members/0x1", "", "", 404, "No such member: 0x1"},
-		{"M26", "DELETE", "/v2/members/02EE3BF4ADCF59B4", "", "", 409, "etcdserver: the last member cannot be removed"},
-		{"M22", "PUT", self, jsonType, `{"peerURLs":["http://127.0.0.1:2380"]}`, 204, ""},
-		{"M15", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4:1"]}`, 501, "changing the members of a cluster is not available yet"},
-		{"M22", "PUT", self, jsonType, `{"peerURLs":["http://1.2.3.4:1"]}`, 501, "changing the members of a cluster is not available yet"},
+		{"M22", "PUT", "/v2/members/xyz", jsonType, `{"peerURLs":["http://1.2.3.4:1"]}`, 404, "No such member: xyz"},
+		{"M2", "DELETE", "/v2/members/0x1", "", "", 404, "No such member: 0x1"},
 	} {
 		header := http.Header{}
 		if c.contentType != "" {
@@ -42,6 +39,34 @@ func TestChangesOfMembersThatAreRefused(t *testing.T) {
 		}
 		if a.status != c.status || a.body != want || a.header.Get("X-Etcd-Cluster-Id") != "4add5" {
 			t.Errorf("%s: %s %s %.80s = %d %s, want %d %s", c.rule, c.method, c.path, c.body, a.status, a.body, c.status, want)
+		}
+	}
+}
+
+// What became of a change is told by status and text (M15, M18, M22, M25, M26, M28, M34).
+func TestOutcomesOfChangesOfMembers(t *testing.T) {
+	s := newSite(t, Options{}, Limits{})
+	const self, body = "/v2/members/2ee3bf4adcf59b4", `{"peerURLs":["http://1.2.3.4:1"]}`
+	for _, c := range []struct {
+		method, path string
+		err          error
+		status       int
+		body         string
+	}{
+		{"POST", "/v2/members", nil, 201, `{"id":"abc","name":"","peerURLs":["http://1.2.3.4:1"],"clientURLs":[]}` + "\n"},
+		{"PUT", self, nil, 204, ""},
+		{"DELETE", self, nil, 204, ""},
+		{"POST", "/v2/members/x", etcdserver.ErrPeerURLExists, 409, `{"message":"etcdserver: peerURL exists"}`},
+		{"PUT", "/v2/members/deadbeef", etcdserver.ErrNoSuchMember, 404, `{"message":"No such member: deadbeef"}`},
+		{"DELETE", "/v2/members/deadbeef", etcdserver.ErrMemberRemoved, 410, `{"message":"Member permanently removed: deadbeef"}`},
+		{"DELETE", self, etcdserver.ErrLastMember, 409, `{"message":"etcdserver: the last member cannot be removed"}`},
+		{"DELETE", self, &etcdserver.ReconfigurationError{Reason: "no"}, 409, `{"message":"etcdserver: no"}`},
+		{"DELETE", self, etcdserver.ErrTimeout, 500, `{"message":"etcdserver: request timed out"}`},
+	} {
+		s.member.changed = c.err
+		a := s.send(c.method, c.path, http.Header{"Content-Type": {"application/json"}}, strings.NewReader(body))
+		if a.status != c.status || a.body != c.body {
+			t.Errorf("%s %s after %v = %d %s, want %d %s", c.method, c.path, c.err, a.status, a.body, c.status, c.body)
 		}
 	}
 }

@@ -38,6 +38,14 @@ type Cluster interface {
 	Leader() etcdserver.ID            // 0 = unknown
 	LeaderSince() time.Time
 	ClusterVersion() string // "" until decided
+
+	// The changes return once they are applied here. Their errors are those of package etcdserver.
+	AddMember(ctx context.Context, peerURLs []string) (etcdserver.MemberInfo, error)
+	UpdateMember(ctx context.Context, id etcdserver.ID, peerURLs []string) error
+	RemoveMember(ctx context.Context, id etcdserver.ID) error
+
+	Followers() []etcdserver.FollowerStats // of the others, as this leader sees them (S9)
+	Traffic() etcdserver.Traffic
 }
 
 // Condition is how the member is.

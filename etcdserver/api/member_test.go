@@ -23,6 +23,10 @@ type soloMember struct {
 	started time.Time
 	leader  atomic.Uint64 // 0 for none
 	failDo  atomic.Pointer[error]
+
+	changed   error // what membership changes end with
+	followers []etcdserver.FollowerStats
+	traffic   etcdserver.Traffic
 }
 
 const soloID etcdserver.ID = 0x2ee3bf4adcf59b4
@@ -85,6 +89,15 @@ func (m *soloMember) Members() []etcdserver.MemberInfo {
 		ClientURLs: []string{"http://127.0.0.1:2379", "http://127.0.0.1:4001"},
 	}}
 }
+
+func (m *soloMember) AddMember(_ context.Context, peerURLs []string) (etcdserver.MemberInfo, error) {
+	return etcdserver.MemberInfo{ID: 0xabc, PeerURLs: peerURLs}, m.changed
+}
+
+func (m *soloMember) UpdateMember(context.Context, etcdserver.ID, []string) error { return m.changed }
+func (m *soloMember) RemoveMember(context.Context, etcdserver.ID) error           { return m.changed }
+func (m *soloMember) Followers() []etcdserver.FollowerStats                       { return m.followers }
+func (m *soloMember) Traffic() etcdserver.Traffic                                 { return m.traffic }
 
 func (m *soloMember) Status() raft.Status {
 	return raft.Status{Role: raft.Leader, Term: 2, Commit: raft.Index(m.index.Load())}

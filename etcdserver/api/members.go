@@ -11,16 +11,17 @@ import (
 
 const membersMethods = "GET,POST,DELETE,PUT"
 
-// memberJSON is a member on the wire; all four fields are always there (M8).
+// memberJSON is a member on the wire; the first four fields are always there (M8).
 type memberJSON struct {
 	ID         string   `json:"id"`
 	Name       string   `json:"name"`
 	PeerURLs   []string `json:"peerURLs"`
 	ClientURLs []string `json:"clientURLs"`
+	Learner    bool     `json:"isLearner,omitempty"` // it follows without a vote, and is promoted when it has caught up
 }
 
 func toMemberJSON(m etcdserver.MemberInfo) memberJSON {
-	return memberJSON{ID: m.ID.String(), Name: m.Name, PeerURLs: listed(m.PeerURLs), ClientURLs: listed(m.ClientURLs)}
+	return memberJSON{ID: m.ID.String(), Name: m.Name, PeerURLs: listed(m.PeerURLs), ClientURLs: listed(m.ClientURLs), Learner: m.Learner}
 }
 
 // listed makes an empty list [] in JSON.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"canopy/etcdserver"
 	"canopy/etcdserver/metrics"
 	"canopy/store"
 )
@@ -86,11 +87,9 @@ func TestAnswersAboutTheCluster(t *testing.T) {
 }
 
 func TestStatsOfTheMember(t *testing.T) {
-	follower := Follower{ID: 0x8b619152221f0265, Success: 206, Current: 86 * time.Microsecond, Maximum: time.Second}
-	s := newSite(t, Options{
-		Traffic:          func() Traffic { return Traffic{Sent: Flow{Messages: 420, PerSecond: 11.5}} },
-		FollowerProgress: func() []Follower { return []Follower{follower} },
-	}, Limits{})
+	s := newSite(t, Options{}, Limits{})
+	s.member.followers = []etcdserver.FollowerStats{{ID: 0x8b619152221f0265, Success: 206, Current: 86 * time.Microsecond, Maximum: time.Second}}
+	s.member.traffic = etcdserver.Traffic{Sent: etcdserver.Flow{Messages: 420, PerSecond: 11.5}}
 	self := s.do("GET", "/v2/stats/self", "")
 	pattern := `^\{"name":"m1","id":"2ee3bf4adcf59b4","state":"StateLeader","startTime":"[^"]+","leaderInfo":\{"leader":"2ee3bf4adcf59b4","uptime":"[0-9.µm]+s","startTime":"[^"]+"\},` +
 		`"recvAppendRequestCnt":0,"sendAppendRequestCnt":420,"sendPkgRate":11.5\}$`

@@ -5,29 +5,8 @@ import (
 	"strconv"
 	"time"
 
-	"canopy/etcdserver"
 	"canopy/raft"
 )
-
-// Traffic is the log-append messages of this member since its start, empty ones included (S4).
-type Traffic struct {
-	Received, Sent Flow
-}
-
-// A Flow is one direction of it.
-type Flow struct {
-	Messages  uint64
-	PerSecond float64 // messages a second, over the latest ones; 0 when there are too few to tell (S6)
-	Bandwidth float64 // bytes a second
-}
-
-// A Follower is another member as the leader sees it (S9). Times are from append to acknowledgement (S10).
-type Follower struct {
-	ID                          etcdserver.ID
-	Success, Fail               uint64
-	Current, Average, Deviation time.Duration
-	Minimum, Maximum            time.Duration // 0 when nothing was measured
-}
 
 // selfJSON is /v2/stats/self (S3).
 type selfJSON struct {
@@ -53,7 +32,7 @@ type leaderJSON struct {
 
 func (h *Handler) statsSelf(w http.ResponseWriter, r *http.Request) {
 	self, _ := h.find(h.member.ID())
-	traffic := h.o.Traffic()
+	traffic := h.member.Traffic()
 	s := selfJSON{
 		Name:      self.Name,
 		ID:        h.member.ID().String(),
@@ -110,7 +89,7 @@ func (h *Handler) statsLeader(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	followers := map[string]followerJSON{} // encoded in the order of its keys
-	for _, f := range h.o.FollowerProgress() {
+	for _, f := range h.member.Followers() {
 		var j followerJSON
 		j.Latency.Current, j.Latency.Average, j.Latency.Deviation = milliseconds(f.Current), milliseconds(f.Average), milliseconds(f.Deviation)
 		j.Latency.Minimum, j.Latency.Maximum = milliseconds(f.Minimum), milliseconds(f.Maximum)

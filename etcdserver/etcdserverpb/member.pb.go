@@ -30,11 +30,13 @@ const (
 type Request struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Time           uint64                 `protobuf:"fixed64,1,opt,name=time,proto3" json:"time,omitempty"`     // log time, ns since the Unix epoch
-	Id             uint64                 `protobuf:"fixed64,2,opt,name=id,proto3" json:"id,omitempty"`         // unique in the cluster; 0: nobody waits
+	Id             uint64                 `protobuf:"fixed64,2,opt,name=id,proto3" json:"id,omitempty"`         // in its session, from 1; the member asked adds it last; 0: nobody waits
 	Command        []byte                 `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"` // a store command, store.EncodeCommand
 	Publish        *Attributes            `protobuf:"bytes,4,opt,name=publish,proto3" json:"publish,omitempty"` // a member tells its name and client URLs
 	ClusterVersion string                 `protobuf:"bytes,5,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
 	NewLeader      bool                   `protobuf:"varint,6,opt,name=new_leader,json=newLeader,proto3" json:"new_leader,omitempty"` // the first entry of a leader: deadlines move by the gap before it
+	Session        uint64                 `protobuf:"fixed64,7,opt,name=session,proto3" json:"session,omitempty"`                     // of the member that was asked; random, one a process
+	Finished       uint64                 `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"`                    // requests of the session up to this id will never be sent again
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -111,12 +113,28 @@ func (x *Request) GetNewLeader() bool {
 	return false
 }
 
+func (x *Request) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *Request) GetFinished() uint64 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
 // Attributes are what a member publishes of itself (members.md M4).
 type Attributes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        uint64                 `protobuf:"fixed64,1,opt,name=member,proto3" json:"member,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	ClientUrls    []string               `protobuf:"bytes,3,rep,name=client_urls,json=clientUrls,proto3" json:"client_urls,omitempty"`
+	Incarnation   []byte                 `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	ServerVersion string                 `protobuf:"bytes,5,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,6 +190,20 @@ func (x *Attributes) GetClientUrls() []string {
 	return nil
 }
 
+func (x *Attributes) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *Attributes) GetServerVersion() string {
+	if x != nil {
+		return x.ServerVersion
+	}
+	return ""
+}
+
 // Member is one member of the cluster.
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -179,6 +211,8 @@ type Member struct {
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	PeerUrls      []string               `protobuf:"bytes,3,rep,name=peer_urls,json=peerUrls,proto3" json:"peer_urls,omitempty"`
 	ClientUrls    []string               `protobuf:"bytes,4,rep,name=client_urls,json=clientUrls,proto3" json:"client_urls,omitempty"`
+	Incarnation   []byte                 `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	ServerVersion string                 `protobuf:"bytes,6,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +275,367 @@ func (x *Member) GetClientUrls() []string {
 	return nil
 }
 
+func (x *Member) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *Member) GetServerVersion() string {
+	if x != nil {
+		return x.ServerVersion
+	}
+	return ""
+}
+
+// Change is the context of a membership change in the log, and, on its way to
+// the leader, the change itself.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Op            uint32                 `protobuf:"varint,1,opt,name=op,proto3" json:"op,omitempty"` // raft.ConfChangeOp; not in the log, where the entry has it
+	Member        *Member                `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	Session       uint64                 `protobuf:"fixed64,3,opt,name=session,proto3" json:"session,omitempty"` // as in Request
+	Finished      uint64                 `protobuf:"varint,4,opt,name=finished,proto3" json:"finished,omitempty"`
+	Id            uint64                 `protobuf:"fixed64,5,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_member_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Change) GetOp() uint32 {
+	if x != nil {
+		return x.Op
+	}
+	return 0
+}
+
+func (x *Change) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *Change) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *Change) GetFinished() uint64 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
+func (x *Change) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Removal is the end of a member: the entry that removed it.
+type Removal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        uint64                 `protobuf:"fixed64,1,opt,name=member,proto3" json:"member,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Removal) Reset() {
+	*x = Removal{}
+	mi := &file_member_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Removal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Removal) ProtoMessage() {}
+
+func (x *Removal) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Removal.ProtoReflect.Descriptor instead.
+func (*Removal) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Removal) GetMember() uint64 {
+	if x != nil {
+		return x.Member
+	}
+	return 0
+}
+
+func (x *Removal) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Removal) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+// Session tells which requests of one process were applied, so that none is
+// applied twice.
+type Session struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	Finished      uint64                 `protobuf:"varint,2,opt,name=finished,proto3" json:"finished,omitempty"`                  // all up to here
+	Applied       []uint64               `protobuf:"fixed64,3,rep,packed,name=applied,proto3" json:"applied,omitempty"`            // a bit each from the first word behind finished on, lowest first
+	LastTime      uint64                 `protobuf:"fixed64,4,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"` // log time of its last request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_member_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Session) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Session) GetFinished() uint64 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
+func (x *Session) GetApplied() []uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+func (x *Session) GetLastTime() uint64 {
+	if x != nil {
+		return x.LastTime
+	}
+	return 0
+}
+
+// Note is what members tell one another beside raft's messages. One field is set.
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Forward       [][]byte               `protobuf:"bytes,1,rep,name=forward,proto3" json:"forward,omitempty"`            // requests for the leader's log
+	Change        *Change                `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`              // a membership change for the leader
+	Returned      []uint64               `protobuf:"fixed64,3,rep,packed,name=returned,proto3" json:"returned,omitempty"` // ids of requests that were not taken: try again
+	Answer        *Answer                `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_member_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Note) GetForward() [][]byte {
+	if x != nil {
+		return x.Forward
+	}
+	return nil
+}
+
+func (x *Note) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Note) GetReturned() []uint64 {
+	if x != nil {
+		return x.Returned
+	}
+	return nil
+}
+
+func (x *Note) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+// Answer refuses a membership change.
+type Answer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"` // of the change
+	Reason        uint32                 `protobuf:"varint,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Applied       uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"` // up to where the leader had applied the log
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_member_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Answer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Answer) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
+	}
+	return 0
+}
+
+func (x *Answer) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Answer) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
 // Entry is the payload of an entry record in the write-ahead log; its index is
 // the record's.
 type Entry struct {
@@ -254,7 +649,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_member_proto_msgTypes[3]
+	mi := &file_member_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +661,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[3]
+	mi := &file_member_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +674,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{3}
+	return file_member_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Entry) GetTerm() uint64 {
@@ -315,7 +710,7 @@ type HardState struct {
 
 func (x *HardState) Reset() {
 	*x = HardState{}
-	mi := &file_member_proto_msgTypes[4]
+	mi := &file_member_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +722,7 @@ func (x *HardState) String() string {
 func (*HardState) ProtoMessage() {}
 
 func (x *HardState) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[4]
+	mi := &file_member_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +735,7 @@ func (x *HardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HardState.ProtoReflect.Descriptor instead.
 func (*HardState) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{4}
+	return file_member_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HardState) GetTerm() uint64 {
@@ -364,19 +759,66 @@ func (x *HardState) GetCommit() uint64 {
 	return 0
 }
 
+// SnapshotMark is the payload of the record that says: the log before was
+// replaced by a snapshot, whose index is the record's.
+type SnapshotMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotMark) Reset() {
+	*x = SnapshotMark{}
+	mi := &file_member_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotMark) ProtoMessage() {}
+
+func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotMark.ProtoReflect.Descriptor instead.
+func (*SnapshotMark) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SnapshotMark) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 // Identity stands at the head of every write-ahead log segment.
 type Identity struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        uint64                 `protobuf:"fixed64,1,opt,name=member,proto3" json:"member,omitempty"`
 	Cluster       uint64                 `protobuf:"fixed64,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Incarnation   []byte                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // random, made with the log: tells a wiped member from its former self
+	Seeds         []*Member              `protobuf:"bytes,4,rep,name=seeds,proto3" json:"seeds,omitempty"`             // of a member that joined: who to talk to before the log tells
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_member_proto_msgTypes[5]
+	mi := &file_member_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +830,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[5]
+	mi := &file_member_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +843,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{5}
+	return file_member_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Identity) GetMember() uint64 {
@@ -425,6 +867,13 @@ func (x *Identity) GetIncarnation() []byte {
 	return nil
 }
 
+func (x *Identity) GetSeeds() []*Member {
+	if x != nil {
+		return x.Seeds
+	}
+	return nil
+}
+
 // SnapshotHead stands before the store's own bytes in a snapshot.
 type SnapshotHead struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -434,15 +883,16 @@ type SnapshotHead struct {
 	Voters         []uint64               `protobuf:"fixed64,4,rep,packed,name=voters,proto3" json:"voters,omitempty"`
 	Learners       []uint64               `protobuf:"fixed64,5,rep,packed,name=learners,proto3" json:"learners,omitempty"`
 	Members        []*Member              `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
-	Removed        []uint64               `protobuf:"fixed64,7,rep,packed,name=removed,proto3" json:"removed,omitempty"`
+	Removed        []*Removal             `protobuf:"bytes,7,rep,name=removed,proto3" json:"removed,omitempty"`
 	ClusterVersion string                 `protobuf:"bytes,8,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	Sessions       []*Session             `protobuf:"bytes,9,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_member_proto_msgTypes[6]
+	mi := &file_member_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +904,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[6]
+	mi := &file_member_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +917,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{6}
+	return file_member_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SnapshotHead) GetCluster() uint64 {
@@ -512,7 +962,7 @@ func (x *SnapshotHead) GetMembers() []*Member {
 	return nil
 }
 
-func (x *SnapshotHead) GetRemoved() []uint64 {
+func (x *SnapshotHead) GetRemoved() []*Removal {
 	if x != nil {
 		return x.Removed
 	}
@@ -526,11 +976,18 @@ func (x *SnapshotHead) GetClusterVersion() string {
 	return ""
 }
 
+func (x *SnapshotHead) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
 var File_member_proto protoreflect.FileDescriptor
 
 const file_member_proto_rawDesc = "" +
 	"\n" +
-	"\fmember.proto\x12\x11canopy.etcdserver\"\xc8\x01\n" +
+	"\fmember.proto\x12\x11canopy.etcdserver\"\xfe\x01\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\x06R\x04time\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x18\n" +
@@ -538,19 +995,50 @@ const file_member_proto_rawDesc = "" +
 	"\apublish\x18\x04 \x01(\v2\x1d.canopy.etcdserver.AttributesR\apublish\x12'\n" +
 	"\x0fcluster_version\x18\x05 \x01(\tR\x0eclusterVersion\x12\x1d\n" +
 	"\n" +
-	"new_leader\x18\x06 \x01(\bR\tnewLeader\"Y\n" +
+	"new_leader\x18\x06 \x01(\bR\tnewLeader\x12\x18\n" +
+	"\asession\x18\a \x01(\x06R\asession\x12\x1a\n" +
+	"\bfinished\x18\b \x01(\x04R\bfinished\"\xa2\x01\n" +
 	"\n" +
 	"Attributes\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
 	"\vclient_urls\x18\x03 \x03(\tR\n" +
-	"clientUrls\"j\n" +
+	"clientUrls\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\fR\vincarnation\x12%\n" +
+	"\x0eserver_version\x18\x05 \x01(\tR\rserverVersion\"\xb3\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpeer_urls\x18\x03 \x03(\tR\bpeerUrls\x12\x1f\n" +
 	"\vclient_urls\x18\x04 \x03(\tR\n" +
-	"clientUrls\"C\n" +
+	"clientUrls\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\fR\vincarnation\x12%\n" +
+	"\x0eserver_version\x18\x06 \x01(\tR\rserverVersion\"\x91\x01\n" +
+	"\x06Change\x12\x0e\n" +
+	"\x02op\x18\x01 \x01(\rR\x02op\x121\n" +
+	"\x06member\x18\x02 \x01(\v2\x19.canopy.etcdserver.MemberR\x06member\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x06R\asession\x12\x1a\n" +
+	"\bfinished\x18\x04 \x01(\x04R\bfinished\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\x06R\x02id\"K\n" +
+	"\aRemoval\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"l\n" +
+	"\aSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
+	"\bfinished\x18\x02 \x01(\x04R\bfinished\x12\x18\n" +
+	"\aapplied\x18\x03 \x03(\x06R\aapplied\x12\x1b\n" +
+	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xa2\x01\n" +
+	"\x04Note\x12\x18\n" +
+	"\aforward\x18\x01 \x03(\fR\aforward\x121\n" +
+	"\x06change\x18\x02 \x01(\v2\x19.canopy.etcdserver.ChangeR\x06change\x12\x1a\n" +
+	"\breturned\x18\x03 \x03(\x06R\breturned\x121\n" +
+	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerR\x06answer\"^\n" +
+	"\x06Answer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x18\n" +
+	"\aapplied\x18\x04 \x01(\x04R\aapplied\"C\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
@@ -558,20 +1046,24 @@ const file_member_proto_rawDesc = "" +
 	"\tHardState\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04vote\x18\x02 \x01(\x06R\x04vote\x12\x16\n" +
-	"\x06commit\x18\x03 \x01(\x04R\x06commit\"^\n" +
+	"\x06commit\x18\x03 \x01(\x04R\x06commit\"\"\n" +
+	"\fSnapshotMark\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\"\x8f\x01\n" +
 	"\bIdentity\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x06R\acluster\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\fR\vincarnation\"\xfe\x01\n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12/\n" +
+	"\x05seeds\x18\x04 \x03(\v2\x19.canopy.etcdserver.MemberR\x05seeds\"\xd2\x02\n" +
 	"\fSnapshotHead\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x06R\acluster\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06voters\x18\x04 \x03(\x06R\x06voters\x12\x1a\n" +
 	"\blearners\x18\x05 \x03(\x06R\blearners\x123\n" +
-	"\amembers\x18\x06 \x03(\v2\x19.canopy.etcdserver.MemberR\amembers\x12\x18\n" +
-	"\aremoved\x18\a \x03(\x06R\aremoved\x12'\n" +
-	"\x0fcluster_version\x18\b \x01(\tR\x0eclusterVersionB Z\x1ecanopy/etcdserver/etcdserverpbb\x06proto3"
+	"\amembers\x18\x06 \x03(\v2\x19.canopy.etcdserver.MemberR\amembers\x124\n" +
+	"\aremoved\x18\a \x03(\v2\x1a.canopy.etcdserver.RemovalR\aremoved\x12'\n" +
+	"\x0fcluster_version\x18\b \x01(\tR\x0eclusterVersion\x126\n" +
+	"\bsessions\x18\t \x03(\v2\x1a.canopy.etcdserver.SessionR\bsessionsB Z\x1ecanopy/etcdserver/etcdserverpbb\x06proto3"
 
 var (
 	file_member_proto_rawDescOnce sync.Once
@@ -585,24 +1077,36 @@ func file_member_proto_rawDescGZIP() []byte {
 	return file_member_proto_rawDescData
 }
 
-var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_member_proto_goTypes = []any{
 	(*Request)(nil),      // 0: canopy.etcdserver.Request
 	(*Attributes)(nil),   // 1: canopy.etcdserver.Attributes
 	(*Member)(nil),       // 2: canopy.etcdserver.Member
-	(*Entry)(nil),        // 3: canopy.etcdserver.Entry
-	(*HardState)(nil),    // 4: canopy.etcdserver.HardState
-	(*Identity)(nil),     // 5: canopy.etcdserver.Identity
-	(*SnapshotHead)(nil), // 6: canopy.etcdserver.SnapshotHead
+	(*Change)(nil),       // 3: canopy.etcdserver.Change
+	(*Removal)(nil),      // 4: canopy.etcdserver.Removal
+	(*Session)(nil),      // 5: canopy.etcdserver.Session
+	(*Note)(nil),         // 6: canopy.etcdserver.Note
+	(*Answer)(nil),       // 7: canopy.etcdserver.Answer
+	(*Entry)(nil),        // 8: canopy.etcdserver.Entry
+	(*HardState)(nil),    // 9: canopy.etcdserver.HardState
+	(*SnapshotMark)(nil), // 10: canopy.etcdserver.SnapshotMark
+	(*Identity)(nil),     // 11: canopy.etcdserver.Identity
+	(*SnapshotHead)(nil), // 12: canopy.etcdserver.SnapshotHead
 }
 var file_member_proto_depIdxs = []int32{
 	1, // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
-	2, // 1: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 1: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
+	3, // 2: canopy.etcdserver.Note.change:type_name -> canopy.etcdserver.Change
+	7, // 3: canopy.etcdserver.Note.answer:type_name -> canopy.etcdserver.Answer
+	2, // 4: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
+	2, // 5: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
+	4, // 6: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
+	5, // 7: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_member_proto_init() }
@@ -616,7 +1120,7 @@ func file_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_member_proto_rawDesc), len(file_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"canopy/config"
+	"canopy/etcdserver"
+	"canopy/rafthttp"
+)
+
+// peering is what connects this member to the others: who they are at the
+// first start, and the transport on the peer port.
+type peering struct {
+	config    config.Config
+	logger    *logrus.Logger
+	client    *http.Client // for asking at the first start
+	transport *rafthttp.Transport
+}
+
+func newPeering(c config.Config, logger *logrus.Logger) *peering {
+	return &peering{config: c, logger: logger, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
+// connect makes the transport of a member.
+func (p *peering) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
+	p.transport = rafthttp.New(rafthttp.Options{
+		Self:          self,
+		ServerVersion: etcdserver.APIVersion,
+		PeerURLs:      p.config.AdvertisePeerURLs.Strings,
+		Heartbeat:     p.config.Raft.Heartbeat,
+		Election:      p.config.Raft.Election,
+		SnapshotRate:  p.config.Raft.SnapshotRate,
+		Owner:         owner,
+		Log:           p.logger.WithField("pkg", "rafthttp"),
+	})
+	return p.transport
+}
+
+// handler serves the peer port: members, and below it what other programs ask.
+func (p *peering) handler(others http.Handler) http.Handler {
+	members := p.transport.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		isRaft := path == "/raft" || strings.HasPrefix(path, "/raft/") && path != "/raft/probing" && path != "/raft/"
+		if isRaft || strings.HasPrefix(path, "/canopy/peer/") {
+			members.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
+}
+
+// bootstrap checks and gives what only the first start of a data directory needs.
+func (p *peering) bootstrap(ctx context.Context) (etcdserver.Bootstrap, error) {
+	b, err := p.config.Bootstrap(net.LookupHost)
+	if err != nil {
+		return etcdserver.Bootstrap{}, err
+	}
+	for _, line := range b.Summary() {
+		p.logger.Info(line)
+	}
+	first := etcdserver.Bootstrap{Cluster: map[string][]string{}, Token: b.Token}
+	for name, urls := range b.Cluster {
+		first.Cluster[name] = urls.Strings()
+	}
+	if !b.Joins {
+		return first, etcdserver.CheckUnstarted(ctx, p.fetch, p.config.Name, first)
+	}
+	first.Joined, err = p.join(ctx, first.Cluster)
+	if ran := (*etcdserver.AlreadyBootstrappedError)(nil); errors.As(err, &ran) && b.Rejoin {
+		first.Joined, err = p.rejoin(ctx, first.Joined, first.Cluster)
+	}
+	return first, err
+}
+
+func (p *peering) join(ctx context.Context, cluster map[string][]string) (*etcdserver.Joined, error) {
+	same := func(x, y []string) bool { return config.SamePeers(x, y, net.LookupHost) }
+	return etcdserver.Join(ctx, p.fetch, p.config.Name, cluster, same)
+}
+
+// fetch asks a peer URL who the members are.
+func (p *peering) fetch(ctx context.Context, peerURL string) (etcdserver.ID, []etcdserver.MemberInfo, error) {
+	cluster, remote, err := rafthttp.FetchMembers(ctx, p.client, peerURL)
+	if err != nil {
+		return 0, nil, err
+	}
+	var members []etcdserver.MemberInfo
+	for _, m := range remote {
+		members = append(members, etcdserver.MemberInfo{ID: etcdserver.ID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs})
+	}
+	return etcdserver.ID(cluster), members, nil
+}

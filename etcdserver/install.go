@@ -1,0 +1,228 @@
+package etcdserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"canopy/raft"
+	"canopy/snap"
+	"canopy/store"
+)
+
+// installation is a whole state that replaces the one there is.
+type installation struct {
+	store    *store.Store
+	state    applied
+	sessions *sessions
+	bytes    int64 // of the snapshot, before compression
+}
+
+// applyWork is what the apply loop does at once: first the installation, if
+// there is one, then the entries.
+type applyWork struct {
+	install *installation
+	entries []raft.Entry
+}
+
+func (w applyWork) empty() bool { return w.install == nil && len(w.entries) == 0 }
+
+// ReceiveSnapshot stores a snapshot that the leader sends, loads it beside the
+// present state, and lets raft decide whether it takes its place. It returns
+// when raft has. A failure that is this member's own stops it; a snapshot that
+// cannot be read is refused, and nothing is changed.
+func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, body io.Reader) error {
+	meta := snap.Meta{Term: uint64(message.Meta.Term), Index: uint64(message.Meta.Index)}
+	var prepared *installation
+	if message.Meta.Index > m.apply.state.Load().index {
+		if err := m.snapshot.dir.Import(meta, body); err != nil {
+			return fmt.Errorf("etcdserver: store the snapshot: %w", err)
+		}
+		var err error
+		if prepared, err = m.load(meta, message.Meta); err != nil {
+			return errors.Join(err, m.snapshot.dir.Quarantine(meta))
+		}
+	}
+	return m.stepSnapshot(ctx, from, message, prepared)
+}
+
+// load reads a snapshot that was received, and compares it with what was
+// announced.
+func (m *Member) load(meta snap.Meta, announced raft.SnapshotMeta) (*installation, error) {
+	var prepared *installation
+	err := m.snapshot.dir.Load(meta, func(r io.Reader) (err error) {
+		prepared, err = loadState(r, m.cluster, m.options.Store)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcdserver: load the snapshot: %w", err)
+	}
+	state := prepared.state
+	if state.index != announced.Index || state.term != announced.Term || !state.config.Equal(announced.Configuration) {
+		return nil, fmt.Errorf("etcdserver: the snapshot announced for index %d of term %d holds index %d of term %d", announced.Index, announced.Term, state.index, state.term)
+	}
+	return prepared, nil
+}
+
+// stepSnapshot gives the message to raft, together with the state it speaks of.
+func (m *Member) stepSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, prepared *installation) error {
+	stepped := make(chan error, 1)
+	ok := m.raft.calls.put(func() {
+		if prepared != nil {
+			m.raft.prepared = prepared
+		}
+		stepped <- m.raft.machine.Step(from, message)
+	})
+	if !ok {
+		return ErrTooBusy
+	}
+	select {
+	case err := <-stepped:
+		return err
+	case <-m.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// install hands a received state to the apply loop. What that had not begun
+// to apply is part of it.
+func (l *raftLoop) install(meta raft.SnapshotMeta) {
+	assert(l.prepared != nil && l.prepared.state.index == meta.Index, "the state of the snapshot at %d is there", meta.Index)
+	l.toApply = applyWork{install: l.prepared}
+	l.prepared, l.installing = nil, meta.Index
+}
+
+// install replaces the state. Watchers that would miss events end, so that
+// their clients come back with their index (K114).
+func (a *applyLoop) install(i *installation) {
+	a.store.Replace(i.store)
+	a.next, a.sessions = i.state, i.sessions
+	a.time = max(a.time, a.store.View().Time())
+	a.clock.observe(a.time)
+	a.snapshot.installed(i)
+	for _, p := range a.waiters.pending(func(id uint64) bool { return a.sessions.has(a.waiters.session, id) }) {
+		a.finish(a.waiters.session, p.id(), outcome{err: ErrTimeoutConnection}) // applied, and what came of it is in no log
+	}
+	a.log.installed(i.state.index)
+	a.observer.installed(i.bytes)
+}
+
+// courier sends snapshots to members that need one, at most courierMax at a time.
+type courier struct {
+	loop     *raftLoop
+	apply    *applyLoop
+	snapshot *snapshotter
+	peers    Transport
+	log      memberLog
+
+	orders *inbox[order]
+}
+
+const courierMax = 2
+
+type order struct {
+	to      raft.MemberID
+	message raft.Snapshot
+}
+
+func (c *courier) run(ctx context.Context) error {
+	slots := make(chan struct{}, courierMax)
+	defer func() {
+		for range courierMax {
+			slots <- struct{}{}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return errLoopDone
+		case <-c.orders.wake:
+		}
+		for _, o := range c.orders.take(nil) {
+			select {
+			case <-ctx.Done():
+				return errLoopDone
+			case slots <- struct{}{}:
+			}
+			go func() {
+				defer func() { <-slots }()
+				c.deliver(ctx, o)
+			}()
+		}
+	}
+}
+
+// deliver sends one snapshot, and tells raft what became of it. A failure is
+// not ours: raft orders another one.
+func (c *courier) deliver(ctx context.Context, o order) {
+	err := c.send(ctx, o)
+	for !c.loop.calls.put(func() { c.loop.machine.SnapshotSent(o.to, err == nil) }) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(c.loop.interval):
+		}
+	}
+	if ctx.Err() == nil {
+		c.log.delivered(ID(o.to), o.message.Meta.Index, err)
+	}
+}
+
+// send picks the newest snapshot that reaches as far as raft needs, or has one
+// written, and streams its file.
+func (c *courier) send(ctx context.Context, o order) error {
+	meta, err := c.pick(ctx, o.message.Meta.Index)
+	if err != nil {
+		return err
+	}
+	o.message.Meta = meta
+	return c.snapshot.dir.Export(snap.Meta{Term: uint64(meta.Term), Index: uint64(meta.Index)}, func(r io.Reader, size int64) error {
+		return c.peers.SendSnapshot(ctx, o.to, o.message, r, size)
+	})
+}
+
+func (c *courier) pick(ctx context.Context, atLeast raft.Index) (raft.SnapshotMeta, error) {
+	if newest := c.snapshot.newest.Load(); newest != nil && newest.Index >= atLeast {
+		return *newest, nil
+	}
+	if err := c.demand(ctx); err != nil {
+		return raft.SnapshotMeta{}, err
+	}
+	newest := c.snapshot.newest.Load()
+	if newest == nil || newest.Index < atLeast {
+		return raft.SnapshotMeta{}, fmt.Errorf("etcdserver: the snapshot that was written does not reach index %d", atLeast)
+	}
+	return *newest, nil
+}
+
+// demand has the present state saved, after the snapshot that is being
+// written, if there is one. The apply loop does not wait for it.
+func (c *courier) demand(ctx context.Context) error {
+	wanted, saved := make(chan snapshotJob, 1), make(chan error, 1)
+	select {
+	case c.apply.demands <- wanted:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case job := <-wanted:
+		job.saved = saved
+		select {
+		case c.snapshot.jobs <- job:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-saved:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,57 @@
+package etcdserver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"canopy/internal/disk"
+)
+
+// leaveAfter is how long a member that was removed goes on, so that the entry
+// that removed it reaches the others, and a leader can hand over (M43).
+const leaveAfter = time.Second
+
+// RemovedError ends a member that was removed from its cluster. It is for ever:
+// the data directory can only be deleted.
+type RemovedError struct {
+	Member ID
+	Dir    string
+}
+
+// Error says what happened and what to do.
+func (e *RemovedError) Error() string {
+	return fmt.Sprintf("the member %v has been permanently removed from the cluster; the data-dir used by this member must be removed: %s", e.Member, e.Dir)
+}
+
+// leaving is the end of a member that was removed.
+type leaving struct {
+	once sync.Once
+	by   chan removal // has room for the one
+}
+
+func newLeaving() leaving { return leaving{by: make(chan removal, 1)} }
+
+// begin makes the member leave; the first call counts.
+func (l *leaving) begin(by removal) { l.once.Do(func() { l.by <- by }) }
+
+// depart waits until the member is removed, and then ends it. What it leaves
+// behind says so at the next start (M45).
+func (m *Member) depart(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return errLoopDone
+	case by := <-m.leave.by:
+		m.log.removed(by.index)
+	}
+	note := fmt.Sprintf("member %v was removed from cluster %v\n", m.self, m.cluster)
+	if err := disk.WriteFile(m.dir.fs, m.dir.removed(), []byte(note)); err != nil {
+		m.log.unmarked(err)
+	}
+	select {
+	case <-time.After(leaveAfter):
+	case <-ctx.Done():
+	}
+	return &RemovedError{Member: m.self, Dir: m.dir.root}
+}

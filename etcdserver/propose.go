@@ -1,0 +1,268 @@
+package etcdserver
+
+import (
+	"encoding/binary"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/store"
+)
+
+// stampEvery is how long the log may be idle while keys with deadlines exist
+// before the leader stamps its time on it. After a crash that gap is what keys
+// may live too long, since time without a leader does not count (R51).
+const stampEvery = 5 * time.Second
+
+// forwardBytes is about how much is forwarded to the leader in one note.
+const forwardBytes = 1 << 20
+
+// resendTicks is how long after a loss on the way to the leader all that waits
+// is sent to it again.
+const resendTicks = 2
+
+// requestQueue is what the raft loop knows of requests on their way into the log.
+type requestQueue struct {
+	held    []proposal // not taken by the leader yet
+	taken   []proposal // scratch
+	payload [][]byte   // scratch
+
+	lastStamp   store.Time // the time last stamped on an entry
+	openingOwed bool       // the leader's first request is not in the log
+	tickOwed    bool       // a deadline is due, or a stamp
+	expiry      *time.Timer
+	resend      int // ticks until what waits is sent again; 0: no need
+}
+
+// propose takes all that is waiting, as one batch.
+func (l *raftLoop) propose() {
+	l.requests.taken = l.proposals.take(l.requests.taken)
+	l.proposeHeld()
+	l.route(l.requests.taken)
+}
+
+func (l *raftLoop) proposeHeld() {
+	if len(l.requests.held) == 0 {
+		return
+	}
+	batch := l.requests.held
+	l.requests.held = nil
+	l.route(batch)
+}
+
+// proposeAgain proposes all requests of this process whose outcome is unknown.
+// None is applied twice (sessions.go).
+func (l *raftLoop) proposeAgain() {
+	l.requests.resend = 0
+	var foreign []proposal
+	for _, p := range l.requests.held {
+		if p.from != 0 {
+			foreign = append(foreign, p)
+		}
+	}
+	l.requests.held = nil
+	l.route(append(foreign, l.waiters.pending(nil)...))
+}
+
+// route brings requests to the leader. While there is none, those of this
+// process wait in the list of waiters, and the others go back.
+func (l *raftLoop) route(batch []proposal) {
+	switch {
+	case l.leading:
+		l.append(l.takeChanges(batch))
+	case l.leader != 0:
+		l.forward(batch)
+	default:
+		l.giveBack(batch)
+	}
+}
+
+// append stamps a batch with the time and proposes it.
+func (l *raftLoop) append(batch []proposal) {
+	if len(batch) == 0 {
+		return
+	}
+	q := &l.requests
+	if q.openingOwed && !l.proposeOwed() {
+		l.hold(batch)
+		return
+	}
+	q.payload = q.payload[:0]
+	now := l.stamp()
+	for _, p := range batch {
+		data := p.data
+		if p.from != 0 {
+			data = append(make([]byte, 0, len(data)+timeRoom), data...) // its buffer holds others, too
+		}
+		q.payload = append(q.payload, appendTime(data, now))
+	}
+	_, _, err := l.machine.Propose(q.payload...)
+	clear(q.payload)
+	if err != nil {
+		l.hold(batch)
+	}
+}
+
+// hold keeps requests until the leader, this member or another, takes more;
+// their own time-outs end them.
+func (l *raftLoop) hold(batch []proposal) {
+	q := &l.requests
+	room := max(0, heldMax-len(q.held))
+	kept := min(room, len(batch))
+	q.held = append(q.held, batch[:kept]...)
+	for _, p := range batch[kept:] {
+		if p.from == 0 {
+			l.waiters.finish(p.id(), outcome{err: ErrTooBusy})
+		}
+	}
+	l.giveBack(batch[kept:])
+}
+
+// forward sends requests to the leader, several in one note.
+func (l *raftLoop) forward(batch []proposal) {
+	for len(batch) > 0 {
+		note := &pb.Note{}
+		n, bytes := 0, 0
+		for n < len(batch) && (n == 0 || bytes+len(batch[n].data) <= forwardBytes) {
+			p := batch[n]
+			if p.from != 0 || p.change {
+				break
+			}
+			note.Forward = append(note.Forward, p.data)
+			bytes += len(p.data)
+			n++
+		}
+		if n == 0 {
+			l.forwardOne(batch[0])
+			batch = batch[1:]
+			continue
+		}
+		if !l.notify(l.leader, note) {
+			l.hold(batch)
+			return
+		}
+		batch = batch[n:]
+	}
+}
+
+// forwardOne forwards what does not go with others: a change; what others sent
+// here goes back to them, who know best who leads.
+func (l *raftLoop) forwardOne(p proposal) {
+	if p.from != 0 {
+		l.giveBack([]proposal{p})
+		return
+	}
+	note := &pb.Note{Change: &pb.Change{}}
+	if err := note.Change.UnmarshalVT(p.data); err != nil || !l.notify(l.leader, note) {
+		l.hold([]proposal{p})
+	}
+}
+
+// giveBack tells other members that their requests were not taken; they try again.
+func (l *raftLoop) giveBack(batch []proposal) {
+	ids := map[ID][]uint64{}
+	for _, p := range batch {
+		if p.from != 0 {
+			ids[p.from] = append(ids[p.from], p.id())
+		}
+	}
+	for from, returned := range ids {
+		l.notify(from, &pb.Note{Returned: returned})
+	}
+}
+
+// returned tries requests again that another member did not take: at once if
+// the leader is another one by now, else after a while.
+func (l *raftLoop) returned(by ID, ids []uint64) {
+	back := map[uint64]bool{}
+	for _, id := range ids {
+		back[id] = true
+	}
+	again := l.waiters.pending(func(id uint64) bool { return back[id] })
+	if l.leader != by {
+		l.route(again)
+		return
+	}
+	l.hold(again)
+}
+
+// lost hears that messages to a member may be gone. If it is the leader, what
+// waits for it is sent again soon.
+func (l *raftLoop) lost(peer ID) {
+	l.followers.lost(peer.raft())
+	if peer == l.leader && l.requests.resend == 0 {
+		l.requests.resend = resendTicks
+	}
+}
+
+// notify sends a note to a member; false if it was not even queued.
+func (l *raftLoop) notify(to ID, note *pb.Note) bool {
+	data, err := note.MarshalVT()
+	assert(err == nil, "encode a note: %v", err)
+	return l.peers.SendNote(to.raft(), data)
+}
+
+// tickRequests does what is owed.
+func (l *raftLoop) tickRequests() {
+	q := &l.requests
+	l.proposeOwed()
+	if q.resend > 0 {
+		if q.resend--; q.resend == 0 {
+			l.proposeAgain()
+			return
+		}
+	}
+	l.proposeHeld()
+}
+
+// proposeOwed proposes the leader's own requests: the one that opens its term,
+// and ticks, which let the log's time pass, so that keys whose deadline is due
+// expire. It is false if they have to wait.
+func (l *raftLoop) proposeOwed() bool {
+	q := &l.requests
+	if !l.leading {
+		return false
+	}
+	if q.openingOwed {
+		if _, _, err := l.machine.Propose(appendTime(newLeaderRequest(), l.stamp())); err != nil {
+			return false
+		}
+		q.openingOwed = false
+	}
+	if q.tickOwed {
+		if _, _, err := l.machine.Propose(appendTime(make([]byte, 0, timeRoom), l.stamp())); err != nil {
+			return false
+		}
+		q.tickOwed = false
+	}
+	return true
+}
+
+// newLeaderRequest is a leader's first request: from it on time passes again.
+func newLeaderRequest() []byte {
+	r := pb.Request{NewLeader: true}
+	b := make([]byte, r.SizeVT(), r.SizeVT()+timeRoom)
+	n, err := r.MarshalToSizedBufferVT(b)
+	assert(err == nil && n == len(b), "encode a leader's first request: %v", err)
+	return b
+}
+
+// stamp gives the time for new entries. It never goes back, whatever happens.
+func (l *raftLoop) stamp() store.Time {
+	l.requests.lastStamp = max(l.requests.lastStamp, l.clock.now())
+	return l.requests.lastStamp
+}
+
+// appendTime completes an encoded Request with its time.
+func appendTime(data []byte, t store.Time) []byte {
+	return binary.LittleEndian.AppendUint64(append(data, timeTag), uint64(t))
+}
+
+// setExpiry arms the timer for the earliest deadline of the store.
+func (l *raftLoop) setExpiry() {
+	deadline, ok := l.apply.nextDeadline()
+	if !ok {
+		l.requests.expiry.Stop()
+		return
+	}
+	l.requests.expiry.Reset(min(l.clock.until(deadline), stampEvery))
+}

@@ -1,0 +1,413 @@
+package etcdserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/raft"
+)
+
+// Membership changes go one at a time, and the leader decides, since it hears
+// who is alive (M34). A change waits at its door until the one before is
+// applied there, so that it is judged by the list that it will change. In the
+// log it is a configuration change of raft, whose context is the Change.
+
+// changesMax bounds the changes that wait at the leader's door.
+const changesMax = 256
+
+// peerURLsMax bounds the peer URLs of one member, in bytes: a Change has to fit
+// the context of a configuration change.
+const peerURLsMax = 32 << 10
+
+// changePolicy is what an operator has set about changes.
+type changePolicy struct {
+	autoPromote bool // learners that have caught up become voters
+	strict      bool // refuse what would leave no living quorum; else warn
+	election    time.Duration
+}
+
+// AddMember adds a member, as a learner, and returns it once that is applied
+// here (M15). Errors: ErrPeerURLExists, *ReconfigurationError, and those of a
+// request.
+func (m *Member) AddMember(ctx context.Context, peerURLs []string) (MemberInfo, error) {
+	info := MemberInfo{ID: m.newMemberID(peerURLs), PeerURLs: slices.Sorted(slices.Values(peerURLs))}
+	return info, m.change(ctx, raft.AddLearner, info)
+}
+
+// newMemberID makes an id that was never used (M17).
+func (m *Member) newMemberID(peerURLs []string) ID {
+	members := m.apply.state.Load().members
+	for {
+		salt := rand.Text()
+		sum := sha1.Sum([]byte(strings.Join(slices.Sorted(slices.Values(peerURLs)), "") + strconv.FormatInt(time.Now().Unix(), 10) + salt))
+		id := ID(binary.BigEndian.Uint64(sum[:8]))
+		_, known := members.members[id]
+		_, removed := members.removed[id]
+		if id != 0 && !known && !removed {
+			return id
+		}
+	}
+}
+
+// RemoveMember removes a member for ever (M25). Errors: ErrNoSuchMember,
+// ErrMemberRemoved, ErrLastMember, *ReconfigurationError, and those of a request.
+func (m *Member) RemoveMember(ctx context.Context, id ID) error {
+	return m.change(ctx, raft.Remove, MemberInfo{ID: id})
+}
+
+// UpdateMember replaces a member's peer URLs (M22). Errors: ErrNoSuchMember,
+// ErrMemberRemoved, ErrPeerURLExists, and those of a request.
+func (m *Member) UpdateMember(ctx context.Context, id ID, peerURLs []string) error {
+	return m.change(ctx, raft.UpdateContext, MemberInfo{ID: id, PeerURLs: slices.Sorted(slices.Values(peerURLs))})
+}
+
+func (m *Member) change(ctx context.Context, op raft.ConfChangeOp, info MemberInfo) error {
+	if len(strings.Join(info.PeerURLs, "")) > peerURLsMax {
+		return &ReconfigurationError{Reason: fmt.Sprintf("the peer URLs of a member may have %d bytes", peerURLsMax)}
+	}
+	if _, gone := m.apply.state.Load().members.removed[info.ID]; gone {
+		return ErrMemberRemoved
+	}
+	c := &pb.Change{Op: uint32(op), Member: info.toProto(), Session: m.waiters.session, Finished: m.waiters.finished.Load()}
+	data, err := c.MarshalVT()
+	if err != nil {
+		return fmt.Errorf("etcdserver: encode a membership change: %w", err)
+	}
+	_, err = m.await(ctx, proposal{data: reserveID(data, changeTag), change: true})
+	return err
+}
+
+// changeQueue is the leader's door for changes.
+type changeQueue struct {
+	waiting []*waitingChange
+	settled raft.Index // the last change; what comes waits until it is applied
+	tenure  int        // ticks of this member's leadership
+	answers []answer   // to changes of this process, until it has applied as much as the leader had
+}
+
+type waitingChange struct {
+	*pb.Change
+	from  ID // the member that forwarded it; 0: this one
+	ticks int
+}
+
+type answer struct {
+	id      uint64
+	applied raft.Index
+	err     error
+}
+
+// takeChanges leaves the requests of a batch, and queues the changes.
+func (l *raftLoop) takeChanges(batch []proposal) []proposal {
+	if !slices.ContainsFunc(batch, func(p proposal) bool { return p.change }) {
+		return batch
+	}
+	var rest []proposal
+	for _, p := range batch {
+		if !p.change {
+			rest = append(rest, p)
+			continue
+		}
+		c := &waitingChange{Change: &pb.Change{}, from: p.from}
+		if err := c.UnmarshalVT(p.data); err != nil {
+			l.log.badChange(p.from, err)
+			continue
+		}
+		l.queueChange(c)
+	}
+	return rest
+}
+
+func (l *raftLoop) queueChange(c *waitingChange) {
+	q := &l.changes
+	known := func(w *waitingChange) bool { return w.Session == c.Session && w.Id == c.Id }
+	switch {
+	case slices.ContainsFunc(q.waiting, known):
+	case len(q.waiting) >= changesMax:
+		l.refuseChange(c, ErrTooBusy)
+	default:
+		q.waiting = append(q.waiting, c)
+	}
+}
+
+// tryChanges proposes what waits at the door, in order, as far as it goes; and
+// tells this process's own what became of them.
+func (l *raftLoop) tryChanges() {
+	q := &l.changes
+	applied := l.apply.state.Load()
+	for len(q.waiting) > 0 && l.leading && l.tryChange(q.waiting[0], applied) {
+		q.waiting = slices.Delete(q.waiting, 0, 1)
+	}
+	q.answers = slices.DeleteFunc(q.answers, func(a answer) bool {
+		if a.applied > applied.index {
+			return false
+		}
+		l.waiters.finish(a.id, outcome{err: a.err})
+		return true
+	})
+}
+
+// tryChange proposes one change; false means that it has to wait.
+func (l *raftLoop) tryChange(c *waitingChange, state *applied) bool {
+	if state.index < l.changes.settled {
+		return false
+	}
+	if l.hasHappened(c, state) {
+		return true
+	}
+	err := l.judge(c, state)
+	if errors.Is(err, errTooEarly) {
+		return false
+	}
+	if err != nil {
+		l.refuseChange(c, err)
+		return true
+	}
+	id := ID(c.Member.Id)
+	if raft.ConfChangeOp(c.Op) == raft.Remove && id == l.self && len(state.config.Voters) > 1 {
+		l.handOver() // M46: the next leader removes it
+		return false
+	}
+	return l.proposeChange(c)
+}
+
+// hasHappened recognises a change that came a second time. Its waiter has been
+// told, or will be when its member applies it.
+func (l *raftLoop) hasHappened(c *waitingChange, state *applied) bool {
+	_, there := state.members.members[ID(c.Member.Id)]
+	return raft.ConfChangeOp(c.Op) == raft.AddLearner && there
+}
+
+func (l *raftLoop) proposeChange(c *waitingChange) bool {
+	entry := raft.ConfChange{Op: raft.ConfChangeOp(c.Op), Member: raft.MemberID(c.Member.Id)}
+	context := &pb.Change{Member: c.Member, Session: c.Session, Id: c.Id, Finished: c.Finished}
+	var err error
+	if entry.Context, err = context.MarshalVT(); err != nil {
+		l.refuseChange(c, &ReconfigurationError{Reason: err.Error()})
+		return true
+	}
+	index, _, err := l.machine.ProposeConfChange(entry)
+	switch {
+	case err == nil:
+		l.changes.settled = index
+		return true
+	case errors.Is(err, raft.ErrMemberExists), errors.Is(err, raft.ErrNoSuchMember), errors.Is(err, raft.ErrLastVoter),
+		errors.Is(err, raft.ErrTooManyMembers), errors.Is(err, raft.ErrBadConfChange):
+		l.refuseChange(c, &ReconfigurationError{Reason: err.Error()})
+		return true
+	}
+	return false // not now: an election, a transfer, a change that is not committed
+}
+
+// judge says why a change is refused, by the list that it would change.
+func (l *raftLoop) judge(c *waitingChange, state *applied) error {
+	id, op := ID(c.Member.Id), raft.ConfChangeOp(c.Op)
+	_, there := state.members.members[id]
+	_, gone := state.members.removed[id]
+	switch {
+	case gone:
+		return ErrMemberRemoved
+	case op != raft.AddLearner && !there:
+		return ErrNoSuchMember
+	}
+	if owner, taken := state.members.ownerOf(c.Member.PeerUrls, id); taken && op != raft.Remove {
+		l.log.urlTaken(owner, c.Member.PeerUrls)
+		return ErrPeerURLExists
+	}
+	if op != raft.Remove || !state.config.IsVoter(id.raft()) {
+		return nil
+	}
+	if len(state.config.Voters) == 1 {
+		return ErrLastMember
+	}
+	return l.judgeRemoval(id)
+}
+
+// errTooEarly puts a judgement off: a new leader does not know yet who is alive.
+var errTooEarly = errors.New("etcdserver: the leader has not heard from all members yet")
+
+// judgeRemoval refuses to remove a living voter if those that are left would
+// be no living quorum; a dead one may always go (M34).
+func (l *raftLoop) judgeRemoval(id ID) error {
+	status := l.machine.Status()
+	alive := aliveVoters(status)
+	dead := !slices.Contains(alive, id.raft())
+	left, needed := len(alive)-1, (len(status.Configuration.Voters)-1)/2+1
+	switch {
+	case !dead && left >= needed:
+		return nil
+	case l.changes.tenure <= int(l.policy.election/l.interval):
+		return errTooEarly
+	case dead:
+		return nil
+	}
+	err := &ReconfigurationError{Reason: fmt.Sprintf(
+		"re-configuration failed due to not enough started members: without %v %d of %d voters would be alive, and %d are needed",
+		id, left, len(status.Configuration.Voters)-1, needed)}
+	if !l.policy.strict {
+		l.log.risky(err)
+		return nil
+	}
+	return err
+}
+
+// aliveVoters are those that the leader has heard lately, itself included.
+func aliveVoters(s raft.Status) []raft.MemberID {
+	alive := []raft.MemberID{s.ID}
+	for _, p := range s.Progress {
+		if p.Active && s.Configuration.IsVoter(p.ID) {
+			alive = append(alive, p.ID)
+		}
+	}
+	return alive
+}
+
+// reasons are the refusals that travel as numbers. The numbers are frozen.
+var reasons = []struct {
+	number uint32
+	err    error
+}{{1, ErrNoSuchMember}, {2, ErrMemberRemoved}, {3, ErrPeerURLExists}, {4, ErrLastMember}, {5, ErrTooBusy}}
+
+// refuseChange tells the one who asked.
+func (l *raftLoop) refuseChange(c *waitingChange, err error) {
+	applied := l.apply.state.Load().index
+	if c.from == 0 {
+		l.changes.answers = append(l.changes.answers, answer{id: c.Id, applied: applied, err: err})
+		return
+	}
+	a := &pb.Answer{Id: c.Id, Applied: uint64(applied), Text: err.Error()}
+	if refusal := (*ReconfigurationError)(nil); errors.As(err, &refusal) {
+		a.Text = refusal.Reason
+	}
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			a.Reason = r.number
+		}
+	}
+	l.notify(c.from, &pb.Note{Answer: a})
+}
+
+// answered takes the leader's refusal.
+func (l *raftLoop) answered(a *pb.Answer) {
+	var err error = &ReconfigurationError{Reason: a.Text}
+	for _, r := range reasons {
+		if a.Reason == r.number {
+			err = r.err
+		}
+	}
+	l.changes.answers = append(l.changes.answers, answer{id: a.Id, applied: raft.Index(a.Applied), err: err})
+}
+
+// giveBackChanges empties the door of a member that leads no more. Its own
+// changes wait in the list of waiters.
+func (l *raftLoop) giveBackChanges() {
+	for _, c := range l.changes.waiting {
+		if c.from != 0 {
+			l.notify(c.from, &pb.Note{Returned: []uint64{c.Id}})
+		}
+	}
+	l.changes.waiting = nil
+}
+
+// tickChanges forgets changes whose process has given up, and promotes.
+func (l *raftLoop) tickChanges(status raft.Status) {
+	q := &l.changes
+	q.tenure++
+	q.waiting = slices.DeleteFunc(q.waiting, func(c *waitingChange) bool {
+		c.ticks++
+		return time.Duration(c.ticks)*l.interval > requestTimeoutMax
+	})
+	if l.leading && l.policy.autoPromote && len(q.waiting) == 0 && l.apply.state.Load().index >= q.settled {
+		l.promote(status)
+	}
+}
+
+// requestTimeoutMax is longer than any member waits for a change.
+const requestTimeoutMax = time.Minute
+
+// promote makes a learner that has caught up a voter, if the voters would then
+// have a living quorum.
+func (l *raftLoop) promote(status raft.Status) {
+	state := l.apply.state.Load()
+	voters := len(status.Configuration.Voters)
+	for _, p := range status.Progress {
+		info, known := state.members.members[ID(p.ID)]
+		if !p.Learner || !p.Active || !known || len(aliveVoters(status))+1 < (voters+1)/2+1 {
+			continue
+		}
+		context, err := (&pb.Change{Member: info.toProto()}).MarshalVT()
+		if err != nil {
+			l.log.badChange(ID(p.ID), err)
+			continue
+		}
+		index, _, err := l.machine.ProposeConfChange(raft.ConfChange{Op: raft.Promote, Member: p.ID, Context: context})
+		if err == nil {
+			l.changes.settled = index
+			return
+		}
+	}
+}
+
+// handOver begins to hand leadership to the voter with the longest log that is
+// alive; false if there is none, or this member does not lead.
+func (l *raftLoop) handOver() bool {
+	status := l.machine.Status()
+	var heir raft.Progress
+	for _, p := range status.Progress {
+		if p.Active && status.Configuration.IsVoter(p.ID) && p.Match >= heir.Match {
+			heir = p
+		}
+	}
+	if heir.ID == raft.None || !l.leading {
+		return false
+	}
+	if status.TransferTo == raft.None {
+		l.requests.tickOwed = true
+		l.proposeOwed() // the heir counts leaderless time from here (R51)
+	}
+	return l.machine.TransferLeadership(heir.ID) == nil || status.TransferTo != raft.None
+}
+
+// HandOver hands leadership to another member, if this one leads and there is
+// one, and returns when that is done or ctx ends.
+func (m *Member) HandOver(ctx context.Context) {
+	tick := time.NewTicker(m.options.Heartbeat)
+	defer tick.Stop()
+	for m.IsLeader() {
+		begun := make(chan bool, 1)
+		if !m.raft.calls.put(func() { begun <- m.raft.handOver() }) {
+			return
+		}
+		select {
+		case ok := <-begun:
+			if !ok {
+				return
+			}
+		case <-ctx.Done():
+			return
+		case <-m.stopped:
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sameIncarnation compares what two sides know of a member's data directory;
+// what is not known fits everything.
+func sameIncarnation(a, b []byte) bool {
+	return len(a) == 0 || len(b) == 0 || bytes.Equal(a, b)
+}
