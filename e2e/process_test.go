@@ -42,6 +42,8 @@ func buildAndRun(m *testing.M) int {
 // server is one process of the program.
 type server struct {
 	t       *testing.T
+	name    string
+	cluster string // --initial-cluster
 	dir     string
 	client  string // http://127.0.0.1:port
 	peer    string
@@ -71,7 +73,9 @@ func (l *lockedBuffer) String() string {
 
 func newServer(t *testing.T, flags ...string) *server {
 	t.Helper()
-	return &server{t: t, dir: filepath.Join(t.TempDir(), "data"), client: freeURL(t), peer: freeURL(t), flags: flags}
+	s := &server{t: t, name: "default", dir: filepath.Join(t.TempDir(), "data"), client: freeURL(t), peer: freeURL(t), flags: flags}
+	s.cluster = s.name + "=" + s.peer
+	return s
 }
 
 func freeURL(t *testing.T) string {
@@ -95,8 +99,8 @@ func (s *server) start() *server {
 func (s *server) launch() {
 	s.t.Helper()
 	args := append([]string{
-		"--data-dir", s.dir, "--listen-client-urls", s.client, "--advertise-client-urls", s.client,
-		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", "default=" + s.peer,
+		"--name", s.name, "--data-dir", s.dir, "--listen-client-urls", s.client, "--advertise-client-urls", s.client,
+		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", s.cluster,
 	}, s.flags...)
 	s.command = exec.Command(binary, args...)
 	s.output = &lockedBuffer{}
@@ -207,6 +211,10 @@ func send(client *http.Client, method, url, form string) (answer, error) {
 	if form != "" {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	return receive(client, request)
+}
+
+func receive(client *http.Client, request *http.Request) (answer, error) {
 	response, err := client.Do(request)
 	if err != nil {
 		return answer{}, err
