@@ -282,7 +282,8 @@ func (l *raftLoop) forget() error {
 	if len(state.members.members) <= 1 {
 		keep = keepEntriesAlone
 	}
-	if state.index < l.installing || state.index < l.generation+keep && l.handed < keepBytes {
+	full := state.index >= l.generation+keep || l.handed >= keepBytes
+	if !full || state.index <= l.generation || state.index < l.installing {
 		return nil
 	}
 	keepFrom := l.generation + 1
