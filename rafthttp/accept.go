@@ -2,10 +2,10 @@ package rafthttp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -114,6 +114,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if in.begin(h) {
+		in.answer(w.Header())
 		in.run(life)
 	}
 	in.close()
@@ -126,7 +127,6 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 
 // upgrade takes the connection over from HTTP.
 func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey) (*inbound, error) {
-	header := w.Header().Clone()
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		http.Error(w, "streams need HTTP/1.1", http.StatusHTTPVersionNotSupported)
@@ -137,31 +137,36 @@ func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey) (*inbound, er
 		in.close()
 		return nil, &malformed{"bytes before the answer"}
 	}
-	header.Set("Connection", "Upgrade")
-	header.Set("Upgrade", upgradeToken)
 	size := controlBuffer
 	if key.lane == logLane {
 		size = logBuffer
 	}
 	in.frames.r = bufio.NewReaderSize(&patientReader{conn, 3 * t.patience(key.lane)}, size)
-	err = conn.SetDeadline(time.Now().Add(t.dialTimeout())) // the server may have left others
+	return in, nil
+}
+
+// answer ends the handshake. If it fails, so does reading.
+func (in *inbound) answer(header http.Header) {
+	header.Set("Connection", "Upgrade")
+	header.Set("Upgrade", upgradeToken)
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	err := header.Write(&b)
+	b.WriteString("\r\n")
 	if err == nil {
-		_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n")
+		err = in.conn.SetDeadline(time.Now().Add(in.t.dialTimeout())) // the server may have left others
 	}
 	if err == nil {
-		err = header.Write(conn)
-	}
-	if err == nil {
-		_, err = io.WriteString(conn, "\r\n")
+		_, err = in.conn.Write(b.Bytes())
 	}
 	if err != nil {
 		in.close()
 	}
-	return in, err
 }
 
-// begin makes it the one stream of its key, in place of one that the other side has given up. False if it may not be any more:
-// the peers may have changed since the handshake, when it was not yet there to be closed.
+// begin makes it the one stream of its key, in place of one that the other side has given up. That is done before the
+// answer, so that two of them cannot change places. False if it may not be any more: the peers may have changed since the
+// handshake, when it was not yet there to be closed.
 func (in *inbound) begin(h *hello) bool {
 	t := in.t
 	t.mu.Lock()

@@ -185,7 +185,7 @@ func TestReasonsTravel(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"reason":"no such"}`:      `answered "418", "{\"reason\":\"no such\"}"`,
 		"404 page not found\n":      `answered "418", "404 page not found\n"`,
-		strings.Repeat("x", 10_000): fmt.Sprintf("answered %q, %q", "418", strings.Repeat("x", 120)),
+		strings.Repeat("x", 10_000): fmt.Sprintf("answered %q, %q", "418", strings.Repeat("x", 300)),
 	} {
 		if err := readRefusal("418", strings.NewReader(body)); err == nil || err.Error() != want {
 			t.Errorf("%.30s: %v, want %s", body, err, want)

@@ -64,6 +64,7 @@ type owner struct {
 	removed  []raft.Index
 	refuse   map[raft.MemberID]*Refusal
 
+	deaf       bool // forgets messages
 	onReceive  func(ctx context.Context, from raft.MemberID, messages []raft.Message)
 	onSnapshot func(ctx context.Context, from raft.MemberID, m raft.Snapshot, body io.Reader) error
 }
@@ -84,6 +85,9 @@ func (o *owner) Admit(peer raft.MemberID, _ [16]byte) *Refusal {
 func (o *owner) Receive(ctx context.Context, from raft.MemberID, messages []raft.Message) {
 	if o.onReceive != nil {
 		o.onReceive(ctx, from, messages)
+	}
+	if o.deaf {
+		return
 	}
 	o.note(func() { o.messages[from] = append(o.messages[from], messages...) })
 }

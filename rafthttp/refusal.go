@@ -101,7 +101,7 @@ func readRefusal(status string, body io.Reader) error {
 	}
 	var r Refusal
 	if err := json.Unmarshal(text, &r); err != nil || r.Reason == 0 {
-		return fmt.Errorf("answered %.60q, %.120q", status, text)
+		return fmt.Errorf("answered %.60q, %.300q", status, text)
 	}
 	if len(r.Text) > 500 {
 		r.Text = r.Text[:500]

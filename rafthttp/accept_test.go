@@ -1,0 +1,206 @@
+package rafthttp
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"testing"
+
+	"canopy/raft"
+)
+
+// intruder is a connection that has passed the handshake of a member as another one, and may do what it likes.
+func intruder(t *testing.T, n *node, as raft.MemberID, lane laneKind) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", n.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgradeToken}, headerLane: {lane.String()}}
+	h := hello{1, 1, testCluster, as, n.self.Member, [16]byte{byte(as)}, nil, "2.3.8", testHeartbeat, testElection}
+	h.write(header)
+	if err := writeRequest(conn, "GET", streamPath, "peer", header); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(r, nil)
+	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the handshake was answered with %v, %v", answer, err)
+	}
+	return conn, r
+}
+
+// closed waits until the other side has closed a connection.
+func closed(t *testing.T, what string, r io.Reader) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, r)
+		close(done)
+	}()
+	eventually(t, what+": the connection is closed", func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// TestHostileStreamsHarmNothing sends what no member would; others go on meanwhile (R24 of the known failures).
+func TestHostileStreamsHarmNothing(t *testing.T) {
+	a, b := pair(t)
+	huge := frameOf(kindStale, []byte{8, 1})
+	binary.LittleEndian.PutUint32(huge, 1<<31)
+	var e encoder
+	snapshot, _ := e.append(nil, raft.Snapshot{Term: 1})
+	for name, bytes := range map[string][]byte{
+		"garbage":             []byte("GET / HTTP/1.1\r\n\r\n and more of it"),
+		"absurd length":       huge,
+		"pong":                appendPing(nil, kindPong, 1),
+		"short ping":          frameOf(kindPing, []byte{1}),
+		"snapshot":            snapshot,
+		"malformed message":   frameOf(kindVote, []byte{255}),
+		"malformed append":    frameOf(kindAppend, []byte{1, 0, 0, 0}),
+		"append of no length": frameOf(kindAppend, nil),
+	} {
+		for _, lane := range []laneKind{controlLane, logLane} {
+			conn, r := intruder(t, b, 0xc, lane)
+			if _, err := conn.Write(bytes); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, name, r)
+		}
+	}
+	b.logs("closed the stream")
+	a.Send(heartbeat(0xb, 1))
+	b.until("the heartbeat of another member", func() bool { return len(b.messages[0xa]) == 1 })
+	b.note(func() {
+		if len(b.messages[0xc]) > 0 {
+			t.Errorf("the owner was given %v", b.messages[0xc])
+		}
+	})
+}
+
+// TestGarbageOnStreams is a fuzzer of the port itself: right frames, then damage.
+func TestGarbageOnStreams(t *testing.T) {
+	b := newNode(t, 0xb).run()
+	for _, seed := range seeds(50) {
+		dice := rand.New(rand.NewPCG(seed, 5))
+		var e encoder
+		var bytes []byte
+		for range 1 + dice.IntN(20) {
+			bytes, _ = e.append(bytes, randomMessage(dice))
+		}
+		for range 1 + dice.IntN(5) {
+			bytes[dice.IntN(len(bytes))] = byte(dice.Uint32())
+		}
+		conn, r := intruder(t, b, 0x100+raft.MemberID(seed), laneKind(dice.IntN(2)))
+		if _, err := conn.Write(bytes); err != nil {
+			continue // closed already
+		}
+		_ = conn.(*net.TCPConn).CloseWrite()
+		closed(t, "garbage", r)
+	}
+}
+
+// TestPingsAreAnsweredOnBothLanes does so while messages go in between.
+func TestPingsAreAnsweredOnBothLanes(t *testing.T) {
+	b := newNode(t, 0xb).run()
+	for _, lane := range []laneKind{controlLane, logLane} {
+		conn, r := intruder(t, b, 0xc, lane)
+		frames := frameReader{r: r}
+		var e encoder
+		for number := range uint64(10) {
+			bytes, _ := e.append(nil, raft.Stale{Term: 1})
+			if _, err := conn.Write(appendPing(bytes, kindPing, number)); err != nil {
+				t.Fatal(err)
+			}
+			k, payload, err := frames.next()
+			if err != nil || k != kindPong || binary.LittleEndian.Uint64(payload) != number {
+				t.Fatalf("%v: ping %d: kind %d, %v, %v", lane, number, k, payload, err)
+			}
+		}
+	}
+	b.until("the messages", func() bool { return len(b.messages[0xc]) == 20 })
+}
+
+// TestSecondStreamReplacesTheFirst has a member dial again, of which the first connection seems open still.
+func TestSecondStreamReplacesTheFirst(t *testing.T) {
+	b := newNode(t, 0xb).run()
+	_, first := intruder(t, b, 0xc, controlLane)
+	_, other := intruder(t, b, 0xc, logLane)
+	second, r := intruder(t, b, 0xc, controlLane)
+	closed(t, "the first", first)
+	if _, err := second.Write(appendPing(nil, kindPing, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if k, _, err := (&frameReader{r: r}).next(); err != nil || k != kindPong {
+		t.Errorf("the second: kind %d, %v", k, err)
+	}
+	b.SetPeers([]Peer{{ID: 0xc, URLs: []string{"http://127.0.0.1:1"}}})
+	b.SetPeers(nil)
+	closed(t, "of one that is no peer any more", r)
+	closed(t, "of one that is no peer any more", other)
+}
+
+func TestSilentStreamIsClosed(t *testing.T) {
+	b := newNode(t, 0xb).run()
+	conn, r := intruder(t, b, 0xc, controlLane)
+	if _, err := conn.Write(frameOf(kindStale, []byte{8, 1})[:7]); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, "silent", r)
+}
+
+// TestOwnerThatWaitsHoldsUpOneStream (R24 of peer.md).
+func TestOwnerThatWaitsHoldsUpOneStream(t *testing.T) {
+	b := newNode(t, 0xb)
+	b.onReceive = func(ctx context.Context, from raft.MemberID, _ []raft.Message) {
+		if from == 0xc {
+			<-ctx.Done()
+		}
+	}
+	b.run()
+	slow, _ := intruder(t, b, 0xc, controlLane)
+	if _, err := slow.Write(frameOf(kindStale, []byte{8, 1})); err != nil {
+		t.Fatal(err)
+	}
+	fast, _ := intruder(t, b, 0xd, controlLane)
+	if _, err := fast.Write(frameOf(kindStale, []byte{8, 1})); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the other member's message", func() bool { return len(b.messages[0xd]) == 1 })
+}
+
+func TestWrongUpgradesAreRefused(t *testing.T) {
+	b := newNode(t, 0xb).run()
+	for _, c := range []struct {
+		upgrade, lane string
+		want          int
+	}{{"", "log", 426}, {"websocket", "log", 426}, {upgradeToken, "", 400}, {upgradeToken, "middle", 400}} {
+		request, err := http.NewRequest("GET", b.url+streamPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := hello{1, 1, testCluster, 0xa, 0xb, [16]byte{0xa}, nil, "2.3.8", testHeartbeat, testElection}
+		h.write(request.Header)
+		request.Header.Set("Upgrade", c.upgrade)
+		request.Header.Set(headerLane, c.lane)
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != c.want {
+			t.Errorf("upgrade %q, lane %q: %d, want %d", c.upgrade, c.lane, answer.StatusCode, c.want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}

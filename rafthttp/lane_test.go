@@ -1,0 +1,433 @@
+package rafthttp
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"canopy/raft"
+)
+
+func heartbeat(to raft.MemberID, round uint64) []raft.Outbound {
+	return []raft.Outbound{{To: to, Message: raft.Heartbeat{Term: 1, Round: round}}}
+}
+
+func bulk(to raft.MemberID, index raft.Index, size int) []raft.Outbound {
+	return []raft.Outbound{{To: to, Message: raft.Append{Term: 1, PrevIndex: index - 1, PrevTerm: 1,
+		Entries: []raft.Entry{{Index: index, Term: 1, Data: make([]byte, size)}}}}}
+}
+
+// TestOrderAndContentsSurviveLoad has three members talk to each other from many goroutines.
+func TestOrderAndContentsSurviveLoad(t *testing.T) {
+	for _, seed := range seeds(1) {
+		nodes := []*node{newNode(t, 1), newNode(t, 2), newNode(t, 3)}
+		meet(nodes...)
+		for _, n := range nodes {
+			n.run()
+		}
+		connected(nodes...)
+		const count = 300
+		var senders sync.WaitGroup
+		for i, n := range nodes {
+			for _, to := range nodes {
+				if to == n {
+					continue
+				}
+				dice := rand.New(rand.NewPCG(seed, uint64(i)))
+				senders.Go(func() {
+					for k := range raft.Index(count) {
+						m := randomAppend(dice, 1, k, dice.IntN(4), 1<<dice.IntN(17))
+						for e := range m.Entries {
+							if data := m.Entries[e].Data; len(data) >= 8 {
+								binary.LittleEndian.PutUint64(data, uint64(len(data))) // checked on arrival
+							}
+						}
+						n.Send([]raft.Outbound{{To: to.self.Member, Message: m}, {To: to.self.Member, Message: raft.Commit{Term: 1, Index: k}}})
+					}
+				})
+			}
+		}
+		senders.Wait()
+		for _, n := range nodes {
+			for _, from := range nodes {
+				if from == n {
+					continue
+				}
+				n.until("all messages", func() bool { return len(n.messages[from.self.Member]) == 2*count })
+				checkOrder(t, seed, n.messages[from.self.Member])
+			}
+		}
+	}
+}
+
+func checkOrder(t *testing.T, seed uint64, messages []raft.Message) {
+	t.Helper()
+	var appended, committed raft.Index
+	for _, m := range messages {
+		switch m := m.(type) {
+		case raft.Append:
+			if m.PrevIndex != appended {
+				t.Fatalf("-seed %d: append %d came in place of %d", seed, m.PrevIndex, appended)
+			}
+			appended++
+			for _, e := range m.Entries {
+				if len(e.Data) >= 8 && binary.LittleEndian.Uint64(e.Data) != uint64(len(e.Data)) {
+					t.Fatalf("-seed %d: the data of entry %d are not what was sent", seed, e.Index)
+				}
+			}
+		case raft.Commit:
+			if m.Index != committed {
+				t.Fatalf("-seed %d: commit %d came in place of %d", seed, m.Index, committed)
+			}
+			committed++
+		}
+	}
+}
+
+// TestBulkDoesNotDelayHeartbeats queues 100 MB for a peer that takes none of it, and times heartbeats meanwhile (R35).
+func TestBulkDoesNotDelayHeartbeats(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	a, b := newNode(t, 0xa, func(o *Options) { o.Heartbeat, o.Election = interval, 20*interval }), newNode(t, 0xb)
+	release := make(chan struct{})
+	b.onReceive = func(ctx context.Context, _ raft.MemberID, messages []raft.Message) {
+		if _, ok := messages[0].(raft.Append); ok {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+	}
+	meet(a, b)
+	a.run()
+	b.run()
+	connected(a, b)
+	for i := range raft.Index(105) {
+		a.Send(bulk(0xb, i+1, 1<<20))
+	}
+	if s := a.statusOf(0xb); s.QueuedBytes > logBytesMax+controlBytesMax || s.QueuedBytes < 80<<20 {
+		t.Errorf("%d bytes are queued", s.QueuedBytes)
+	}
+	a.until("the loss", func() bool { return a.lost[0xb] >= 1 })
+	for round := range uint64(20) {
+		began := time.Now()
+		a.Send(heartbeat(0xb, round))
+		b.until("the heartbeat", func() bool { return len(b.messages[0xa]) > int(round) })
+		if took := time.Since(began); took > interval {
+			t.Errorf("heartbeat %d took %v", round, took)
+		}
+	}
+	if !a.statusOf(0xb).Active {
+		t.Errorf("the slow peer was given up: %v", a.statusOf(0xb).LastError)
+	}
+	lost := 0
+	a.note(func() { lost = a.lost[0xb] })
+	close(release)
+	a.until("word that there is room again", func() bool { return a.lost[0xb] > lost })
+	eventually(t, "the queue is written", func() bool { return a.statusOf(0xb).QueuedMessages == 0 })
+}
+
+// stubborn is a member that shakes hands and then never reads or writes.
+func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var held []net.Conn
+	var count atomic.Int32
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, err := parseHello(r.Header)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		answer := hello{1, 1, h.cluster, id, h.from, [16]byte{byte(id)}, nil, "2.3.8", h.heartbeat, h.election}
+		answer.write(w.Header())
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", upgradeToken)
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		count.Add(1)
+		mu.Lock()
+		defer mu.Unlock()
+		held = append(held, conn)
+	})}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-served
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range held {
+			_ = c.Close()
+		}
+	})
+	return Peer{ID: id, URLs: []string{"http://" + listener.Addr().String()}}, func() int { return int(count.Load()) }
+}
+
+// TestStuckPeerIsGivenUpAndBlocksNobody has one peer hang within its connections (R24, R42).
+func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
+	a, b := newNode(t, 0xa), newNode(t, 0xb)
+	stuck, connections := stubborn(t, 0xc)
+	a.SetPeers([]Peer{b.as(), stuck})
+	b.SetPeers([]Peer{a.as()})
+	a.run()
+	b.run()
+	eventually(t, "the good peer is reached", func() bool { return a.statusOf(0xb).Active })
+	eventually(t, "the stuck one is reached", func() bool { return connections() >= 2 })
+	began := time.Now()
+	for i := range raft.Index(300) {
+		a.Send(bulk(0xc, i+1, 1<<20)) // never waits
+		a.Send(heartbeat(0xc, uint64(i)))
+		a.Send(heartbeat(0xb, uint64(i)))
+	}
+	b.until("all for the good peer", func() bool { return len(b.messages[0xa]) == 300 })
+	if s := a.statusOf(0xc); s.QueuedBytes > logBytesMax+controlBytesMax {
+		t.Errorf("%d bytes are queued for the stuck peer", s.QueuedBytes)
+	}
+	a.logs("the connection with c became inactive")
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the stuck peer was noticed after %v", took)
+	}
+	if !strings.Contains(fmt.Sprint(a.statusOf(0xc).LastError), "nothing was heard") {
+		t.Errorf("the error is %v", a.statusOf(0xc).LastError)
+	}
+	eventually(t, "both streams of the stuck peer are dialled anew", func() bool { return connections() >= 4 })
+}
+
+// TestDeadPeerIsNoticedWithinAnElection stops what a peer's connections carry, without closing them (R42).
+func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
+	var cut atomic.Bool
+	dial := func(o *Options) {
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if cut.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			return &blackHole{Conn: c, cut: &cut}, err
+		}
+	}
+	a, b := pair(t, dial)
+	for round := range uint64(10) {
+		a.Send(heartbeat(0xb, round))
+	}
+	b.until("the heartbeats", func() bool { return len(b.messages[0xa]) == 10 })
+	cut.Store(true)
+	began := time.Now()
+	eventually(t, "the peer is inactive", func() bool { return !a.statusOf(0xb).Active })
+	if took := time.Since(began); took > testElection {
+		t.Errorf("noticed after %v, the election time-out is %v", took, testElection)
+	}
+	a.Send(heartbeat(0xb, 99))
+	a.until("the loss", func() bool { return a.lost[0xb] > 0 })
+	cut.Store(false)
+	connected(a, b)
+	a.logs("became inactive")
+}
+
+// blackHole swallows what is written while cut.
+type blackHole struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+func (h *blackHole) Write(b []byte) (int, error) {
+	if h.cut.Load() {
+		return len(b), nil
+	}
+	return h.Conn.Write(b)
+}
+
+func TestPeerThatStartsAgainIsFoundAgain(t *testing.T) {
+	a, b := pair(t)
+	address := b.listener.Addr().String()
+	b.stop()
+	eventually(t, "b is missed", func() bool { return !a.statusOf(0xb).Active })
+	a.Send(heartbeat(0xb, 1))
+	a.until("the loss", func() bool { return a.lost[0xb] == 1 })
+	again := newNode(t, 0xb)
+	_ = again.listener.Close()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.listener, again.url = listener, "http://"+address
+	meet(a, again)
+	again.run()
+	connected(a, again)
+	a.until("word that there is a stream again", func() bool { return a.lost[0xb] == 2 })
+	a.Send(heartbeat(0xb, 2))
+	again.until("the heartbeat", func() bool { return len(again.messages[0xa]) == 1 })
+	if n := strings.Count(a.logged.String(), "became active"); n != 2 {
+		t.Errorf("became active %d times:\n%s", n, a.logged)
+	}
+}
+
+// TestChangedURLsAreDialledAtOnce moves a peer while the old address still answers, and to where the first URL is dead.
+func TestChangedURLsAreDialledAtOnce(t *testing.T) {
+	a, b := pair(t)
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadURL := "http://" + dead.Addr().String()
+	_ = dead.Close()
+	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{deadURL, b.url}}})
+	a.logs("became inactive (stream")
+	eventually(t, "the second URL is used", func() bool { return a.statusOf(0xb).Active })
+	a.Send(heartbeat(0xb, 1))
+	b.until("the heartbeat", func() bool { return len(b.messages[0xa]) == 1 })
+}
+
+// TestSlowURLIsRaced has the first URL of a peer hang within connecting (R41).
+func TestSlowURLIsRaced(t *testing.T) {
+	b := newNode(t, 0xb).run()
+	a := newNode(t, 0xa, func(o *Options) {
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "slow.") {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+	})
+	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{"http://slow.example", b.url}}})
+	began := time.Now()
+	a.run()
+	eventually(t, "the peer is reached", func() bool { return a.statusOf(0xb).Active })
+	if took := time.Since(began); took > a.dialTimeout() {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestURLOfAnotherMemberIsPassedOver(t *testing.T) {
+	b, c := newNode(t, 0xb).run(), newNode(t, 0xc).run()
+	a := newNode(t, 0xa)
+	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{c.url, b.url}}})
+	a.run()
+	eventually(t, "the peer is reached", func() bool { return a.statusOf(0xb).Active })
+	a.logs("refuses to talk to this member: not the member you mean")
+}
+
+func TestSenderOfTooMuchIsTold(t *testing.T) {
+	a, b := pair(t)
+	if a.SendNote(0xb, make([]byte, noteBytesMax+1)) {
+		t.Error("a note that is too long was taken")
+	}
+	if a.SendNote(0xc, []byte("x")) {
+		t.Error("a note to nobody was taken")
+	}
+	a.Send([]raft.Outbound{{To: 0xb, Message: raft.Snapshot{Term: 1}}})
+	a.until("the loss", func() bool { return a.lost[0xb] == 1 })
+	long := bytes.Repeat([]byte("n"), noteBytesMax)
+	if !a.SendNote(0xb, long) {
+		t.Fatal("the longest note was dropped")
+	}
+	b.until("the note", func() bool { return len(b.notes[0xa]) == 1 })
+	if !bytes.Equal(b.notes[0xa][0], long) {
+		t.Error("it is not what was sent")
+	}
+}
+
+// TestRemovedMemberIsToldWithProof (R34, R15).
+func TestRemovedMemberIsToldWithProof(t *testing.T) {
+	a, b := pair(t)
+	b.note(func() { b.refuse[0xa] = &Refusal{Reason: Removed, Text: "member a was removed", Term: 4, Index: 77} })
+	b.SetPeers(nil)
+	a.until("that it was removed", func() bool { return len(a.removed) > 0 && a.removed[0] == 77 })
+	a.logs("b refuses to talk to this member: removed member: member a was removed")
+	b.logs("refused member a")
+	eventually(t, "nothing is open", func() bool { return !a.statusOf(0xb).Active })
+	for _, n := range []*node{a, b} {
+		if lines := strings.Count(n.logged.String(), "removed member"); lines > 2 {
+			t.Errorf("%d lines:\n%s", lines, n.logged)
+		}
+	}
+}
+
+// TestCrossedClustersStayApart points members of two clusters at each other (R41 of the known failures).
+func TestCrossedClustersStayApart(t *testing.T) {
+	a := newNode(t, 0xa)
+	b := newNode(t, 0xb, func(o *Options) { o.Self.Cluster = 0xc2 })
+	meet(a, b)
+	a.run()
+	b.run()
+	a.logs("of cluster c2")
+	b.logs("of cluster c1")
+	a.Send(heartbeat(0xb, 1))
+	a.until("the loss", func() bool { return a.lost[0xb] == 1 })
+	err := a.SendSnapshot(context.Background(), 0xb, raft.Snapshot{Term: 1}, strings.NewReader("x"), 1)
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || refusal.Reason != OtherCluster {
+		t.Errorf("a snapshot to another cluster: %v", err)
+	}
+	b.note(func() {
+		if len(b.messages) > 0 {
+			t.Errorf("b heard %v", b.messages)
+		}
+	})
+}
+
+func TestOtherIncarnationIsNotTalkedTo(t *testing.T) {
+	a, b := newNode(t, 0xa), newNode(t, 0xb)
+	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{b.url}, Incarnation: bytes.Repeat([]byte{9}, 16)}})
+	b.SetPeers([]Peer{a.as()})
+	a.run()
+	b.run()
+	b.logs("member b lives its life 0b000000, not 09090909")
+	if a.statusOf(0xb).Active {
+		t.Error("it is active")
+	}
+	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{b.url}, Incarnation: b.self.Incarnation[:]}})
+	connected(a, b)
+}
+
+// TestNothingRunsAfterRun counts goroutines: with streams, notes and snapshots under way, and owners that wait.
+func TestNothingRunsAfterRun(t *testing.T) {
+	before := runtime.NumGoroutine()
+	a, b := newNode(t, 0xa), newNode(t, 0xb)
+	waiting := func(ctx context.Context, _ raft.MemberID, _ []raft.Message) { <-ctx.Done() }
+	a.onReceive, b.onReceive = waiting, waiting
+	gone := Peer{ID: 0xd, URLs: []string{"http://127.0.0.1:1"}}
+	a.SetPeers([]Peer{b.as(), gone})
+	b.SetPeers([]Peer{a.as(), gone})
+	a.run()
+	b.run()
+	eventually(t, "they are connected", func() bool { return a.statusOf(0xb).Active && b.statusOf(0xa).Active })
+	a.Send(heartbeat(0xb, 1))
+	b.Send(bulk(0xa, 1, 1<<20))
+	sent := make(chan error, 1)
+	body, feed := net.Pipe()
+	go func() { sent <- a.SendSnapshot(context.Background(), 0xb, raft.Snapshot{Term: 1}, body, 1<<20) }()
+	if _, err := feed.Write([]byte("begins")); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	_ = feed.Close()
+	if err := <-sent; err == nil {
+		t.Error("a snapshot that ended early was taken")
+	}
+	_ = body.Close()
+	a.stop()
+	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+}
