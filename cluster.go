@@ -6,11 +6,15 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
 	"canopy/etcdserver"
+	"canopy/etcdserver/metrics"
+	"canopy/raft"
 	"canopy/rafthttp"
 )
 
@@ -18,13 +22,14 @@ import (
 // first start, and the transport on the peer port.
 type peering struct {
 	config    config.Config
+	registry  prometheus.Registerer
 	logger    *logrus.Logger
 	client    *http.Client // for asking at the first start
 	transport *rafthttp.Transport
 }
 
-func newPeering(c config.Config, logger *logrus.Logger) *peering {
-	return &peering{config: c, logger: logger, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+func newPeering(c config.Config, registry prometheus.Registerer, logger *logrus.Logger) *peering {
+	return &peering{config: c, registry: registry, logger: logger, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
 // connect makes the transport of a member.
@@ -37,9 +42,26 @@ func (p *peering) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserv
 		Election:      p.config.Raft.Election,
 		SnapshotRate:  p.config.Raft.SnapshotRate,
 		Owner:         owner,
+		Observer:      p.observer(self),
 		Log:           p.logger.WithField("pkg", "rafthttp"),
 	})
 	return p.transport
+}
+
+// observer turns what the transport measures into metrics.
+func (p *peering) observer(self rafthttp.Identity) rafthttp.Observer {
+	set := metrics.NewPeers(p.registry, uint64(self.Member))
+	of := func(peer raft.MemberID) *metrics.Peer { return set.Of(uint64(peer)) }
+	return rafthttp.Observer{
+		Sent:         func(peer raft.MemberID, bytes int) { of(peer).Sent.Add(float64(bytes)) },
+		Received:     func(peer raft.MemberID, bytes int) { of(peer).Received.Add(float64(bytes)) },
+		RoundTrip:    func(peer raft.MemberID, d time.Duration) { of(peer).RoundTrip.Observe(d.Seconds()) },
+		Active:       func(peer raft.MemberID, active bool) { of(peer).SetActive(active) },
+		Failed:       func(peer raft.MemberID) { of(peer).Failures.Inc() },
+		Dropped:      func(peer raft.MemberID) { of(peer).Drops.Inc() },
+		Refused:      func(_ raft.MemberID, reason rafthttp.Reason) { set.Refused(reason.String()) },
+		SnapshotSent: func(peer raft.MemberID, _ int64, d time.Duration, err error) { of(peer).SnapshotSent(d, err) },
+	}
 }
 
 // handler serves the peer port: members, and below it what other programs ask.

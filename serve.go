@@ -53,7 +53,7 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 
 // serveMember opens the member behind the servers, and runs it.
 func serveMember(ctx context.Context, c config.Config, servers *servers, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
-	peers := newPeering(c, logger)
+	peers := newPeering(c, registry, logger)
 	member, err := etcdserver.Open(memberOptions(ctx, c, peers, set, logger))
 	if err != nil {
 		return err
@@ -129,8 +129,14 @@ func observer(set *metrics.Set) etcdserver.Observer {
 			}
 			set.Proposed(d)
 		},
-		Waiting:       set.SetPending,
-		LeaderChanged: func(etcdserver.ID, bool) { set.LeaderChanges.Inc() },
+		Waiting: set.SetPending,
+		LeaderChanged: func(leader etcdserver.ID, _ bool) {
+			if leader != 0 {
+				set.LeaderChanges.Inc()
+			}
+		},
+		Installed: func(int64) { set.Installed.Inc() },
+		Refused:   set.MessagesRefused.Inc,
 	}
 }
 

@@ -29,6 +29,8 @@ type Set struct {
 	LastIndexSaved  prometheus.Gauge   // last log index written
 	FileDescriptors prometheus.Gauge   // open now
 	LeaderChanges   prometheus.Counter // seen by this member
+	Installed       prometheus.Counter // snapshots of a leader that replaced the state here
+	MessagesRefused prometheus.Counter // of other members, by raft
 
 	keys    map[string]*Keys // by method; read only
 	quorum  *Keys
@@ -76,6 +78,8 @@ func New(reg prometheus.Registerer) *Set {
 		LastIndexSaved:  f.gauge("etcd_wal_last_index_saved", "Last log index written."),
 		FileDescriptors: f.gauge("etcd_server_file_descriptors_used_total", "File descriptors that are open."),
 		LeaderChanges:   f.counter("etcd_server_leader_changes_seen_total", "Changes of the leader that this member saw."),
+		Installed:       f.counter("canopy_snapshots_installed_total", "Snapshots of a leader that replaced the state of this member."),
+		MessagesRefused: f.counter("canopy_raft_refused_total", "Messages of other members that none in good order sends."),
 
 		refused: f.counters("canopy_http_refused_total", "Requests and connections refused by a limit or a guard.", "reason"),
 	}

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -82,5 +83,35 @@ func TestTwoMembersShareNothing(t *testing.T) {
 	New(b)
 	if got := values(t, b)["etcd_wal_last_index_saved"]; got != 0 {
 		t.Errorf("the other member's index is %v, want 0", got)
+	}
+}
+
+func TestPeersAreMeasuredApart(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	p := NewPeers(registry, 0xa)
+	p.Of(0xb).Sent.Add(3)
+	p.Of(0xb).Sent.Add(4)
+	p.Of(0xc).Sent.Add(5)
+	p.Of(0xb).SetActive(true)
+	p.Of(0xc).SetActive(true)
+	p.Of(0xc).SetActive(false)
+	p.Of(0xb).RoundTrip.Observe(0.001)
+	p.Of(0xb).SnapshotSent(time.Second, nil)
+	p.Of(0xb).SnapshotSent(time.Second, errors.New("cut"))
+	p.Refused("unknown member")
+	got := values(t, registry)
+	for name, want := range map[string]float64{
+		"etcd_network_peer_sent_bytes_total To=b":                 7,
+		"etcd_network_peer_sent_bytes_total To=c":                 5,
+		"etcd_network_active_peers Local=a Remote=b":              1,
+		"etcd_network_active_peers Local=a Remote=c":              0,
+		"etcd_network_peer_round_trip_time_seconds To=b":          1,
+		"etcd_network_snapshot_send_total_duration_seconds To=b":  1,
+		"etcd_network_snapshot_send_failures To=b":                1,
+		"canopy_network_peer_refused_total reason=unknown member": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s = %v, want %v", name, got[name], want)
+		}
 	}
 }
