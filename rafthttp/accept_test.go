@@ -151,7 +151,7 @@ func TestSecondStreamReplacesTheFirst(t *testing.T) {
 }
 
 func TestSilentStreamIsClosed(t *testing.T) {
-	b := newNode(t, 0xb).run()
+	b := newNode(t, 0xb, hasty).run()
 	conn, r := intruder(t, b, 0xc, controlLane)
 	if _, err := conn.Write(frameOf(kindStale, []byte{8, 1})[:7]); err != nil {
 		t.Fatal(err)

@@ -87,9 +87,8 @@ func (l *lane) serve(ctx context.Context, s *stream) error {
 		stop()
 		l.hold(nil)
 		listener.Wait()
-		if l.queue.end() > 0 {
-			l.lost()
-		}
+		l.queue.end()
+		l.lost()
 	}()
 	recovered := l.queue.begin()
 	l.peer.connected(l.kind)

@@ -19,6 +19,11 @@ import (
 	"canopy/raft"
 )
 
+// hastyElection is for tests that wait for it; the others run on machines that are busy.
+const hastyElection = 500 * time.Millisecond
+
+func hasty(o *Options) { o.Election = hastyElection }
+
 func heartbeat(to raft.MemberID, round uint64) []raft.Outbound {
 	return []raft.Outbound{{To: to, Message: raft.Heartbeat{Term: 1, Round: round}}}
 }
@@ -65,7 +70,7 @@ func TestOrderAndContentsSurviveLoad(t *testing.T) {
 					continue
 				}
 				n.until("all messages", func() bool { return len(n.messages[from.self.Member]) == 2*count })
-				checkOrder(t, seed, n.messages[from.self.Member])
+				n.note(func() { checkOrder(t, seed, n.messages[from.self.Member]) })
 			}
 		}
 	}
@@ -186,7 +191,7 @@ func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int
 
 // TestStuckPeerIsGivenUpAndBlocksNobody has one peer hang within its connections (R24, R42).
 func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
-	a, b := newNode(t, 0xa), newNode(t, 0xb)
+	a, b := newNode(t, 0xa, hasty), newNode(t, 0xb, hasty)
 	stuck, connections := stubborn(t, 0xc)
 	a.SetPeers([]Peer{b.as(), stuck})
 	b.SetPeers([]Peer{a.as()})
@@ -218,6 +223,7 @@ func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 	var cut atomic.Bool
 	dial := func(o *Options) {
+		hasty(o)
 		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			if cut.Load() {
 				<-ctx.Done()
@@ -235,10 +241,9 @@ func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 	cut.Store(true)
 	began := time.Now()
 	eventually(t, "the peer is inactive", func() bool { return !a.statusOf(0xb).Active })
-	if took := time.Since(began); took > testElection {
-		t.Errorf("noticed after %v, the election time-out is %v", took, testElection)
+	if took := time.Since(began); took > hastyElection {
+		t.Errorf("noticed after %v, the election time-out is %v", took, hastyElection)
 	}
-	a.Send(heartbeat(0xb, 99))
 	a.until("the loss", func() bool { return a.lost[0xb] > 0 })
 	cut.Store(false)
 	connected(a, b)
@@ -263,8 +268,8 @@ func TestPeerThatStartsAgainIsFoundAgain(t *testing.T) {
 	address := b.listener.Addr().String()
 	b.stop()
 	eventually(t, "b is missed", func() bool { return !a.statusOf(0xb).Active })
-	a.Send(heartbeat(0xb, 1))
-	a.until("the loss", func() bool { return a.lost[0xb] == 1 })
+	lost := 0
+	a.until("the loss, of both lanes", func() bool { lost = a.lost[0xb]; return lost >= 2 })
 	again := newNode(t, 0xb)
 	_ = again.listener.Close()
 	listener, err := net.Listen("tcp", address)
@@ -275,7 +280,7 @@ func TestPeerThatStartsAgainIsFoundAgain(t *testing.T) {
 	meet(a, again)
 	again.run()
 	connected(a, again)
-	a.until("word that there is a stream again", func() bool { return a.lost[0xb] == 2 })
+	a.until("word that there are streams again", func() bool { return a.lost[0xb] >= lost+2 })
 	a.Send(heartbeat(0xb, 2))
 	again.until("the heartbeat", func() bool { return len(again.messages[0xa]) == 1 })
 	if n := strings.Count(a.logged.String(), "became active"); n != 2 {

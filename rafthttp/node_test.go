@@ -36,7 +36,7 @@ func seeds(n uint64) []uint64 {
 
 const (
 	testHeartbeat = 20 * time.Millisecond
-	testElection  = 400 * time.Millisecond
+	testElection  = 5 * time.Second
 	testCluster   = 0xc1
 )
 

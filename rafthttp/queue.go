@@ -100,14 +100,11 @@ func (q *queue) begin() (recovered bool) {
 	return recovered
 }
 
-// end closes the queue, and drops what is in it. It says how many items that were.
-func (q *queue) end() (dropped int) {
+// end closes the queue, and drops what is in it. That, and what was on its way, counts as a loss that was told of.
+func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	dropped = q.count
-	q.open, q.items, q.count, q.bytes = false, nil, 0, 0
-	q.lossy = q.lossy || dropped > 0
-	return dropped
+	q.open, q.items, q.count, q.bytes, q.lossy = false, nil, 0, 0, true
 }
 
 // length is how much waits.

@@ -71,8 +71,8 @@ type Owner interface {
 	// ReceiveSnapshot stores the body and steps the message. It returns when that is done. body ends with io.EOF only if
 	// all of it has arrived.
 	ReceiveSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, body io.Reader) error
-	// Lost says that messages to a peer may have been lost: the queue was full, or the stream broke. It is called once for
-	// many, and again when there is room or a stream. It must return at once.
+	// Lost says that messages to a peer may have been lost: the queue was full, or a stream broke. It is called once for
+	// many, and again when there is room or a stream: the time to send anew. It must return at once.
 	Lost(peer raft.MemberID)
 	// Removed says that a peer claims: this member was removed by the entry at that position. Whether to believe it is up
 	// to the owner (R15). It must return at once.
