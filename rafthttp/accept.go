@@ -73,6 +73,7 @@ type inbound struct {
 	t       *Transport
 	key     inboundKey
 	conn    net.Conn
+	cancel  context.CancelFunc // of what waits for the owner
 	frames  frameReader
 	decoder decoder
 	reply   []byte
@@ -81,8 +82,11 @@ type inbound struct {
 	bytes    int            // of them
 }
 
-// close ends it; the goroutine notices.
-func (in *inbound) close() { _ = in.conn.Close() }
+// close ends it, even while it waits for the owner.
+func (in *inbound) close() {
+	in.cancel()
+	_ = in.conn.Close() // nobody is left to be told
+}
 
 // serveStream accepts a stream.
 func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
@@ -108,14 +112,16 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, badHeader(r.Header, headerLane).Error(), http.StatusBadRequest)
 		return
 	}
-	in, err := t.upgrade(w, key)
+	ctx, cancel := context.WithCancel(life)
+	defer cancel()
+	in, err := t.upgrade(w, key, cancel)
 	if err != nil {
 		t.journal.warn(subject{h.from, "upgrade"}, "a stream from %x could not begin: %v", uint64(h.from), err)
 		return
 	}
 	if in.begin(h) {
 		in.answer(w.Header())
-		in.run(life)
+		in.run(ctx)
 	}
 	in.close()
 	t.mu.Lock()
@@ -126,13 +132,13 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 }
 
 // upgrade takes the connection over from HTTP.
-func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey) (*inbound, error) {
+func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey, cancel context.CancelFunc) (*inbound, error) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		http.Error(w, "streams need HTTP/1.1", http.StatusHTTPVersionNotSupported)
 		return nil, err
 	}
-	in := &inbound{t: t, key: key, conn: conn}
+	in := &inbound{t: t, key: key, conn: conn, cancel: cancel}
 	if rw.Reader.Buffered() > 0 {
 		in.close()
 		return nil, &malformed{"bytes before the answer"}
@@ -191,9 +197,7 @@ func (in *inbound) begin(h *hello) bool {
 }
 
 // run hands what comes to the owner, until the stream ends.
-func (in *inbound) run(life context.Context) {
-	ctx, cancel := context.WithCancel(life)
-	defer cancel()
+func (in *inbound) run(ctx context.Context) {
 	var err error
 	for err == nil && ctx.Err() == nil {
 		err = in.step(ctx)

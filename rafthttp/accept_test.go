@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"canopy/raft"
@@ -177,6 +178,26 @@ func TestOwnerThatWaitsHoldsUpOneStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("the other member's message", func() bool { return len(b.messages[0xd]) == 1 })
+}
+
+// TestReplacedStreamReleasesTheOwner (each attempt of a peer would leave a goroutine behind otherwise).
+func TestReplacedStreamReleasesTheOwner(t *testing.T) {
+	b := newNode(t, 0xb)
+	var waiting atomic.Int32
+	b.onReceive = func(ctx context.Context, _ raft.MemberID, _ []raft.Message) {
+		waiting.Add(1)
+		<-ctx.Done()
+		waiting.Add(-1)
+	}
+	b.run()
+	for range 3 {
+		conn, _ := intruder(t, b, 0xc, controlLane)
+		eventually(t, "the one before has given up", func() bool { return waiting.Load() == 0 })
+		if _, err := conn.Write(frameOf(kindStale, []byte{8, 1})); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the owner waits", func() bool { return waiting.Load() == 1 })
+	}
 }
 
 func TestWrongUpgradesAreRefused(t *testing.T) {

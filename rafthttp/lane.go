@@ -3,6 +3,7 @@ package rafthttp
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -63,10 +64,11 @@ func (l *lane) run(ctx context.Context) {
 	var wait backoff
 	var preferred string
 	for ctx.Err() == nil {
-		s, url, err := l.peer.t.dialStream(ctx, *l.peer.target.Load(), l.kind, preferred)
+		to := *l.peer.target.Load()
+		s, url, err := l.peer.t.dialStream(ctx, to, l.kind, preferred)
 		if err == nil {
 			wait, preferred = backoff{}, url
-			err = l.serve(ctx, s)
+			err = l.serve(ctx, s, to.urls)
 		}
 		if ctx.Err() != nil {
 			return
@@ -76,10 +78,13 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// serve writes on a stream until it breaks or ctx ends.
-func (l *lane) serve(ctx context.Context, s *stream) error {
+// serve writes on a stream until it breaks or ctx ends. The peer is believed to have these URLs.
+func (l *lane) serve(ctx context.Context, s *stream, urls []string) error {
 	s.lane = l
 	l.hold(s)
+	if !slices.Equal(urls, l.peer.target.Load().urls) {
+		s.fail(errMoved) // while it was dialled
+	}
 	stop := context.AfterFunc(ctx, func() { s.fail(ctx.Err()) })
 	var listener sync.WaitGroup
 	listener.Go(s.listen)
@@ -128,7 +133,7 @@ type backoff struct{ next time.Duration }
 // pause waits, with jitter so that members which have lost each other do not dial in step.
 func (b *backoff) pause(ctx context.Context, now <-chan struct{}) {
 	b.next = min(max(2*b.next, backoffMin), backoffMax)
-	timer := time.NewTimer(b.next/2 + rand.N(b.next/2+1))
+	timer := time.NewTimer(b.next - b.next/4 + rand.N(b.next/2))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"canopy/raft"
@@ -435,4 +436,92 @@ func TestNothingRunsAfterRun(t *testing.T) {
 	_ = body.Close()
 	a.stop()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// TestWhatOperatorsSee follows a peer from its first connection to its removal.
+func TestWhatOperatorsSee(t *testing.T) {
+	var sent, received, failed, dropped atomic.Int64
+	var active atomic.Int32
+	observer := Observer{
+		Sent:     func(_ raft.MemberID, n int) { sent.Add(int64(n)) },
+		Received: func(_ raft.MemberID, n int) { received.Add(int64(n)) },
+		Failed:   func(raft.MemberID) { failed.Add(1) },
+		Dropped:  func(raft.MemberID) { dropped.Add(1) },
+		Active: func(_ raft.MemberID, is bool) {
+			if is {
+				active.Add(1)
+			} else {
+				active.Add(-1)
+			}
+		},
+	}
+	a, b := newNode(t, 0xa, func(o *Options) { o.Observer = observer }), newNode(t, 0xb)
+	meet(a, b)
+	if s := a.statusOf(0xb); s.Active || !s.Since.IsZero() || !s.LastHeard.IsZero() || s.LastError != nil {
+		t.Errorf("before the first connection: %+v", s)
+	}
+	a.Send(heartbeat(0xb, 1))
+	a.Send(heartbeat(0xb, 2))
+	if dropped.Load() != 2 || a.lost[0xb] != 1 {
+		t.Errorf("%d messages were dropped, and %d losses told of", dropped.Load(), a.lost[0xb])
+	}
+	b.run()
+	a.run()
+	connected(a, b)
+	a.until("the time to send anew", func() bool { return a.lost[0xb] == 2 })
+	eventually(t, "pings are answered", func() bool {
+		s := a.statusOf(0xb)
+		return s.RoundTrip > 0 && time.Since(s.LastHeard) < time.Minute
+	})
+	b.Send(bulk(0xa, 1, 1<<20))
+	a.until("the append", func() bool { return len(a.messages[0xb]) == 1 })
+	eventually(t, "bytes are counted", func() bool { return sent.Load() > 0 && received.Load() > 1<<20 })
+	if active.Load() != 1 || failed.Load() != 0 {
+		t.Errorf("active is %d, %d failures", active.Load(), failed.Load())
+	}
+	a.SetPeers(nil)
+	if active.Load() != 0 || len(a.Status()) != 0 {
+		t.Errorf("active is %d, and the status is %v", active.Load(), a.Status())
+	}
+	a.logs("the connection with b became inactive (the peer is no member any more)")
+	b.logs("the connection with a became inactive")
+}
+
+func TestBackoffGrowsToItsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b backoff
+		now := make(chan struct{}, 1)
+		for i := range 10 {
+			want := min(backoffMin<<i, backoffMax)
+			began := time.Now()
+			b.pause(context.Background(), now)
+			if took := time.Since(began); took < want*3/4 || took > want*5/4 {
+				t.Errorf("pause %d took %v, want about %v", i, took, want)
+			}
+		}
+		now <- struct{}{}
+		began := time.Now()
+		b.pause(context.Background(), now)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it was not cut short, but took %v", took)
+		}
+	})
+}
+
+func TestTheSameLineComesOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		for minute := range 3 {
+			if !j.first(subject{1, "x"}) || j.first(subject{1, "x"}) || !j.first(subject{1, "y"}) || !j.first(subject{2, "x"}) {
+				t.Errorf("minute %d: a line too many or too few", minute)
+			}
+			for id := range raft.MemberID(10_000) {
+				j.first(subject{id + 10, "x"})
+			}
+			if len(j.said) > sayMax {
+				t.Errorf("%d subjects are kept", len(j.said))
+			}
+			<-time.After(sayEvery + time.Second)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package rafthttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type peer struct {
 	// mu guards what is below, for a few lines.
 	mu        sync.Mutex
 	up        [laneKinds]bool
+	retired   bool // no member any more: nothing changes
 	active    bool
 	failing   bool // a failure was logged since it was active last
 	since     time.Time
@@ -98,6 +100,19 @@ func (p *peer) retire() {
 	for _, l := range p.lanes {
 		l.interrupt(errRetired)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
+	if p.active {
+		p.deactivate(errRetired)
+	}
+}
+
+// deactivate notes that the peer is not active any more. p.mu is held.
+func (p *peer) deactivate(why error) {
+	p.active, p.failing, p.since = false, true, time.Now()
+	p.t.journal.log.Warnf("the connection with %x became inactive (%v)", uint64(p.id), why)
+	p.t.o.Observer.active(p.id, false)
 }
 
 // hears notes that the peer has been heard.
@@ -119,7 +134,7 @@ func (p *peer) connected(l laneKind) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.up[l] = true
-	if p.active || !p.up[controlLane] || !p.up[logLane] {
+	if p.retired || p.active || !p.up[controlLane] || !p.up[logLane] {
 		return
 	}
 	p.active, p.failing, p.since = true, false, time.Now()
@@ -136,9 +151,7 @@ func (p *peer) disconnected(l laneKind, err error) {
 	log := p.t.journal.log
 	switch {
 	case p.active:
-		p.active, p.failing, p.since = false, true, time.Now()
-		log.Warnf("the connection with %x became inactive (stream %s: %v)", uint64(p.id), l, err)
-		p.t.o.Observer.active(p.id, false)
+		p.deactivate(fmt.Errorf("stream %s: %w", l, err))
 	case errors.As(err, new(*Refusal)):
 		// Has been said, with the reason.
 	case !p.failing:

@@ -236,6 +236,7 @@ func (t *Transport) receiveSnapshot(life context.Context, w http.ResponseWriter,
 	err := t.o.Owner.ReceiveSnapshot(ctx, from, m, body)
 	close(done)
 	signs.Wait()
+	err = errors.Join(err, body.control.SetWriteDeadline(time.Now().Add(snapshotStall))) // for the verdict
 	if p := t.peer(from); p != nil {
 		p.hears(time.Now())
 	}
@@ -326,6 +327,9 @@ func (b *incoming) signal(w http.ResponseWriter, done <-chan struct{}) {
 	for {
 		select {
 		case <-tick.C:
+			if err := b.control.SetWriteDeadline(time.Now().Add(snapshotStall)); err != nil {
+				return // the connection is gone
+			}
 			w.WriteHeader(http.StatusProcessing)
 		case <-done:
 			return

@@ -115,7 +115,7 @@ func (s *stream) encode(i *item) {
 		return
 	}
 	b, ok := s.encoder.append(s.buf, i.message)
-	if !ok {
+	if !ok { // not told as a loss: raft would send it again at once
 		p := s.lane.peer
 		p.t.journal.warn(subject{p.id, "unsendable"}, "a message %T to %x is too big to be sent", i.message, uint64(p.id))
 		p.t.o.Observer.dropped(p.id)
