@@ -349,3 +349,40 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// TestNewerFieldsAreSkipped (R40): a member of a later version may say more.
+func TestNewerFieldsAreSkipped(t *testing.T) {
+	var d decoder
+	for range 3 {
+		msg, err := d.message(kindStale, []byte{8, 7, 0xba, 1, 3, 'n', 'e', 'w', 0xc0, 1, 9})
+		if err != nil || msg != (raft.Stale{Term: 7}) {
+			t.Errorf("read as %v, %v", msg, err)
+		}
+	}
+}
+
+func TestHeartbeatsAreDecodedWithoutCopies(t *testing.T) {
+	var e encoder
+	b, _ := e.append(nil, raft.Heartbeat{Term: 5, Commit: 1000, Round: 7})
+	var d decoder
+	r := bytes.NewReader(b)
+	frames := readerOf(r)
+	if n := testing.AllocsPerRun(100, func() {
+		r.Reset(b)
+		frames.r.Reset(r)
+		k, payload, err := frames.next()
+		if err == nil {
+			_, err = d.message(k, payload)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}); n > 1 {
+		t.Errorf("%v allocations, the message itself is one", n)
+	}
+	buf := make([]byte, 0, 1024)
+	heartbeat := raft.Message(raft.Heartbeat{Term: 5})
+	if n := testing.AllocsPerRun(100, func() { buf, _ = e.append(buf[:0], heartbeat) }); n > 0 {
+		t.Errorf("%v allocations to encode it", n)
+	}
+}
