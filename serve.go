@@ -99,6 +99,8 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, set *me
 		Transport:       peers.connect,
 		AutoPromote:     c.Raft.AutoPromote,
 		Strict:          c.Raft.StrictReconfigCheck,
+		Force:           etcdserver.Force(c.Force),
+		PeerURLs:        givenPeerURLs(c),
 		Heartbeat:       c.Raft.Heartbeat,
 		Election:        c.Raft.Election,
 		NoPreVote:       !c.Raft.PreVote,
@@ -111,6 +113,15 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, set *me
 		Observer:        observer(set),
 		Log:             logger,
 	}
+}
+
+// givenPeerURLs are the advertised ones, if they were given: they have no
+// effect once the cluster knows the member (M24).
+func givenPeerURLs(c config.Config) []string {
+	if !c.Source("initial-advertise-peer-urls").IsSet() {
+		return nil
+	}
+	return c.AdvertisePeerURLs.Strings()
 }
 
 // observer turns what the member measures into metrics.

@@ -39,6 +39,8 @@ type Config struct {
 	HTTP    HTTP
 	Log     Log
 
+	Force string // found a new cluster from the data there is (B45): "", "once" or "again"
+
 	bootstrap bootstrapFlags
 	settings  []Setting
 }

@@ -89,8 +89,8 @@ func unsafeRows(d *draft) []row {
 	return []row{
 		{name: "unsafe-no-fsync", value: boolValue{&d.Storage.UnsafeNoFsync}, def: "false",
 			usage: "Acknowledge writes before they are on disk: a crash of the machine loses them. Warned about at every start."},
-		{name: "force-new-cluster", value: boolValue{new(bool)}, def: "false", refused: "rescuing a cluster with one member is not built yet",
-			usage: "Start a one-member cluster from the data of a lost one."},
+		{name: "force-new-cluster", value: forceValue{&d.Force}, def: "false",
+			usage: "Make the data of one member of a lost cluster the beginning of a new cluster, with a new ID and this member alone. Remove the flag afterwards: with members added since, it is refused, unless it says `again`."},
 	}
 }
 

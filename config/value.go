@@ -52,6 +52,35 @@ func (v boolValue) String() string  { return strconv.FormatBool(*v.p) }
 func (v boolValue) Type() string    { return "bool" }
 func (v boolValue) allowed() string { return "true or false" }
 
+// forceValue is a boolean that can be insisted on: "" is no, "once" is yes.
+type forceValue struct{ p *string }
+
+func (v forceValue) Set(s string) error {
+	if s == "again" {
+		*v.p = s
+		return nil
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return errParse
+	}
+	if *v.p = ""; b {
+		*v.p = "once"
+	}
+	return nil
+}
+func (v forceValue) String() string {
+	switch *v.p {
+	case "":
+		return "false"
+	case "once":
+		return "true"
+	}
+	return *v.p
+}
+func (v forceValue) Type() string    { return "bool" }
+func (v forceValue) allowed() string { return "true, false or again" }
+
 // choiceValue is one of a few words; a key of also is another spelling of its value.
 type choiceValue struct {
 	p     *string

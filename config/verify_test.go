@@ -81,7 +81,7 @@ func TestAnUnadvertisedListenerIsExplained(t *testing.T) { // F24
 func TestWhatIsNotBuiltYetIsRefused(t *testing.T) {
 	for _, argv := range words(`--proxy=on --proxy=readonly --cert-file=a --key-file=a --ca-file=a --trusted-ca-file=a --client-cert-auth --auto-tls
 		--peer-cert-file=a --peer-key-file=a --peer-ca-file=a --peer-trusted-ca-file=a --peer-client-cert-auth --peer-auto-tls --cipher-suites=a
-		--client-crl-file=a --peer-crl-file=a --peer-cert-allowed-cn=a --peer-cert-allowed-hostname=a --client-cert-allowed-hostname=a --force-new-cluster`) {
+		--client-crl-file=a --peer-crl-file=a --peer-cert-allowed-cn=a --peer-cert-allowed-hostname=a --client-cert-allowed-hostname=a`) {
 		e := faultsOf(t, argv, "")
 		want := "error verifying flags, " + argv
 		if !strings.Contains(argv, "=") {
@@ -92,7 +92,7 @@ func TestWhatIsNotBuiltYetIsRefused(t *testing.T) {
 		}
 	}
 	// Saying the default aloud changes nothing.
-	mustParse(t, "--proxy=off --cert-file= --auto-tls=false --force-new-cluster=0", "")
+	mustParse(t, "--proxy=off --cert-file= --auto-tls=false", "")
 }
 
 func TestRemarks(t *testing.T) {
@@ -119,5 +119,18 @@ func TestRemarks(t *testing.T) {
 		case tt.want != "" && !hasNote(in, true, tt.want):
 			t.Errorf("%s: Parse(%q): notes %v, want %q", tt.rule, tt.argv, in.Notes, tt.want)
 		}
+	}
+}
+
+func TestForceNewCluster(t *testing.T) { // B45, B47
+	for argv, want := range map[string]string{
+		"": "", "--force-new-cluster": "once", "--force-new-cluster=1": "once", "--force-new-cluster=false": "", "--force-new-cluster=again": "again",
+	} {
+		if got := mustParse(t, argv, "").Config.Force; got != want {
+			t.Errorf("%q means %q, want %q", argv, got, want)
+		}
+	}
+	if _, err := Parse([]string{"--force-new-cluster=maybe"}, nil); err == nil {
+		t.Error("--force-new-cluster=maybe was taken")
 	}
 }

@@ -85,7 +85,8 @@ func (d dataDir) inspect() (strange []string, err error) {
 			Advice: "nothing was changed; choose another --data-dir and copy the keys over HTTP (B68)"}
 	}
 	for _, name := range names {
-		if !slices.Contains([]string{"member", "proxy", "lock", "lost+found"}, name) {
+		kept := strings.HasPrefix(name, "member.lost-") || strings.HasPrefix(name, "member.unfinished-")
+		if !kept && !slices.Contains([]string{"member", "proxy", "lock", "lost+found"}, name) {
 			strange = append(strange, name)
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,7 @@ type Options struct {
 	WALDir  string  // "": member/wal in the data directory, or where it was before (B8)
 
 	Name       string                    // required
+	PeerURLs   []string                  // as the others reach it; what counts is what the cluster knows
 	ClientURLs []string                  // published to the cluster
 	Bootstrap  func() (Bootstrap, error) // asked at the first start only (B10); required
 
@@ -56,6 +58,7 @@ type Options struct {
 	Transport   func(self rafthttp.Identity, owner rafthttp.Owner) Transport
 	AutoPromote bool // a learner that has caught up becomes a voter by itself
 	Strict      bool // membership changes that endanger the quorum are refused; else warned about
+	Force       Force
 
 	Heartbeat time.Duration // one tick of raft; default 100 ms
 	Election  time.Duration // default 1 s
@@ -175,6 +178,9 @@ func Open(o Options) (*Member, error) {
 
 // prepare makes, checks and locks the data directory.
 func prepare(d dataDir, logger memberLog) (io.Closer, error) {
+	if err := d.mend(); err != nil {
+		return nil, &DataDirError{Dir: d.root, Reason: "cannot be mended after a --force-new-cluster that was cut short", Err: err}
+	}
 	for _, dir := range []string{d.root, d.member(), d.snap(), d.wal} {
 		if err := d.fs.MkdirAll(dir); err != nil {
 			return nil, &DataDirError{Dir: d.root, Reason: "cannot make " + dir, Err: err}
@@ -332,6 +338,9 @@ func (m *Member) introduce(ctx context.Context) error {
 		return nil
 	}
 	m.log.published(m.options.Name, m.options.ClientURLs, m.cluster)
+	if own := m.apply.state.Load().members.members[m.self]; len(m.options.PeerURLs) > 0 && !slices.Equal(own.PeerURLs, slices.Sorted(slices.Values(m.options.PeerURLs))) {
+		m.log.otherPeerURLs(own.PeerURLs, m.options.PeerURLs)
+	}
 	for _, other := range m.Members() {
 		if other.Name == m.options.Name && other.ID != m.self {
 			m.log.sameName(other.Name, m.self, other.ID)

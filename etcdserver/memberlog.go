@@ -149,3 +149,20 @@ func (l memberLog) versionSet(before, now string) {
 	}
 	l.entry.Infof("updated the cluster version from %s to %s", strings.TrimSuffix(before, ".0"), strings.TrimSuffix(now, ".0"))
 }
+
+func (l memberLog) settled(last, commit raft.Index) {
+	l.entry.Warnf("the log is taken up to its last entry, %d; up to %d it is known to be committed", last, commit)
+}
+
+func (l memberLog) forced(self, before, now ID, index raft.Index) {
+	l.entry.Warnf("force new cluster: member %v was of cluster %v, and is now alone in the NEW cluster %v, with the state of log index %d; members of the old cluster cannot join it: add them anew, with empty data directories", self, before, now, index)
+}
+
+func (l memberLog) forcedBefore() {
+	l.entry.Warn("--force-new-cluster was carried out before, and has no effect: remove the flag")
+}
+
+func (l memberLog) otherPeerURLs(known, given []string) {
+	l.entry.Warnf("the cluster knows this member by the peer URLs %s, and not by those of --initial-advertise-peer-urls, %s, which have no effect; to change them, PUT them to /v2/members/<id>",
+		strings.Join(known, " "), strings.Join(given, " "))
+}

@@ -42,6 +42,7 @@ type identityNote struct {
 	Member  string `json:"member"`
 	Cluster string `json:"cluster"`
 	WALDir  string `json:"walDir,omitempty"` // if it is not in its usual place
+	Forced  bool   `json:"forced,omitempty"` // the cluster was founded by --force-new-cluster
 }
 
 const identityNoteMax = 64 << 10 // bytes
@@ -66,7 +67,19 @@ func recoverMember(d dataDir, o Options, logger memberLog) (*recovered, error) {
 		}
 		return create(d, o)
 	}
-	return reopen(d, o, logger)
+	if o.Force == NoForce {
+		return reopen(d, o, logger)
+	}
+	if err := refound(d, o, note, logger); err != nil {
+		return nil, err
+	}
+	r, err := reopen(d, o, logger)
+	if err != nil {
+		return nil, err
+	}
+	note = noteOf(d, r.identity)
+	note.Forced = true
+	return r, writeNote(d, note)
 }
 
 func readIdentityNote(d dataDir) (*identityNote, error) {
@@ -218,11 +231,26 @@ func firstEntries(members []MemberInfo) (raft.State, error) {
 	return raft.Bootstrap(changes...)
 }
 
+// writeIdentityNote writes what the log says of itself; what else stands in the
+// note is kept.
 func writeIdentityNote(d dataDir, identity *pb.Identity) error {
-	note := identityNote{Member: ID(identity.Member).String(), Cluster: ID(identity.Cluster).String()}
+	note := noteOf(d, identity)
+	before, err := readIdentityNote(d)
+	if err == nil && before != nil && before.Cluster == note.Cluster {
+		note.Forced = before.Forced
+	}
+	return writeNote(d, note)
+}
+
+func noteOf(d dataDir, identity *pb.Identity) *identityNote {
+	note := &identityNote{Member: ID(identity.Member).String(), Cluster: ID(identity.Cluster).String()}
 	if d.wal != d.usualWAL() {
 		note.WALDir = d.wal // a directory that is copied or moved as a whole must not go on with the log of the old one
 	}
+	return note
+}
+
+func writeNote(d dataDir, note *identityNote) error {
 	bytes, err := json.MarshalIndent(note, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the identity: %w", err)

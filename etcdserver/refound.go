@@ -1,0 +1,173 @@
+package etcdserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/raft"
+	"canopy/snap"
+	"canopy/wal"
+)
+
+// Force says whether a member is to found a cluster of its own from its data,
+// because the one it belonged to is lost (B45).
+type Force string
+
+// The values of Force.
+const (
+	NoForce    Force = ""
+	ForceOnce  Force = "once"  // not if that was done before, and members were added since
+	ForceAgain Force = "again" // even then
+)
+
+// refound makes the data of one member of a lost cluster the beginning of a
+// new one: its state as a snapshot, an empty log, this member alone,
+// under a new cluster id, so that members of the old one cannot mix in (B47).
+// The new directory is made beside the old one, which is kept.
+func refound(d dataDir, o Options, note *identityNote, logger memberLog) error {
+	if d.wal != d.usualWAL() {
+		return &DataDirError{Dir: d.root, Reason: "--force-new-cluster needs the log in its usual place, and it is in " + d.wal,
+			Advice: "stop, move it to " + d.usualWAL() + ", and remove " + d.identity()}
+	}
+	r, err := reopen(d, o, logger)
+	if err != nil {
+		return err
+	}
+	last, err := r.settle(o, logger)
+	if err := errors.Join(err, r.log.Close()); err != nil {
+		return err
+	}
+	if note != nil && note.Forced {
+		if len(last.next.members.members) <= 1 {
+			logger.forcedBefore()
+			return nil
+		}
+		if o.Force != ForceAgain {
+			return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("--force-new-cluster was carried out before, and the cluster has %d members again", len(last.next.members.members)),
+				Advice: "remove the flag; to throw the others out once more, give --force-new-cluster=again"}
+		}
+	}
+	return r.found(d, o, last, logger)
+}
+
+// settle applies the whole log. What is not known to be committed may be all the
+// same, and acknowledged: the commit index on disk lags behind. The reference
+// drops it (B45).
+func (r *recovered) settle(o Options, logger memberLog) (*applyLoop, error) {
+	a := &applied{}
+	*a = r.state
+	loop := &applyLoop{
+		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(1), observer: &o.Observer, log: logger,
+		snapshot: &snapshotter{minEntries: math.MaxUint64}, changed: func(*applied) {},
+		deadlineChanged: make(chan struct{}, 1), next: r.state, sessions: r.sessions, time: r.store.View().Time(),
+	}
+	loop.state.Store(a)
+	for _, e := range r.raft.Entries {
+		if err := loop.applyEntry(e); err != nil {
+			return nil, err
+		}
+	}
+	loop.publish()
+	logger.settled(loop.next.index, r.raft.HardState.Commit)
+	return loop, nil
+}
+
+// found writes the new member directory, and puts it in place of the old.
+func (r *recovered) found(d dataDir, o Options, last *applyLoop, logger memberLog) error {
+	identity := &pb.Identity{Member: r.identity.Member, Incarnation: make([]byte, 16)}
+	rand.Read(identity.Incarnation)
+	var id [8]byte
+	rand.Read(id[:])
+	identity.Cluster = binary.BigEndian.Uint64(id[:]) | 1
+	next := dataDir{fs: d.fs, root: d.root, wal: filepath.Join(d.nextMember(), "wal")}
+	if err := next.writeFounded(identity, last, r.raft.HardState.Term, o); err != nil {
+		return fmt.Errorf("etcdserver: --force-new-cluster: %w", err)
+	}
+	if err := d.replaceMember(); err != nil {
+		return fmt.Errorf("etcdserver: --force-new-cluster: %w", err)
+	}
+	logger.forced(r.self(), r.cluster(), ID(identity.Cluster), last.next.index)
+	return nil
+}
+
+// writeFounded fills the directory that is to become member.
+func (d dataDir) writeFounded(identity *pb.Identity, last *applyLoop, term raft.Term, o Options) error {
+	self := ID(identity.Member)
+	state := last.next
+	members := newMembership()
+	own := state.members.members[self]
+	own.ID, own.incarnation = self, nil
+	if len(own.PeerURLs) == 0 { // a member that was only being added (B48)
+		own.PeerURLs = slices.Sorted(slices.Values(o.PeerURLs))
+	}
+	members.members[self], members.version = own, state.members.version
+	state.members = members
+	state.config = raft.Configuration{Voters: []raft.MemberID{self.raft()}}
+	directory := filepath.Join(d.nextMember(), "snap")
+	snaps, err := snap.Open(d.fs, directory, snap.Options{})
+	if err != nil {
+		return err
+	}
+	job := snapshotJob{view: last.store.View(), state: &state, sessions: last.sessions.toProto()}
+	if err := snaps.Save(state.meta(), func(w io.Writer) error { return saveState(w, ID(identity.Cluster), job) }); err != nil {
+		return err
+	}
+	meta, err := identity.MarshalVT()
+	if err != nil {
+		return err
+	}
+	log, err := wal.Create(d.fs, d.wal, meta, o.walOptions())
+	if err != nil {
+		return err
+	}
+	writer := newLogWriter(log, &Observer{}, memberLog{})
+	hard := raft.HardState{Term: max(term, state.term), Commit: state.index}
+	_, err = writer.write(context.Background(), []raft.Write{{HardState: &hard}})
+	return errors.Join(err, log.Close())
+}
+
+// nextMember is where a member directory is made that is to replace the present one.
+func (d dataDir) nextMember() string { return filepath.Join(d.root, "member.new") }
+
+// replaceMember puts the new member directory in place. A crash in between is
+// mended by finishReplacement.
+func (d dataDir) replaceMember() error {
+	kept := filepath.Join(d.root, fmt.Sprintf("member.lost-%d", time.Now().UnixNano()))
+	if err := d.fs.Rename(d.member(), kept); err != nil {
+		return err
+	}
+	if err := d.fs.SyncDir(d.root); err != nil {
+		return err
+	}
+	return d.finishReplacement()
+}
+
+// mend ends a replacement that a crash has cut short: a new directory that was
+// not finished is of no use, one that has no old one beside it is to be used.
+func (d dataDir) mend() error {
+	names, err := d.list(d.root)
+	if err != nil || !slices.Contains(names, filepath.Base(d.nextMember())) {
+		return err
+	}
+	if !slices.Contains(names, filepath.Base(d.member())) {
+		return d.finishReplacement()
+	}
+	return d.fs.Rename(d.nextMember(), filepath.Join(d.root, fmt.Sprintf("member.unfinished-%d", time.Now().UnixNano())))
+}
+
+// finishReplacement does the second half of replaceMember.
+func (d dataDir) finishReplacement() error {
+	if err := d.fs.Rename(d.nextMember(), d.member()); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(d.root)
+}
