@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,7 +140,7 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 	case r.Publish != nil:
 		a.applyPublish(r.Publish)
 	case r.ClusterVersion != "":
-		a.next.members = a.next.members.withVersion(r.ClusterVersion)
+		a.next.members = a.next.members.withVersion(strings.Clone(r.ClusterVersion))
 		a.store.Advance()
 	default:
 		a.store.Expire(a.time, expirePerTick)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/raft"
@@ -66,8 +67,11 @@ func (m *membership) published(a *pb.Attributes) (*membership, bool) {
 	if !ok || info.incarnation != nil && !bytes.Equal(info.incarnation, a.Incarnation) {
 		return m, false
 	}
-	info.Name, info.ClientURLs = a.Name, slices.Sorted(slices.Values(a.ClientUrls))
-	info.ServerVersion = a.ServerVersion
+	// The strings are parts of a whole message of the leader, which they must not keep in memory.
+	info.Name, info.ClientURLs, info.ServerVersion = strings.Clone(a.Name), nil, strings.Clone(a.ServerVersion)
+	for _, url := range slices.Sorted(slices.Values(a.ClientUrls)) {
+		info.ClientURLs = append(info.ClientURLs, strings.Clone(url))
+	}
 	if len(a.Incarnation) > 0 {
 		info.incarnation = bytes.Clone(a.Incarnation)
 	}
