@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
+	mathrand "math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +44,8 @@ type snapshotter struct {
 	// The apply loop's own: what the log has grown by since the last job.
 	entries  uint64
 	bytes    int64
-	state    int64 // bytes of the last snapshot, before compression
+	state    int64   // bytes of the last snapshot, before compression
+	patience float64 // by how much the next one is put off, so that members do not all write at the same time
 	finished chan int64
 
 	newest atomic.Pointer[raft.SnapshotMeta] // saved by this process
@@ -74,12 +75,14 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	case s.state = <-s.finished:
 	default:
 	}
-	if s.entries < s.minEntries && s.bytes < manyBytes || 2*s.bytes < s.state {
+	due := float64(s.entries) >= float64(s.minEntries)*(1+s.patience) || s.bytes >= manyBytes
+	if !due || float64(2*s.bytes) < float64(s.state)*(1+s.patience) {
 		return
 	}
 	select {
 	case s.jobs <- present():
 		s.entries, s.bytes = 0, 0
+		s.patience = mathrand.Float64() / 2
 	default: // one is being written
 	}
 }
@@ -257,22 +260,26 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// politeWriter counts what passes through it, and every now and then lets
-// requests, which have less to do, go first.
+// politeWriter counts what passes through it, and rests as long as it works:
+// requests, which have less to do, go first, and at most half a processor is
+// taken from them.
 type politeWriter struct {
-	to      io.Writer
-	bytes   int64
-	yielded int64 // bytes when it did so last
+	to    io.Writer
+	bytes int64
+	began time.Time // of the work since the last rest
 }
 
-const yieldEvery = 64 << 10 // bytes
+const workAtOnce = 2 * time.Millisecond
 
 func (w *politeWriter) Write(p []byte) (int, error) {
+	if w.began.IsZero() {
+		w.began = time.Now()
+	}
 	n, err := w.to.Write(p)
 	w.bytes += int64(n)
-	if w.bytes-w.yielded >= yieldEvery {
-		w.yielded = w.bytes
-		runtime.Gosched()
+	if worked := time.Since(w.began); worked >= workAtOnce {
+		time.Sleep(min(worked, 10*workAtOnce))
+		w.began = time.Now()
 	}
 	return n, err
 }
