@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"canopy/raft"
@@ -117,6 +118,7 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	case <-ctx.Done():
 		return errLoopDone
 	case <-proposals:
+		runtime.Gosched() // who is about to ask, too, shares the batch
 		l.propose()
 	case in := <-l.inbound:
 		l.receive(in)
@@ -127,6 +129,7 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 	case applies <- l.toApply:
 		l.toApply = applyWork{}
 	case <-l.reads.wake:
+		runtime.Gosched()
 		l.read()
 	case <-l.apply.deadlineChanged:
 		l.setExpiry()
