@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,23 +29,15 @@ func TestConformance(t *testing.T) {
 	if _, err := os.Stat(*suite); err != nil {
 		t.Skipf("the suite is not here: %v", err)
 	}
-	scenarios, left := servedScenarios(t)
+	scenarios, left := servedScenarios(t, leftOut)
 	// The suite expects history to be as short as the reference's (K95).
-	s := newServer(t, "--history-events", "1000").start()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, "go", "run", ".", "-endpoint", s.client, "-scenarios", scenarios)
-	command.Dir = *suite
-	out, err := command.CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	t.Logf("%s (left out: %d scenarios)", strings.TrimSpace(tail(string(out), 2)), left)
+	runSuite(t, newServer(t, "--history-events", "1000").start(), scenarios)
+	t.Logf("left out: %d scenarios", left)
 }
 
-// servedScenarios copies the suite's scenarios but for those not served, and
-// counts these.
-func servedScenarios(t *testing.T) (dir string, left int) {
+// servedScenarios copies the suite's scenarios but for those to be left out,
+// and counts these.
+func servedScenarios(t *testing.T, out map[string]*regexp.Regexp) (dir string, left int) {
 	t.Helper()
 	dir = t.TempDir()
 	files, err := filepath.Glob(filepath.Join(*suite, "scenarios", "*.txt"))
@@ -57,7 +50,7 @@ func servedScenarios(t *testing.T) (dir string, left int) {
 			t.Fatal(err)
 		}
 		name := filepath.Base(file)
-		kept, dropped := filterScenarios(string(text), leftOut[name])
+		kept, dropped := filterScenarios(string(text), out[name])
 		left += dropped
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(kept), 0o600); err != nil {
 			t.Fatal(err)
@@ -82,4 +75,44 @@ func filterScenarios(text string, out *regexp.Regexp) (kept string, dropped int)
 		keep = append(keep, part)
 	}
 	return strings.Join(keep, "\n=== "), dropped
+}
+
+// alone are scenarios that expect a member that is the only one, and so leads
+// and exchanges no messages.
+var alone = map[string]*regexp.Regexp{
+	"members.txt": regexp.MustCompile(`^(the list of members|a slash at the end of the list)$`),
+	"server.txt":  regexp.MustCompile(`^the machines$`),
+	"stats.txt":   regexp.MustCompile(`^(self|leader)$`),
+}
+
+// TestConformanceOfAnyMember runs the conversations against each of three
+// members, and against one while another is down.
+func TestConformanceOfAnyMember(t *testing.T) {
+	if _, err := os.Stat(*suite); err != nil {
+		t.Skipf("the suite is not here: %v", err)
+	}
+	out := maps.Clone(leftOut)
+	maps.Copy(out, alone)
+	scenarios, _ := servedScenarios(t, out)
+	c := newCluster(t, 3, "--history-events", "1000")
+	leader := c.leader()
+	for _, s := range c.members {
+		runSuite(t, s, scenarios)
+	}
+	c.others(leader)[0].kill()
+	runSuite(t, leader, scenarios)
+}
+
+// runSuite runs the suite against one server.
+func runSuite(t *testing.T, s *server, scenarios string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, "go", "run", ".", "-endpoint", s.client, "-scenarios", scenarios)
+	command.Dir = *suite
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", s.name, err, out)
+	}
+	t.Logf("%s: %s", s.name, strings.TrimSpace(tail(string(out), 2)))
 }
