@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,12 +20,34 @@ import (
 // testCluster is several members of one process, on a network and disks of
 // their own.
 type testCluster struct {
-	t       *testing.T
-	net     *network
-	urls    map[string][]string
-	disks   map[string]*disk.Mem
+	t      *testing.T
+	net    *network
+	urls   map[string][]string
+	disks  map[string]*disk.Mem
+	adjust func(*Options)
+
+	mu      sync.Mutex // guards members, for clients that run while members come and go
 	members map[string]*running
-	adjust  func(*Options)
+}
+
+// running gives the members that run, in no order.
+func (c *testCluster) running() []*running {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.members))
+}
+
+func (c *testCluster) member(name string) *running {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[name]
+}
+
+// forget leaves a member out that has ended, or is about to.
+func (c *testCluster) forget(m *running) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.members, m.Name())
 }
 
 func newTestCluster(t *testing.T, size int, adjust func(*Options)) *testCluster {
@@ -63,6 +88,8 @@ func (c *testCluster) launch(name string, b Bootstrap) *running {
 	r := &running{Member: m, t: c.t, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- m.Run(ctx) }()
 	c.t.Cleanup(func() { stop(); <-m.Stopped() })
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.members[name] = r
 	return r
 }
@@ -83,7 +110,7 @@ func (c *testCluster) leader() *running {
 	c.t.Helper()
 	var found *running
 	eventually(c.t, "a leader", func() bool {
-		for _, m := range c.members {
+		for _, m := range c.running() {
 			if m.IsLeader() && m.Health(context.Background()) == nil {
 				found = m
 				return true
@@ -97,7 +124,7 @@ func (c *testCluster) leader() *running {
 // others gives the members but one.
 func (c *testCluster) others(but *running) []*running {
 	var all []*running
-	for _, m := range c.members {
+	for _, m := range c.running() {
 		if m != but {
 			all = append(all, m)
 		}
