@@ -118,7 +118,11 @@ func checkPeerURL(text string) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("URL scheme must be http or https: %s", text)
 	}
-	if _, _, err := net.SplitHostPort(u.Host); err != nil {
+	_, port, err := net.SplitHostPort(u.Host)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
 		return fmt.Errorf("URL address does not have the form \"host:port\": %s", text)
 	}
 	if u.Path != "" {

@@ -22,6 +22,7 @@ func TestChangesOfMembersThatAreRefused(t *testing.T) {
 		{"E31e", "POST", "/v2/members", jsonType, `{"peerURLs":[]}`, 400, "no valid URLs given"},
 		{"E31f", "POST", "/v2/members", jsonType, `{"peerURLs":["ftp://1.2.3.4:1"]}`, 400, "URL scheme must be http or https: ftp://1.2.3.4:1"},
 		{"E31g", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4"]}`, 400, `URL address does not have the form \"host:port\": http://1.2.3.4`},
+		{"R39", "POST", "/v2/members", jsonType, `{"peerURLs":["http://h:99999"]}`, 400, `URL address does not have the form \"host:port\": http://h:99999`},
 		{"E31h", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4:1/"]}`, 400, "URL must not contain a path: http://1.2.3.4:1/"},
 		{"M20", "POST", "/v2/members", jsonType, `{"peerURLs":["http://1.2.3.4:1"," http://1.2.3.4:1"]}`, 400, "URL is given twice: http://1.2.3.4:1"},
 		{"R78", "POST", "/v2/members", jsonType, strings.Repeat("[", 2<<20), 400, "http: request body too large"},
