@@ -98,7 +98,15 @@ func TestInterruptedSnapshotFailsOnBothSides(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	sent := make(chan error, 1)
-	go func() { sent <- a.SendSnapshot(ctx, 0xb, announced, zeros{}, 1<<50) }()
+	go func() {
+		for { // the receiver may not be done with the one before
+			err := a.SendSnapshot(ctx, 0xb, announced, zeros{}, 1<<50)
+			if ctx.Err() != nil {
+				sent <- err
+				return
+			}
+		}
+	}()
 	eventually(t, "it is under way", func() bool { return a.statusOf(0xb).SnapshotSent > 1<<20 })
 	cancel()
 	if err := <-sent; !errors.Is(err, context.Canceled) {
