@@ -171,6 +171,13 @@ func (n *node) run() *node {
 		<-served
 	}()
 	n.t.Cleanup(n.stop)
+	eventually(n.t, "the transport runs", func() bool {
+		life, leave := n.enter()
+		if life != nil {
+			leave()
+		}
+		return life != nil
+	})
 	return n
 }
 
