@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,6 +49,7 @@ type server struct {
 	client  string // http://127.0.0.1:port
 	peer    string
 	flags   []string
+	wrap    []string // what the program is run by, if anything
 	command *exec.Cmd
 	output  *lockedBuffer
 	exited  chan struct{} // closed when the process has ended
@@ -102,7 +104,8 @@ func (s *server) launch() {
 		"--name", s.name, "--data-dir", s.dir, "--listen-client-urls", s.client, "--advertise-client-urls", s.client,
 		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", s.cluster,
 	}, s.flags...)
-	s.command = exec.Command(binary, args...)
+	line := append(append(slices.Clone(s.wrap), binary), args...)
+	s.command = exec.Command(line[0], line[1:]...)
 	s.output = &lockedBuffer{}
 	s.command.Stdout, s.command.Stderr = s.output, s.output
 	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
