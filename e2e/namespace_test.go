@@ -31,6 +31,7 @@ func newHosts(t *testing.T, n int) *hosts {
 	}
 	t.Cleanup(func() {
 		for host := range n {
+			h.try("link", "del", h.port(host)) // a dying connection may keep its namespace for a while
 			h.try("netns", "del", h.namespace(host))
 		}
 		h.try("link", "del", h.name)
