@@ -15,9 +15,10 @@ type logClock struct {
 	offset atomic.Int64 // log time at start, ns; only ever raised
 }
 
-func newLogClock(now time.Time) *logClock {
-	c := &logClock{start: now}
-	c.offset.Store(now.UnixNano())
+// newLogClock starts a clock at what the wall clock says.
+func newLogClock(wall time.Time) *logClock {
+	c := &logClock{start: time.Now()}
+	c.offset.Store(wall.UnixNano())
 	return c
 }
 

@@ -522,3 +522,55 @@ func TestHandOver(t *testing.T) {
 		t.Errorf("handing over took %v", took)
 	}
 }
+
+// lead makes a member the leader.
+func (c *testCluster) lead(m *running) {
+	c.t.Helper()
+	eventually(c.t, m.Name()+" to lead", func() bool {
+		leader := c.leader()
+		if leader != m {
+			leader.raft.calls.put(func() {
+				if err := leader.raft.machine.TransferLeadership(m.ID().raft()); err != nil {
+					c.t.Logf("not yet: %v", err)
+				}
+			})
+		}
+		return leader == m
+	})
+}
+
+// Leaders whose wall clocks are an hour ahead or behind let keys live as long
+// as they were told to, and no longer (R30).
+func TestClocksThatAreAnHourOff(t *testing.T) {
+	var off time.Duration
+	c := newTestCluster(t, 3, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(off) } })
+	for _, off = range []time.Duration{time.Hour, -time.Hour, 0} {
+		m := c.others(c.leader())[0]
+		before := c.leader()
+		command := store.Set{Key: mustKey(t, "/long"), Value: "1", TTL: store.TTL{Set: true, Seconds: 60}}
+		if _, err := before.Do(context.Background(), command); err != nil {
+			t.Fatal(err)
+		}
+		c.forget(m)
+		m.halt()
+		c.restart(m.Name())
+		m = c.member(m.Name())
+		c.lead(m)
+		m.mustHold("/long", "1")
+		command = store.Set{Key: mustKey(t, "/short"), Value: "1", TTL: store.TTL{Set: true, Seconds: 1}}
+		began := time.Now()
+		if _, err := m.Do(context.Background(), command); err != nil {
+			t.Fatal(err)
+		}
+		for _, each := range c.running() {
+			eventually(t, "the key to expire", func() bool {
+				return valueAt(t, each.store.View(), "/short") == "" && time.Since(began) > 900*time.Millisecond
+			})
+		}
+		if lived := time.Since(began); lived > 1500*time.Millisecond {
+			t.Errorf("with a clock that is %v off a key of a second lived %v", off, lived)
+		}
+		m.mustHold("/long", "1")
+	}
+	c.agree()
+}

@@ -71,6 +71,7 @@ type Options struct {
 	NoPreVote       bool
 
 	Store    store.Options
+	Now      func() time.Time // the wall clock, looked at when the member is opened; default time.Now
 	Observer Observer
 	Log      *logrus.Logger // required
 }
@@ -89,6 +90,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Election == 0 {
 		o.Election = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.SnapshotEntries == 0 {
 		o.SnapshotEntries = 10_000
@@ -211,7 +215,7 @@ func prepare(d dataDir, logger memberLog) (io.Closer, error) {
 func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m := &Member{
 		options: o, self: r.self(), cluster: r.cluster(), incarnation: r.identity.Incarnation, dir: d,
-		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(mathrand.Uint64() | 1), leave: newLeaving(),
+		store: r.store, clock: newLogClock(o.Now()), waiters: newWaiters(mathrand.Uint64() | 1), leave: newLeaving(),
 		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
