@@ -241,3 +241,42 @@ func TestBadMembershipRequests(t *testing.T) {
 		t.Errorf("%d members, %v", len(list), err)
 	}
 }
+
+// A follower that is paused again and again under load catches up each time (R25).
+func TestAPausedFollowerCatchesUp(t *testing.T) {
+	c := newCluster(t, 3)
+	paused := c.others(c.leader())[0]
+	load := startLoad(t, c.others(paused))
+	for range 4 {
+		paused.pause()
+		<-time.After(time.Second)
+		paused.resume()
+		began := time.Now()
+		eventually(t, 5*time.Second, "it to catch up", func() error {
+			behind, err := send(quick, http.MethodGet, paused.client+"/v2/keys/load", "")
+			if err != nil {
+				return err
+			}
+			ahead, err := send(quick, http.MethodGet, c.leader().client+"/v2/keys/load", "")
+			if err != nil {
+				return err
+			}
+			var here, there int
+			if _, err := fmt.Sscan(behind.header.Get("X-Raft-Index"), &here); err != nil {
+				return err
+			}
+			if _, err := fmt.Sscan(ahead.header.Get("X-Raft-Index"), &there); err != nil {
+				return err
+			}
+			if there-here > 500 {
+				return fmt.Errorf("it is %d entries behind", there-here)
+			}
+			return nil
+		})
+		t.Logf("caught up after %v", time.Since(began))
+	}
+	if failed := load.stop(); failed > 0 {
+		t.Errorf("%d writes failed", failed)
+	}
+	c.agree()
+}
