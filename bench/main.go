@@ -30,6 +30,8 @@ import (
 // options are what the command line says.
 type options struct {
 	endpoint    string
+	members     int
+	follower    bool
 	servers     []string
 	workloads   []string
 	connections int
@@ -90,6 +92,8 @@ func parse(argv []string) (*options, error) {
 	flags.IntVar(&o.watchers, "watchers", 1000, "streams of the watch workload, 1 to 10000")
 	flags.DurationVarP(&o.duration, "duration", "d", 5*time.Second, "of each measurement, 100ms to 10m")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each server is measured, 1 to 100")
+	flags.IntVar(&o.members, "members", 1, "members of the cluster that is started for each --server, 1 to 9; {name} and {cluster} are filled in, too")
+	flags.BoolVar(&o.follower, "follower", false, "measure a member that does not lead")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	flags.StringVar(&o.bare, "bare", "", "only serve a bare net/http handler on this URL, to compare GETs with")
 	if err := flags.Parse(argv); err != nil {
@@ -111,6 +115,7 @@ func (o *options) check() error {
 		{"keys", o.keys, 1, 10_000_000},
 		{"watchers", o.watchers, 1, 10_000},
 		{"rounds", o.rounds, 1, 100},
+		{"members", o.members, 1, 9},
 		{"duration (ms)", int(o.duration.Milliseconds()), 100, 600_000},
 	} {
 		if c.n < c.lo || c.n > c.hi {

@@ -64,20 +64,20 @@ func measureServers(ctx context.Context, o options, chosen []workload) ([]measur
 }
 
 func measureFresh(ctx context.Context, o options, w workload, line string) (name string, r result, err error) {
-	s, err := newServer(line)
+	c, err := newCluster(line, o.members)
 	if err != nil {
 		return line, result{}, err
 	}
-	defer func() { err = errors.Join(err, s.remove()) }()
+	defer func() { err = errors.Join(err, c.remove()) }()
 	path := "/health"
 	if strings.Contains(line, "--bare") {
 		path = "/"
 	}
-	if err := s.start(ctx, path); err != nil {
-		return s.name, result{}, err
+	if err := c.start(ctx, path, o.follower); err != nil {
+		return c.at.name, result{}, err
 	}
-	r, err = w.run(ctx, target{endpoint: s.endpoint, server: s}, o)
-	return s.name, r, err
+	r, err = w.run(ctx, target{endpoint: c.at.endpoint, server: c.at}, o)
+	return c.at.name, r, err
 }
 
 // compare fills in medians and ratios, for rows of so many servers.

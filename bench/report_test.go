@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,22 @@ func TestPlaceholdersOfACommandAreFilledIn(t *testing.T) {
 	for _, bad := range []string{"", "x", "=prog", "x= "} {
 		if _, err := newServer(bad); err == nil {
 			t.Errorf("newServer(%q) has no error", bad)
+		}
+	}
+}
+
+func TestMembersOfAClusterAreFilledIn(t *testing.T) {
+	c, err := newCluster("x=prog --name {name} --dir {dir} --peer {peer} --cluster {cluster}", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.remove()
+	for n, s := range c.members {
+		line := strings.Join(s.command, " ")
+		for _, want := range []string{fmt.Sprintf("--name m%d ", n+1), s.dir, "--peer " + s.peer, "m1=" + c.members[0].peer + ",m2=" + c.members[1].peer + ",m3="} {
+			if !strings.Contains(line, want) {
+				t.Errorf("%q lacks %q", line, want)
+			}
 		}
 	}
 }

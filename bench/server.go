@@ -23,6 +23,7 @@ type server struct {
 	command  []string
 	dir      string
 	endpoint string
+	peer     string
 	process  *exec.Cmd
 	output   bytes.Buffer // of the process; read once it has ended
 	ended    chan error
@@ -47,11 +48,16 @@ func newServer(line string) (*server, error) {
 		return nil, err
 	}
 	s := &server{name: name, dir: dir, endpoint: client}
-	fill := strings.NewReplacer("{dir}", dir, "{client}", client, "{peer}", peer)
-	for word := range strings.FieldsSeq(command) {
-		s.command = append(s.command, fill.Replace(word))
-	}
+	s.peer = peer
+	s.fill(strings.NewReplacer("{dir}", dir, "{client}", client, "{peer}", peer, "{name}", "m1", "{cluster}", "m1="+peer), command)
 	return s, nil
+}
+
+func (s *server) fill(in *strings.Replacer, command string) {
+	s.command = s.command[:0]
+	for word := range strings.FieldsSeq(command) {
+		s.command = append(s.command, in.Replace(word))
+	}
 }
 
 func freeURL() (string, error) {
