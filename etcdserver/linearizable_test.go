@@ -135,8 +135,7 @@ func judged(t *testing.T, o operation, err error) operation {
 // clients do operations on all members until ctx ends.
 func (h *history) clients(ctx context.Context, t *testing.T, c *testCluster, local bool) *sync.WaitGroup {
 	var all sync.WaitGroup
-	seed := rand.Uint64()
-	t.Logf("clients are seeded with %d", seed)
+	seed := dice(t).Uint64()
 	for client := range 12 {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(client)))
