@@ -34,6 +34,12 @@ func newPeering(c config.Config, registry prometheus.Registerer, logger *logrus.
 
 // connect makes the transport of a member.
 func (p *peering) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
+	for i := range p.config.ListenPeerURLs {
+		if u := &p.config.ListenPeerURLs[i]; !isLoopback(u.Hostname()) {
+			p.logger.Warnf("whoever reaches the peer port, %s, can read and destroy the cluster: keep it in a network of its own", u)
+			break
+		}
+	}
 	p.transport = rafthttp.New(rafthttp.Options{
 		Self:          self,
 		ServerVersion: etcdserver.APIVersion,
@@ -46,6 +52,11 @@ func (p *peering) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserv
 		Log:           p.logger.WithField("pkg", "rafthttp"),
 	})
 	return p.transport
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // observer turns what the transport measures into metrics.

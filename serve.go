@@ -80,6 +80,7 @@ func spareProcessors() {
 func announce(c config.Config, logger *logrus.Logger) {
 	logger.Infof("canopy Version: %s", version)
 	logger.Infof("Git SHA: %s", revision())
+	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 	if c.Storage.UnsafeNoFsync {
 		logger.Warn("--unsafe-no-fsync: acknowledged writes will be lost in a power cut")
 	}

@@ -36,6 +36,7 @@ type applied struct {
 // applyLoop owns the writing side of the store and the membership. Committed
 // entries come in, in order; events, views and outcomes go out.
 type applyLoop struct {
+	self     ID
 	store    *store.Store
 	clock    *logClock
 	waiters  *waiters
@@ -196,7 +197,7 @@ func (a *applyLoop) changeMember(e raft.Entry, op raft.ConfChangeOp, info Member
 	switch op {
 	case raft.AddVoter, raft.AddLearner:
 		a.next.members = a.next.members.withMember(info)
-		a.log.memberAdded(info)
+		a.log.memberAdded(info, a.self, a.snapshot.cluster)
 	case raft.UpdateContext:
 		if present, ok := a.next.members.members[info.ID]; ok {
 			present.PeerURLs = info.PeerURLs
@@ -209,7 +210,7 @@ func (a *applyLoop) changeMember(e raft.Entry, op raft.ConfChangeOp, info Member
 	case raft.Remove:
 		a.next.members = a.next.members.without(info.ID, removal{e.Term, e.Index})
 		a.store.Advance() // K46: a removal counts twice
-		a.log.memberRemoved(info.ID)
+		a.log.memberRemoved(info.ID, a.snapshot.cluster)
 	}
 }
 

@@ -246,6 +246,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	}
 	m.membersChanged(m.apply.state.Load())
 	m.log.starting(m.self, m.cluster, r.fresh, r.raft.HardState.Commit)
+	m.log.serving(r.state.members.version)
 	return m, nil
 }
 
@@ -263,6 +264,7 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 		jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
+		self:  m.self,
 		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, log: m.log,
 		changed: m.membersChanged,
 		batches: make(chan applyWork), demands: make(chan chan<- snapshotJob), deadlineChanged: make(chan struct{}, 1),

@@ -34,8 +34,19 @@ func (l memberLog) quarantined(file string, err error) {
 	l.entry.WithError(err).Warnf("snapshot %s cannot be read and was put aside; the one before it is tried", file)
 }
 
-func (l memberLog) memberAdded(m MemberInfo) {
-	l.entry.Infof("added member %v [%s] to cluster", m.ID, strings.Join(m.PeerURLs, " "))
+func (l memberLog) memberAdded(m MemberInfo, self, cluster ID) {
+	which := "member"
+	if m.ID == self {
+		which = "local member"
+	}
+	l.entry.Infof("added %s %v [%s] to cluster %v", which, m.ID, strings.Join(m.PeerURLs, " "), cluster)
+}
+
+func (l memberLog) serving(clusterVersion string) {
+	if clusterVersion == "" {
+		clusterVersion = "to_be_decided"
+	}
+	l.entry.Infof("starting server... [version: %s, cluster version: %s]", APIVersion, clusterVersion)
 }
 
 func (l memberLog) elected(leader, self ID, term raft.Term) {
@@ -82,11 +93,11 @@ func (l memberLog) strange(dir string, names []string) {
 }
 
 func (l memberLog) memberUpdated(m MemberInfo) {
-	l.entry.Infof("updated member %v [%s] in cluster", m.ID, strings.Join(m.PeerURLs, " "))
+	l.entry.Infof("updated member %v: its peer URLs are %s now", m.ID, strings.Join(m.PeerURLs, " "))
 }
 
-func (l memberLog) memberRemoved(id ID) {
-	l.entry.Infof("removed member %v from cluster", id)
+func (l memberLog) memberRemoved(id, cluster ID) {
+	l.entry.Infof("removed member %v from cluster %v", id, cluster)
 }
 
 func (l memberLog) promoted(id ID) {

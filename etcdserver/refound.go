@@ -66,8 +66,9 @@ func (r *recovered) settle(o Options, logger memberLog) (*applyLoop, error) {
 	a := &applied{}
 	*a = r.state
 	loop := &applyLoop{
+		self:  r.self(),
 		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(1), observer: &o.Observer, log: logger,
-		snapshot: &snapshotter{minEntries: math.MaxUint64}, changed: func(*applied) {},
+		snapshot: &snapshotter{cluster: r.cluster(), minEntries: math.MaxUint64}, changed: func(*applied) {},
 		deadlineChanged: make(chan struct{}, 1), next: r.state, sessions: r.sessions, time: r.store.View().Time(),
 	}
 	loop.state.Store(a)
