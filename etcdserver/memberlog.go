@@ -122,7 +122,7 @@ func (l memberLog) doubted(by ID, index raft.Index) {
 }
 
 func (l memberLog) refused(err error) {
-	l.entry.WithError(err).Warn("a message of another member was refused")
+	l.entry.WithError(err).Debug("a message of another member was refused") // counted: canopy_raft_refused_total
 }
 
 func (l memberLog) badNote(from ID, err error) {
