@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a test waits for what has to happen.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // site is a handler behind a real listener, around a real store.
 type site struct {
