@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Members that were added and are not there, or never will be, hold up nothing:
+// writes go on, and each addition can be taken back (R36).
+func TestDeadMembersHoldUpNothing(t *testing.T) {
+	for _, tt := range []struct{ alive, dead int }{{1, 1}, {1, 3}, {3, 3}} {
+		t.Run(fmt.Sprintf("%d and %d", tt.alive, tt.dead), func(t *testing.T) {
+			c := newCluster(t, tt.alive)
+			load := startLoad(t, c.members)
+			door := c.members[0]
+			var dead []*server
+			for range tt.dead {
+				s := newServer(t) // never started
+				c.register(s, door)
+				dead = append(dead, s)
+			}
+			pass(500 * time.Millisecond)
+			door.must(http.StatusOK, http.MethodGet, "/health", "")
+			for _, s := range dead {
+				door.must(http.StatusNoContent, http.MethodDelete, "/v2/members/"+c.id(s), "")
+			}
+			if list, err := door.list(); err != nil || len(list) != tt.alive {
+				t.Errorf("%d members are left, %v", len(list), err)
+			}
+			if failed := load.stop(); failed > 0 {
+				t.Errorf("%d writes failed", failed)
+			}
+			load.verify(c)
+		})
+	}
+}
+
+// A member that is down is told its new peer URLs to be by the others, and found
+// there when it comes back with its data (M22, M38).
+func TestAMemberMoves(t *testing.T) {
+	c := newCluster(t, 3)
+	moving := c.others(c.leader())[0]
+	id := c.id(moving)
+	moving.kill()
+	door := c.others(moving)[0]
+	moving.peer = freeURL(t)
+	if a := door.postJSON(http.MethodPut, "/v2/members/"+id, fmt.Sprintf(`{"peerURLs":[%q]}`, moving.peer)); a.status != http.StatusNoContent {
+		t.Fatalf("new URLs: %d %s", a.status, a.body)
+	}
+	door.must(http.StatusCreated, http.MethodPut, "/v2/keys/meanwhile", "value=1")
+	moving.start()
+	if now := c.id(moving); now != id {
+		t.Errorf("its id was %s and is %s", id, now)
+	}
+	c.agree()
+}
+
+// The disk of a follower is full: the others go on. The disk of the leader is
+// full: writes are refused, and are taken again when another one leads.
+func TestTheDiskOfAMemberIsFull(t *testing.T) {
+	c := &cluster{t: t, flags: []string{"--wal-segment-bytes", "1MiB", "--max-wals", "2", "--snapshot-count", "100000000"}}
+	var list []string
+	for n := range 3 {
+		s := newServer(t, append([]string{"--initial-cluster-token", t.Name()}, c.flags...)...)
+		s.name = fmt.Sprintf("m%d", n+1)
+		s.dir = filepath.Join(smallDisk(t, 24<<20), "data")
+		c.members = append(c.members, s)
+		list = append(list, s.name+"="+s.peer)
+	}
+	for _, s := range c.members {
+		s.cluster = strings.Join(list, ",")
+		s.launch()
+	}
+	c.waitServing()
+	leader := c.leader()
+	full := c.others(leader)[0]
+	ballast := fillDisk(t, full)
+	for n := range 100 {
+		leader.must(http.StatusCreated, http.MethodPut, fmt.Sprintf("/v2/keys/a%d", n), "value="+strings.Repeat("x", 32<<10))
+	}
+	remove(t, ballast)
+	eventually(t, 20*time.Second, "the follower to catch up", func() error {
+		a, err := full.do(http.MethodGet, "/v2/keys/a99", "")
+		if err == nil && a.status != http.StatusOK {
+			err = fmt.Errorf("%d", a.status)
+		}
+		return err
+	})
+	ballast = fillDisk(t, leader)
+	eventually(t, 20*time.Second, "a write to be refused", func() error {
+		a, err := leader.do(http.MethodPost, "/v2/keys/b", "value="+strings.Repeat("x", 32<<10))
+		if err == nil && a.status != http.StatusInsufficientStorage {
+			err = fmt.Errorf("%d %.200s", a.status, a.body)
+		}
+		return err
+	})
+	leader.must(http.StatusOK, http.MethodGet, "/v2/keys/a1?quorum=true", "")
+	leader.signal(syscall.SIGTERM)
+	c.others(leader)[0].must(http.StatusCreated, http.MethodPut, "/v2/keys/again", "value=1")
+	remove(t, ballast)
+	leader.start()
+	c.agree()
+}
+
+// fillDisk takes all the room that is left where a server keeps its data.
+func fillDisk(t *testing.T, s *server) (ballast string) {
+	t.Helper()
+	ballast = filepath.Join(filepath.Dir(s.dir), "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 64<<10))
+	}
+	return ballast
+}
+
+func remove(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}
