@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -131,6 +132,29 @@ func TestLinearizableWhenLinksFailOneWay(t *testing.T) {
 			for _, pair := range pairs {
 				h.unmute(pair[0], pair[1])
 			}
+		}
+	})
+}
+
+// All links are slow, and fall silent for a moment again and again, one after
+// the other, in one direction; where the kernel can, they delay and lose packets.
+func TestLinearizableOverABadNetwork(t *testing.T) {
+	c, h := newClusterOn(t, 3)
+	for host := range 3 {
+		if !h.disturb(host) {
+			h.throttle(host, "2mbit")
+		}
+	}
+	from := rand.Uint64()
+	t.Logf("the links are drawn with seed %d", from)
+	r := rand.New(rand.NewPCG(from, 0))
+	during(t, c, func(func([]*server)) {
+		for range 12 {
+			pair := r.Perm(3)
+			h.mute(pair[0], pair[1])
+			pass(time.Duration(100+r.IntN(500)) * time.Millisecond)
+			h.unmute(pair[0], pair[1])
+			pass(time.Duration(r.IntN(200)) * time.Millisecond)
 		}
 	})
 }

@@ -20,6 +20,18 @@ func (h *hosts) throttle(host int, rate string) {
 	}
 }
 
+// disturb delays what reaches a host by 20 ms, give or take 10, and loses one
+// packet in fifty. It is false, with the reason in the log, where the kernel has
+// no netem.
+func (h *hosts) disturb(host int) bool {
+	h.t.Helper()
+	out, err := exec.Command("tc", "qdisc", "replace", "dev", h.port(host), "root", "netem", "delay", "20ms", "10ms", "loss", "2%").CombinedOutput()
+	if err != nil {
+		h.t.Logf("no delay and loss, since the kernel has no netem: %s", strings.TrimSpace(string(out)))
+	}
+	return err == nil
+}
+
 // A member comes back over a slow link and needs a snapshot. While it crawls,
 // the leader is as fast as before (R26); with some more speed it arrives while
 // writes go on, and one is enough (R27); and so it does when that happens again
