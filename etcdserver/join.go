@@ -130,13 +130,15 @@ func Join(ctx context.Context, fetch Fetch, name string, cluster map[string][]st
 	return agree(answers, own, others, same)
 }
 
-// askQuorum asks until most of the others have answered.
+// askQuorum asks until most of those others have answered that have ever
+// started: one that was only added cannot answer, and has no vote.
 func askQuorum(ctx context.Context, fetch Fetch, others [][]string) ([]asked, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
-	needed, wait := len(others)/2+1, 100*time.Millisecond
+	wait := 100 * time.Millisecond
 	for {
 		answers := slices.DeleteFunc(askAll(ctx, fetch, others), func(a asked) bool { return a.err != nil })
+		needed := max(1, startedIn(answers)/2+1)
 		if len(answers) >= needed {
 			return answers, nil
 		}
@@ -148,6 +150,22 @@ func askQuorum(ctx context.Context, fetch Fetch, others [][]string) ([]asked, er
 				len(answers), len(others), needed)}
 		}
 	}
+}
+
+// startedIn is how many members have published themselves, in the answer that
+// knows of most.
+func startedIn(answers []asked) int {
+	most := 0
+	for _, a := range answers {
+		started := 0
+		for _, m := range a.members {
+			if len(m.ClientURLs) > 0 {
+				started++
+			}
+		}
+		most = max(most, started)
+	}
+	return most
 }
 
 // agree finds an answer whose list is the one that was given: a member that lags

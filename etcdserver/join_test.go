@@ -53,6 +53,8 @@ func TestJoin(t *testing.T) {
 		{"B31 not the first URL", map[string][]string{"a": {"http://z:1", "http://a:1"}, "c": {"http://c:1"}},
 			map[string]site{"http://z:1": {}, "http://a:1": {7, []MemberInfo{{ID: 1, PeerURLs: []string{"http://z:1", "http://a:1"}}, c}}}, ""},
 		{"B31 too few answer", cluster, map[string]site{"http://a:1": full}, "1 of 2 members answered"},
+		{"R36 another was added and never started", map[string][]string{"a": {"http://a:1"}, "dead": {"http://dead:1"}, "c": {"http://c:1"}},
+			map[string]site{"http://a:1": {7, []MemberInfo{a, named(2, "http://dead:1", ""), c}}}, ""},
 		{"B32 not added", cluster, map[string]site{"http://a:1": stale, "http://b:1": stale}, "member count is unequal: the cluster has 2 members, --initial-cluster lists 3"},
 		{"B32 another URL", cluster, map[string]site{"http://a:1": {7, []MemberInfo{a, b, named(3, "http://x:1", "")}}, "http://b:1": {7, []MemberInfo{a, b, named(3, "http://x:1", "")}}},
 			"unmatched member while checking PeerURLs: --initial-cluster does not list 3 with http://x:1"},
