@@ -22,11 +22,18 @@ type cluster struct {
 // newCluster starts a cluster, and waits until all its members serve.
 func newCluster(t *testing.T, size int, flags ...string) *cluster {
 	t.Helper()
+	return newClusterWith(t, size, func(int, *server) {}, flags...)
+}
+
+// newClusterWith starts a cluster, whose members are changed first.
+func newClusterWith(t *testing.T, size int, change func(n int, s *server), flags ...string) *cluster {
+	t.Helper()
 	c := &cluster{t: t, flags: flags}
 	var list []string
 	for n := range size {
 		s := newServer(t, append([]string{"--initial-cluster-token", t.Name()}, flags...)...)
 		s.name = fmt.Sprintf("m%d", n+1)
+		change(n, s)
 		c.members = append(c.members, s)
 		list = append(list, s.name+"="+s.peer)
 	}

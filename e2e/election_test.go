@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-var elections = flag.Int("elections", 40, "how many elections are forced by killing members")
+var elections = flag.Int("elections", 20, "how many elections are forced by killing members")
 
 // claims is who led each term, in the words of any member.
 type claims struct {

@@ -124,7 +124,11 @@ func (h *history) run(ctx context.Context, targets *atomic.Pointer[[]*server]) *
 						a.kind, a.from, a.to = "swap", last[a.key], fmt.Sprintf("%d-%d", client, n)
 					}
 				}
-				a = h.note(client, link, members[r.IntN(len(members))], a)
+				at := client // most stay with one member, so that they do not all wait for one that is cut off
+				if client%4 == 3 {
+					at = r.IntN(len(members))
+				}
+				a = h.note(client, link, members[at%len(members)], a)
 				last[a.key] = believed(a)
 			}
 		})

@@ -64,20 +64,8 @@ func TestAMemberMoves(t *testing.T) {
 // The disk of a follower is full: the others go on. The disk of the leader is
 // full: writes are refused, and are taken again when another one leads.
 func TestTheDiskOfAMemberIsFull(t *testing.T) {
-	c := &cluster{t: t, flags: []string{"--wal-segment-bytes", "1MiB", "--max-wals", "2", "--snapshot-count", "100000000"}}
-	var list []string
-	for n := range 3 {
-		s := newServer(t, append([]string{"--initial-cluster-token", t.Name()}, c.flags...)...)
-		s.name = fmt.Sprintf("m%d", n+1)
-		s.dir = filepath.Join(smallDisk(t, 24<<20), "data")
-		c.members = append(c.members, s)
-		list = append(list, s.name+"="+s.peer)
-	}
-	for _, s := range c.members {
-		s.cluster = strings.Join(list, ",")
-		s.launch()
-	}
-	c.waitServing()
+	onSmallDisk := func(_ int, s *server) { s.dir = filepath.Join(smallDisk(t, 24<<20), "data") }
+	c := newClusterWith(t, 3, onSmallDisk, "--wal-segment-bytes", "1MiB", "--max-wals", "2", "--snapshot-count", "100000000")
 	leader := c.leader()
 	full := c.others(leader)[0]
 	ballast := fillDisk(t, full)

@@ -85,21 +85,11 @@ func (h *hosts) unmute(from, to int) {
 func newClusterOn(t *testing.T, size int, flags ...string) (*cluster, *hosts) {
 	t.Helper()
 	h := newHosts(t, size)
-	c := &cluster{t: t, flags: flags}
-	var list []string
-	for n := range size {
-		s := newServer(t, append([]string{"--initial-cluster-token", h.name}, flags...)...)
-		s.name = fmt.Sprintf("m%d", n+1)
+	inNamespace := func(n int, s *server) {
 		s.client, s.peer = "http://"+h.address(n)+":2379", "http://"+h.address(n)+":2380"
 		s.wrap = []string{"ip", "netns", "exec", h.namespace(n)}
-		c.members = append(c.members, s)
-		list = append(list, s.name+"="+s.peer)
 	}
-	for _, s := range c.members {
-		s.cluster = strings.Join(list, ",")
-		s.launch()
-	}
-	c.waitServing()
+	c := newClusterWith(t, size, inNamespace, flags...)
 	return c, h
 }
 

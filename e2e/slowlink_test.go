@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // throttle limits what reaches a host; the rate is in tc's words.
@@ -88,14 +90,23 @@ func TestASnapshotOverASlowLink(t *testing.T) {
 // a state of some 20 MB that hardly compresses.
 func outgrowTheLog(leader *server) {
 	leader.t.Helper()
-	value := make([]byte, 36<<10)
-	dice := rand.NewChaCha8([32]byte{})
-	for n := range 1500 {
-		dice.Read(value)
-		a, err := leader.do(http.MethodPut, fmt.Sprintf("/v2/keys/bulk/%d", n%400), "value="+base64.RawURLEncoding.EncodeToString(value))
-		if err != nil || a.status > http.StatusCreated {
-			leader.t.Fatalf("write %d: %d %v", n, a.status, err)
-		}
+	var writers errgroup.Group
+	for w := range 8 {
+		writers.Go(func() error {
+			value, dice := make([]byte, 36<<10), rand.NewChaCha8([32]byte{byte(w)})
+			for n := range 190 {
+				dice.Read(value)
+				path := fmt.Sprintf("/v2/keys/bulk/%d-%d", w, n%50)
+				a, err := leader.do(http.MethodPut, path, "value="+base64.RawURLEncoding.EncodeToString(value))
+				if err != nil || a.status > http.StatusCreated {
+					return fmt.Errorf("write %s: %d %v", path, a.status, err)
+				}
+			}
+			return nil
+		})
+	}
+	if err := writers.Wait(); err != nil {
+		leader.t.Fatal(err)
 	}
 }
 
