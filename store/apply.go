@@ -248,19 +248,19 @@ func (s *Store) change(a Action, key string, old *node, value string, deadline T
 // put stores n at key, where old is now, or nothing if old is nil.
 func (s *Store) put(key string, n, old *node) {
 	parent, name := splitLast(key)
-	delta := n.timedNodes()
 	d := s.open(parent)
+	timed, hash := n.timedNodes(), n.hashAll(key)
 	if old == nil {
 		n.name = strings.Clone(name) // not a piece of the key, which is longer and would be kept alive
 		d.insert(n)
 	} else {
 		n.name = old.name
-		delta -= old.timedNodes()
+		timed, hash = timed-old.timedNodes(), hash-old.hashAll(key)
 		s.forget(key, old.deadline)
 		d.replace(n)
 	}
 	s.remember(key, n.deadline)
-	s.addTimed(delta)
+	s.addBelow(timed, hash)
 }
 
 // open returns the directory at this path for changing, and leaves it and those above it in s.path. Directories that
@@ -280,6 +280,7 @@ func (s *Store) open(path string) *directory {
 			n = newRoot(s.epoch)
 			n.name, n.created, n.modified = strings.Clone(name), s.index, s.index
 			d.insert(n)
+			s.addBelow(0, n.hash(path[:len(path)-len(rest)]))
 		case n.dir.epoch != s.epoch:
 			n = n.fork(s.epoch)
 			d.replace(n)
@@ -290,13 +291,11 @@ func (s *Store) open(path string) *directory {
 	return d
 }
 
-// addTimed counts deadlines that came or went below the directories of s.path.
-func (s *Store) addTimed(delta int) {
-	if delta == 0 {
-		return
-	}
+// addBelow counts the deadlines and the hashes that came or went below the directories of s.path.
+func (s *Store) addBelow(timed int, hash uint64) {
 	for _, d := range s.path {
-		d.timed += delta
+		d.timed += timed
+		d.hash += hash
 	}
 }
 
@@ -305,7 +304,7 @@ func (s *Store) remove(a Action, key string, old *node) *Event {
 	s.index++
 	parent, name := splitLast(key)
 	s.open(parent).remove(name)
-	s.addTimed(-old.timedNodes())
+	s.addBelow(-old.timedNodes(), -old.hashAll(key))
 	s.forget(key, old.deadline)
 	s.forgetBelow(key, old.dir)
 

@@ -5,7 +5,7 @@ import "testing"
 // checkInvariants walks the whole store and checks what its parts promise one another.
 func checkInvariants(t testing.TB, s *Store) {
 	t.Helper()
-	timed := checkDirectory(t, s, s.root.dir, "")
+	timed, _ := checkDirectory(t, s, s.root.dir, "")
 	if timed != s.deadlines.Len() {
 		t.Fatalf("%d nodes with a deadline, %d deadlines", timed, s.deadlines.Len())
 	}
@@ -28,18 +28,20 @@ func checkInvariants(t testing.TB, s *Store) {
 	}
 }
 
-// checkDirectory checks order, counts and sizes of pages, and returns how many deadlines are below d.
-func checkDirectory(t testing.TB, s *Store, d *directory, path string) int {
+// checkDirectory checks order, counts, hashes and sizes of pages, and returns how many deadlines are below d, and the
+// sum of the hashes.
+func checkDirectory(t testing.TB, s *Store, d *directory, path string) (timed int, hash uint64) {
 	t.Helper()
 	var c cursor
 	c.start(d)
-	count, timed, last := 0, 0, ""
+	count, last := 0, ""
 	for n := c.next(); n != nil; n = c.next() {
 		if !isName(n.name) || n.name <= last || d.get(n.name) != n {
 			t.Fatalf("%s: %q after %q", path, n.name, last)
 		}
 		last = n.name
 		count++
+		hash += n.hash(path + "/" + n.name)
 		if n.deadline != 0 {
 			timed++
 			if _, ok := s.deadlines.Get(deadline{n.deadline, path + "/" + n.name}); !ok {
@@ -47,8 +49,12 @@ func checkDirectory(t testing.TB, s *Store, d *directory, path string) int {
 			}
 		}
 		if n.dir != nil {
-			timed += checkDirectory(t, s, n.dir, path+"/"+n.name)
+			below, sum := checkDirectory(t, s, n.dir, path+"/"+n.name)
+			timed, hash = timed+below, hash+sum
 		}
+	}
+	if hash != d.hash {
+		t.Fatalf("%s: hash %x, counted %x", path, d.hash, hash)
 	}
 	if count != d.count || timed != d.timed {
 		t.Fatalf("%s: %d children, %d deadlines; counted %d, %d", path, count, timed, d.count, d.timed)
@@ -56,7 +62,7 @@ func checkDirectory(t testing.TB, s *Store, d *directory, path string) int {
 	if d.root != nil {
 		checkPage(t, d.root, path)
 	}
-	return timed
+	return timed, hash
 }
 
 // checkPage checks sizes, and returns the height, which must be equal everywhere.

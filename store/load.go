@@ -45,12 +45,12 @@ func Load(r io.Reader, o Options) (*Store, error) {
 	header := l.header(s)
 	l.nodes(s)
 	l.events(s, header.Events)
-	l.trailer()
+	s.dirty = true
+	s.Publish()
+	l.trailer(s.View())
 	if l.err != nil {
 		return nil, l.err
 	}
-	s.dirty = true
-	s.Publish()
 	return s, nil
 }
 
@@ -162,6 +162,7 @@ func (l *loader) nodes(s *Store) {
 			below := open[len(open)-1].dir
 			open = open[:len(open)-1]
 			open[len(open)-1].dir.timed += below.timed
+			open[len(open)-1].dir.hash += below.hash
 		}
 		if m.Depth == 0 {
 			return
@@ -182,6 +183,7 @@ func (l *loader) nodes(s *Store) {
 			n.dir = &directory{epoch: s.epoch}
 			open = append(open, branch{dir: n.dir, path: len(path)})
 		}
+		parent.dir.hash += n.hash(string(path))
 		parent.dir.insert(n)
 		l.nodesRead++
 	}
@@ -236,14 +238,18 @@ func (l *loader) events(s *Store, count uint64) {
 	}
 }
 
-// trailer checks that nothing is missing, and that nothing follows.
-func (l *loader) trailer() {
+// trailer checks that nothing is missing or different, and that nothing follows.
+func (l *loader) trailer(v *View) {
 	m := &storepb.Trailer{}
 	if !l.next(m) {
 		return
 	}
 	if m.Nodes != l.nodesRead || m.Events != l.eventsRead {
 		l.fail("the counts differ from what was read", nil)
+		return
+	}
+	if m.Hash != 0 && m.Hash != v.Hash() {
+		l.fail("the state is not the one that was saved: its hash differs", nil)
 		return
 	}
 	if _, err := l.in.ReadByte(); err != io.EOF {

@@ -15,9 +15,10 @@ type node struct {
 // epoch is the store's.
 type directory struct {
 	epoch uint64
-	root  *page // nil: empty
-	count int   // children
-	timed int   // nodes anywhere below that have a deadline
+	root  *page  // nil: empty
+	count int    // children
+	timed int    // nodes anywhere below that have a deadline
+	hash  uint64 // sum over all nodes below
 }
 
 // newRoot makes the root of an empty tree. Its node has neither name nor indexes (K38).

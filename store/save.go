@@ -28,7 +28,7 @@ func (v *View) Save(w io.Writer) error {
 		s.events++
 		s.record(&storepb.Event{Index: uint64(e.index), Key: []byte(e.key), Action: uint32(e.action), Flags: uint32(e.flags), Json: e.json})
 	}
-	s.record(&storepb.Trailer{Nodes: s.count, Events: s.events})
+	s.record(&storepb.Trailer{Nodes: s.count, Events: s.events, Hash: v.Hash()})
 	if s.err == nil {
 		s.err = s.out.Flush()
 	}

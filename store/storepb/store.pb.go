@@ -612,6 +612,7 @@ type Trailer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nodes         uint64                 `protobuf:"varint,1,opt,name=nodes,proto3" json:"nodes,omitempty"`
 	Events        uint64                 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
+	Hash          uint64                 `protobuf:"fixed64,3,opt,name=hash,proto3" json:"hash,omitempty"` // of the whole state; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -656,6 +657,13 @@ func (x *Trailer) GetNodes() uint64 {
 func (x *Trailer) GetEvents() uint64 {
 	if x != nil {
 		return x.Events
+	}
+	return 0
+}
+
+func (x *Trailer) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
 	}
 	return 0
 }
@@ -731,10 +739,11 @@ const file_store_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\rR\x06action\x12\x14\n" +
 	"\x05flags\x18\x04 \x01(\rR\x05flags\x12\x12\n" +
-	"\x04json\x18\x05 \x01(\fR\x04json\"7\n" +
+	"\x04json\x18\x05 \x01(\fR\x04json\"K\n" +
 	"\aTrailer\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x04R\x05nodes\x12\x16\n" +
-	"\x06events\x18\x02 \x01(\x04R\x06eventsB\x16Z\x14canopy/store/storepbb\x06proto3"
+	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hashB\x16Z\x14canopy/store/storepbb\x06proto3"
 
 var (
 	file_store_proto_rawDescOnce sync.Once
