@@ -42,6 +42,7 @@ type applyLoop struct {
 	waiters  *waiters
 	observer *Observer
 	snapshot *snapshotter
+	compare  *consistency // nil: there is nobody to compare with
 	log      memberLog
 	changed  func(*applied) // the list of members is another one
 
@@ -140,12 +141,18 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 		return a.applyCommand(e, a.time, r)
 	case r.Publish != nil:
 		a.applyPublish(r.Publish)
+		if err := a.check(); err != nil {
+			return err
+		}
 	case r.ClusterVersion != "":
 		a.next.members = a.next.members.withVersion(strings.Clone(r.ClusterVersion))
 		a.store.Advance()
 	default:
 		a.store.Expire(a.time, expirePerTick)
 		a.ticked = true
+		if r.Check || r.NewLeader {
+			return a.check()
+		}
 		return nil
 	}
 	a.finish(r.Session, r.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})

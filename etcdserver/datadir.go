@@ -26,26 +26,35 @@ func (d dataDir) lock() string     { return filepath.Join(d.root, "lock") }
 func (d dataDir) identity() string { return filepath.Join(d.root, "member", "identity") }
 func (d dataDir) removed() string  { return filepath.Join(d.root, "member", "removed") }
 
-// refuseRemoved refuses the directory of a member that was removed (M45).
-func (d dataDir) refuseRemoved() error {
+// inconsistent is the note of a member whose state was not that of the majority.
+func (d dataDir) inconsistent() string { return filepath.Join(d.root, "member", "inconsistent") }
+
+// refuseEnded refuses the directory of a member that must not run again: it was
+// removed (M45), or its state is damaged (R12).
+func (d dataDir) refuseEnded() error {
 	names, err := d.list(d.member())
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(names, filepath.Base(d.removed())) {
+	gone := slices.Contains(names, filepath.Base(d.removed()))
+	damaged := slices.Contains(names, filepath.Base(d.inconsistent()))
+	if !gone && !damaged {
 		return nil
 	}
 	note, err := readIdentityNote(d)
 	if err != nil {
 		return err
 	}
-	gone := &RemovedError{Dir: d.root}
+	var self ID
 	if note != nil {
 		if id, err := strconv.ParseUint(note.Member, 16, 64); err == nil {
-			gone.Member = ID(id)
+			self = ID(id)
 		}
 	}
-	return gone
+	if gone {
+		return &RemovedError{Member: self, Dir: d.root}
+	}
+	return &InconsistentError{Member: self, Dir: d.root}
 }
 
 // foreign is what other servers leave in a data directory, and what to say.

@@ -101,6 +101,7 @@ func (l *raftLoop) install(meta raft.SnapshotMeta) {
 func (a *applyLoop) install(i *installation) {
 	a.store.Replace(i.store)
 	a.next, a.sessions = i.state, i.sessions
+	a.compare.reset()
 	a.time = max(a.time, a.store.View().Time())
 	a.clock.observe(a.time)
 	a.snapshot.installed(i)

@@ -59,6 +59,7 @@ type Options struct {
 	AutoPromote bool // a learner that has caught up becomes a voter by itself
 	Strict      bool // membership changes that endanger the quorum are refused; else warned about
 	Force       Force
+	CheckEvery  time.Duration // between comparisons of the members' states; default 10 s
 
 	Heartbeat time.Duration // one tick of raft; default 100 ms
 	Election  time.Duration // default 1 s
@@ -90,6 +91,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Election == 0 {
 		o.Election = time.Second
+	}
+	if o.CheckEvery == 0 {
+		o.CheckEvery = 10 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -165,7 +169,7 @@ func Open(o Options) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.refuseRemoved(); err != nil {
+	if err := d.refuseEnded(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	r, err := recoverMember(d, o, logger)
@@ -258,6 +262,7 @@ func (m *Member) identity() rafthttp.Identity {
 }
 
 func (m *Member) assembleApply(o Options, r *recovered) {
+	compare := newConsistency(m.self, m.tellHash, m.log.differs)
 	m.snapshot = &snapshotter{
 		dir: r.snaps, cluster: m.cluster, observer: &o.Observer, log: m.log,
 		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes,
@@ -265,7 +270,7 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 	}
 	m.apply = &applyLoop{
 		self:  m.self,
-		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, log: m.log,
+		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, compare: compare, log: m.log,
 		changed: m.membersChanged,
 		batches: make(chan applyWork), demands: make(chan chan<- snapshotJob), deadlineChanged: make(chan struct{}, 1),
 		next: r.state, sessions: r.sessions, settled: r.state.members, time: r.store.View().Time(),
@@ -286,6 +291,7 @@ func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
 		calls:     newInbox[func()](callQueue),
 		inbound:   make(chan inbound, inboundQueue),
 		reading:   readQueues{under: map[uint64][]readRequest{}},
+		requests:  requestQueue{checkTicks: int(o.CheckEvery / o.Heartbeat)},
 		followers: newFollowers(),
 		events: loopEvents{
 			leader: m.leaderChanged,
@@ -308,7 +314,7 @@ func (m *Member) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
 		m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.courier.run, m.peers.Run,
-		m.sweep, m.introduce, m.negotiate, m.depart,
+		m.sweep, m.introduce, m.negotiate, m.depart, m.quarantine,
 	} {
 		group.Go(func() error { return loop(ctx) })
 	}

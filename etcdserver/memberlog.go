@@ -114,7 +114,15 @@ func (l memberLog) removed(index raft.Index) {
 }
 
 func (l memberLog) unmarked(err error) {
-	l.entry.WithError(err).Warn("could not note in the data directory that the member was removed; it learns of it again at the next start")
+	l.entry.WithError(err).Warn("could not note in the data directory that the member is not to run again; it learns of it again at the next start")
+}
+
+func (l memberLog) differs(d Difference, differs bool) {
+	if differs {
+		l.entry.Errorf("the state of member %v at index %d is not the one of this member: one of them is damaged", d.Member, d.Index)
+		return
+	}
+	l.entry.Infof("the state of member %v is the one of this member again, or the member is gone", d.Member)
 }
 
 func (l memberLog) doubted(by ID, index raft.Index) {

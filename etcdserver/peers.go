@@ -107,6 +107,10 @@ func (m *Member) ReceiveNote(ctx context.Context, from raft.MemberID, data []byt
 	if note.Change != nil {
 		m.receiveChange(ID(from), note.Change)
 	}
+	if note.Hash != nil {
+		m.receiveHash(ID(from), note.Hash)
+		return
+	}
 	m.raft.calls.put(func() {
 		if len(refused) > 0 {
 			m.raft.notify(ID(from), &pb.Note{Returned: refused})
@@ -146,7 +150,7 @@ func checkForwarded(data []byte) error {
 	switch {
 	case len(data) < idRoom || p.id() != r.Id || r.Id == 0 || r.Session == 0 || len(data) > requestMax:
 		return fmt.Errorf("a forwarded request of %d bytes lacks its id", len(data))
-	case r.NewLeader || r.Time != 0 || r.ClusterVersion != "":
+	case r.NewLeader || r.Check || r.Time != 0 || r.ClusterVersion != "":
 		return fmt.Errorf("a forwarded request %x is the leader's to make", r.Id)
 	case r.Publish != nil && len(r.Command) == 0:
 		return nil

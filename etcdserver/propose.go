@@ -5,6 +5,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/raft"
 	"canopy/store"
 )
 
@@ -29,6 +30,10 @@ type requestQueue struct {
 	lastStamp   store.Time // the time last stamped on an entry
 	openingOwed bool       // the leader's first request is not in the log
 	tickOwed    bool       // a deadline is due, or a stamp
+	checkOwed   bool       // the members are to compare their state
+	checked     raft.Index // last entry when the members were told to
+	checkTicks  int        // between two such times
+	sinceCheck  int        // ticks
 	expiry      *time.Timer
 	resend      int // ticks until what waits is sent again; 0: no need
 }
@@ -204,6 +209,7 @@ func (l *raftLoop) notify(to ID, note *pb.Note) bool {
 // tickRequests does what is owed.
 func (l *raftLoop) tickRequests() {
 	q := &l.requests
+	l.tickCheck()
 	l.proposeOwed()
 	if q.resend > 0 {
 		if q.resend--; q.resend == 0 {
@@ -223,27 +229,40 @@ func (l *raftLoop) proposeOwed() bool {
 		return false
 	}
 	if q.openingOwed {
-		if _, _, err := l.machine.Propose(appendTime(newLeaderRequest(), l.stamp())); err != nil {
+		if !l.proposeOwn(&pb.Request{NewLeader: true}) { // from it on time passes again
 			return false
 		}
 		q.openingOwed = false
 	}
-	if q.tickOwed {
-		if _, _, err := l.machine.Propose(appendTime(make([]byte, 0, timeRoom), l.stamp())); err != nil {
+	if q.tickOwed || q.checkOwed {
+		if !l.proposeOwn(&pb.Request{Check: q.checkOwed}) {
 			return false
 		}
-		q.tickOwed = false
+		q.tickOwed, q.checkOwed = false, false
 	}
 	return true
 }
 
-// newLeaderRequest is a leader's first request: from it on time passes again.
-func newLeaderRequest() []byte {
-	r := pb.Request{NewLeader: true}
+// tickCheck has the members compare their state, if it has changed since they
+// did so last.
+func (l *raftLoop) tickCheck() {
+	q, state := &l.requests, l.apply.state.Load()
+	if q.sinceCheck++; q.sinceCheck < q.checkTicks || !l.leading || len(state.members.members) < 2 {
+		return
+	}
+	q.sinceCheck = 0
+	if state.index > q.checked+1 { // more than the entry of the last comparison
+		q.checked, q.checkOwed = state.index, true
+	}
+}
+
+// proposeOwn proposes a request of the leader itself, which nobody waits for.
+func (l *raftLoop) proposeOwn(r *pb.Request) bool {
 	b := make([]byte, r.SizeVT(), r.SizeVT()+timeRoom)
 	n, err := r.MarshalToSizedBufferVT(b)
-	assert(err == nil && n == len(b), "encode a leader's first request: %v", err)
-	return b
+	assert(err == nil && n == len(b), "encode a leader's request: %v", err)
+	_, _, err = l.machine.Propose(appendTime(b, l.stamp()))
+	return err == nil
 }
 
 // stamp gives the time for new entries. It never goes back, whatever happens.

@@ -137,6 +137,9 @@ func contextError(ctx context.Context, err error) error {
 func (m *Member) Health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.options.Election, ErrTimeout)
 	defer cancel()
+	if _, undecided := m.apply.compare.differences(); undecided {
+		return ErrInconsistent
+	}
 	return m.barrier(ctx)
 }
 

@@ -160,16 +160,7 @@ func (a *applied) meta() snap.Meta {
 
 // saveState writes | length 4 | SnapshotHead | the store's bytes |.
 func saveState(w io.Writer, cluster ID, job snapshotJob) error {
-	head := &pb.SnapshotHead{
-		Cluster:  uint64(cluster),
-		Index:    uint64(job.state.index),
-		Term:     uint64(job.state.term),
-		Voters:   memberNumbers(job.state.config.Voters),
-		Learners: memberNumbers(job.state.config.Learners),
-	}
-	job.state.members.toProto(head)
-	head.Sessions = job.sessions
-	bytes, err := head.MarshalVT()
+	bytes, err := headOf(cluster, job.state, job.sessions).MarshalVT()
 	if err != nil {
 		return fmt.Errorf("encode the head: %w", err)
 	}
@@ -180,6 +171,20 @@ func saveState(w io.Writer, cluster ID, job snapshotJob) error {
 		return err
 	}
 	return job.view.Save(w)
+}
+
+// headOf is the replicated state outside the tree.
+func headOf(cluster ID, state *applied, sessions []*pb.Session) *pb.SnapshotHead {
+	head := &pb.SnapshotHead{
+		Cluster:  uint64(cluster),
+		Index:    uint64(state.index),
+		Term:     uint64(state.term),
+		Voters:   memberNumbers(state.config.Voters),
+		Learners: memberNumbers(state.config.Learners),
+		Sessions: sessions,
+	}
+	state.members.toProto(head)
+	return head
 }
 
 // snapshotHeadMax bounds the head of a snapshot, in bytes.

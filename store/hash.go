@@ -35,11 +35,15 @@ func (n *node) hashAll(path string) uint64 {
 
 // Hash is equal for equal states: tree, index, log time, deadlines and counts of changes. The history is not part of
 // it, since its bounds may differ.
-func (v *View) Hash() uint64 {
-	c := &v.counters
+func (v *View) Hash() uint64 { return hashState(v.root, v.index, v.clock, &v.counters) }
+
+// Hash is that of a view that were published now.
+func (s *Store) Hash() uint64 { return hashState(s.root, s.index, s.clock, &s.counters) }
+
+func hashState(root *node, index Index, at clock, c *counters) uint64 {
 	var b []byte
 	for _, number := range []uint64{
-		v.root.dir.hash, uint64(v.index), uint64(v.clock.now), uint64(v.clock.shift), c.expired,
+		root.dir.hash, uint64(index), uint64(at.now), uint64(at.shift), c.expired,
 		c.sets.ok, c.sets.failed, c.creates.ok, c.creates.failed, c.updates.ok, c.updates.failed,
 		c.swaps.ok, c.swaps.failed, c.deletes.ok, c.deletes.failed, c.compareDeletes.ok, c.compareDeletes.failed,
 	} {

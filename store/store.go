@@ -70,8 +70,8 @@ type clock struct {
 	shift Duration
 }
 
-// Store is the tree and all that belongs to it. Apply, Expire, NextDeadline, Advance, Shift, Publish and Replace are
-// the writing side, for one goroutine; every other method may be called from any.
+// Store is the tree and all that belongs to it. Apply, Expire, NextDeadline, Advance, Shift, Hash, Publish and Replace
+// are the writing side, for one goroutine; every other method may be called from any.
 type Store struct {
 	// The writing side's own.
 	root      *node

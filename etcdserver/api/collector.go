@@ -45,6 +45,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	send(prometheus.GaugeValue, "etcd_server_proposals_applied_total", "Last applied log index.", float64(applied))
 	send(prometheus.GaugeValue, "canopy_apply_lag_entries", "Committed entries that are not applied here yet.", max(0, float64(status.Commit)-float64(applied)))
 	send(prometheus.GaugeValue, "etcd_server_is_learner", "1 if this member follows without a vote.", one(status.Configuration.IsLearner(raft.MemberID(c.member.ID()))))
+	send(prometheus.GaugeValue, "canopy_members_inconsistent", "Members whose state was another one when it was compared last.", float64(len(c.member.Differences())))
 	send(prometheus.GaugeValue, "canopy_raft_term", "Term of this member.", float64(status.Term))
 	send(prometheus.GaugeValue, "canopy_raft_log_bytes", "Memory that the raft log takes.", float64(status.LogBytes))
 	send(prometheus.GaugeValue, "etcd_server_version", "1, labelled with the version.", 1, "server_version", c.version)

@@ -52,7 +52,8 @@ type Cluster interface {
 type Condition interface {
 	Status() raft.Status
 	StartTime() time.Time
-	Health(ctx context.Context) error // nil after a read index was confirmed (S17)
+	Health(ctx context.Context) error     // nil after a read index was confirmed (S17)
+	Differences() []etcdserver.Difference // members whose state is another one
 	StoreStats() store.Stats
 	HistoryRange() (oldest, newest store.Index)
 }

@@ -24,9 +24,10 @@ type soloMember struct {
 	leader  atomic.Uint64 // 0 for none
 	failDo  atomic.Pointer[error]
 
-	changed   error // what membership changes end with
-	followers []etcdserver.FollowerStats
-	traffic   etcdserver.Traffic
+	changed     error // what membership changes end with
+	differences []etcdserver.Difference
+	followers   []etcdserver.FollowerStats
+	traffic     etcdserver.Traffic
 }
 
 const soloID etcdserver.ID = 0x2ee3bf4adcf59b4
@@ -72,16 +73,17 @@ func (m *soloMember) Watch(k store.Key, o store.WatchOptions) (*store.Watcher, e
 	return m.store.Watch(k, o)
 }
 
-func (m *soloMember) CountGet(ok bool)           { m.store.CountGet(ok) }
-func (m *soloMember) Now() store.Time            { return store.Time(time.Now().UnixNano()) }
-func (m *soloMember) Position() (uint64, uint64) { return m.index.Load(), 2 }
-func (m *soloMember) ClusterID() etcdserver.ID   { return 0x4add5 }
-func (m *soloMember) ID() etcdserver.ID          { return soloID }
-func (m *soloMember) Leader() etcdserver.ID      { return etcdserver.ID(m.leader.Load()) }
-func (m *soloMember) LeaderSince() time.Time     { return m.started }
-func (m *soloMember) ClusterVersion() string     { return "2.3.0" }
-func (m *soloMember) StartTime() time.Time       { return m.started }
-func (m *soloMember) StoreStats() store.Stats    { return m.store.Stats() }
+func (m *soloMember) CountGet(ok bool)                     { m.store.CountGet(ok) }
+func (m *soloMember) Now() store.Time                      { return store.Time(time.Now().UnixNano()) }
+func (m *soloMember) Position() (uint64, uint64)           { return m.index.Load(), 2 }
+func (m *soloMember) ClusterID() etcdserver.ID             { return 0x4add5 }
+func (m *soloMember) ID() etcdserver.ID                    { return soloID }
+func (m *soloMember) Leader() etcdserver.ID                { return etcdserver.ID(m.leader.Load()) }
+func (m *soloMember) LeaderSince() time.Time               { return m.started }
+func (m *soloMember) ClusterVersion() string               { return "2.3.0" }
+func (m *soloMember) StartTime() time.Time                 { return m.started }
+func (m *soloMember) StoreStats() store.Stats              { return m.store.Stats() }
+func (m *soloMember) Differences() []etcdserver.Difference { return m.differences }
 
 func (m *soloMember) Members() []etcdserver.MemberInfo {
 	return []etcdserver.MemberInfo{{

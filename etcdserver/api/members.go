@@ -113,16 +113,29 @@ func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
 	}{etcdserver.APIVersion, cluster}, "")
 }
 
-// health answers with the bytes that checkers have searched for since 2.0 (S14).
+// health answers with the bytes that checkers have searched for since 2.0
+// (S14), and, when another member's state is not the one here, says so (R12).
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.o.HealthTimeout)
 	defer cancel()
 	if err := h.member.Health(ctx); err != nil {
 		h.o.Metrics.HealthFailures.Inc()
-		http.Error(w, `{"health": "false"}`, http.StatusServiceUnavailable)
+		http.Error(w, `{"health": "false"`+h.alarm()+`}`, http.StatusServiceUnavailable)
 		return
 	}
 	h.o.Metrics.HealthSuccesses.Inc()
 	w.Header()[headerType] = h.names.text
-	h.writeBody(w, r, http.StatusOK, []byte(`{"health": "true"}`))
+	h.writeBody(w, r, http.StatusOK, []byte(`{"health": "true"`+h.alarm()+`}`))
+}
+
+// alarm is the field for members whose state is another one, or nothing.
+func (h *Handler) alarm() string {
+	var members []string
+	for _, d := range h.member.Differences() {
+		members = append(members, d.Member.String())
+	}
+	if len(members) == 0 {
+		return ""
+	}
+	return `, "alarm": "another state than here: ` + strings.Join(members, ", ") + `"`
 }

@@ -77,7 +77,11 @@ func TestAnswersAboutTheCluster(t *testing.T) {
 	if got := s.do("GET", "/version", "").header.Get("X-Canopy-Version"); got != "1.2.3" {
 		t.Errorf("S20: our version is %q", got)
 	}
+	s.member.differences = []etcdserver.Difference{{Member: 0xabc, Index: 7}}
+	s.wants("GET", "/health", "", 200, `{"health": "true", "alarm": "another state than here: abc"}`)
 	s.member.leader.Store(0)
+	s.wants("GET", "/health", "", 503, `{"health": "false", "alarm": "another state than here: abc"}`+"\n")
+	s.member.differences = nil
 	s.wants("GET", "/v2/members/leader", "", 503, `{"message":"During election"}`)
 	s.wants("GET", "/v2/stats/leader", "", 403, `{"message":"not current leader"}`)
 	a := s.wants("GET", "/health", "", 503, `{"health": "false"}`+"\n")

@@ -37,6 +37,7 @@ type Request struct {
 	NewLeader      bool                   `protobuf:"varint,6,opt,name=new_leader,json=newLeader,proto3" json:"new_leader,omitempty"` // the first entry of a leader: deadlines move by the gap before it
 	Session        uint64                 `protobuf:"fixed64,7,opt,name=session,proto3" json:"session,omitempty"`                     // of the member that was asked; random, one a process
 	Finished       uint64                 `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"`                    // requests of the session up to this id will never be sent again
+	Check          bool                   `protobuf:"varint,9,opt,name=check,proto3" json:"check,omitempty"`                          // with the time alone: members compare their state behind this entry
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -125,6 +126,13 @@ func (x *Request) GetFinished() uint64 {
 		return x.Finished
 	}
 	return 0
+}
+
+func (x *Request) GetCheck() bool {
+	if x != nil {
+		return x.Check
+	}
+	return false
 }
 
 // Attributes are what a member publishes of itself (members.md M4).
@@ -505,6 +513,7 @@ type Note struct {
 	Change        *Change                `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`              // a membership change for the leader
 	Returned      []uint64               `protobuf:"fixed64,3,rep,packed,name=returned,proto3" json:"returned,omitempty"` // ids of requests that were not taken: try again
 	Answer        *Answer                `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
+	Hash          *StateHash             `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +576,82 @@ func (x *Note) GetAnswer() *Answer {
 	return nil
 }
 
+func (x *Note) GetHash() *StateHash {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+// StateHash is the state of the member that sends it, behind an agreed entry.
+type StateHash struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"` // what is hashed, and how
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Hash          uint64                 `protobuf:"fixed64,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	Ask           bool                   `protobuf:"varint,4,opt,name=ask,proto3" json:"ask,omitempty"` // the receiver's is wanted in return
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateHash) Reset() {
+	*x = StateHash{}
+	mi := &file_member_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateHash) ProtoMessage() {}
+
+func (x *StateHash) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateHash.ProtoReflect.Descriptor instead.
+func (*StateHash) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StateHash) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *StateHash) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *StateHash) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
+func (x *StateHash) GetAsk() bool {
+	if x != nil {
+		return x.Ask
+	}
+	return false
+}
+
 // Answer refuses a membership change.
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -580,7 +665,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_member_proto_msgTypes[7]
+	mi := &file_member_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +677,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[7]
+	mi := &file_member_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +690,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{7}
+	return file_member_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -649,7 +734,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_member_proto_msgTypes[8]
+	mi := &file_member_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +746,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[8]
+	mi := &file_member_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +759,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{8}
+	return file_member_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Entry) GetTerm() uint64 {
@@ -710,7 +795,7 @@ type HardState struct {
 
 func (x *HardState) Reset() {
 	*x = HardState{}
-	mi := &file_member_proto_msgTypes[9]
+	mi := &file_member_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +807,7 @@ func (x *HardState) String() string {
 func (*HardState) ProtoMessage() {}
 
 func (x *HardState) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[9]
+	mi := &file_member_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +820,7 @@ func (x *HardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HardState.ProtoReflect.Descriptor instead.
 func (*HardState) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{9}
+	return file_member_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HardState) GetTerm() uint64 {
@@ -770,7 +855,7 @@ type SnapshotMark struct {
 
 func (x *SnapshotMark) Reset() {
 	*x = SnapshotMark{}
-	mi := &file_member_proto_msgTypes[10]
+	mi := &file_member_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +867,7 @@ func (x *SnapshotMark) String() string {
 func (*SnapshotMark) ProtoMessage() {}
 
 func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[10]
+	mi := &file_member_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +880,7 @@ func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotMark.ProtoReflect.Descriptor instead.
 func (*SnapshotMark) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{10}
+	return file_member_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SnapshotMark) GetTerm() uint64 {
@@ -818,7 +903,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_member_proto_msgTypes[11]
+	mi := &file_member_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +915,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[11]
+	mi := &file_member_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +928,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{11}
+	return file_member_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Identity) GetMember() uint64 {
@@ -892,7 +977,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_member_proto_msgTypes[12]
+	mi := &file_member_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +989,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[12]
+	mi := &file_member_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1002,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{12}
+	return file_member_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SnapshotHead) GetCluster() uint64 {
@@ -987,7 +1072,7 @@ var File_member_proto protoreflect.FileDescriptor
 
 const file_member_proto_rawDesc = "" +
 	"\n" +
-	"\fmember.proto\x12\x11canopy.etcdserver\"\xfe\x01\n" +
+	"\fmember.proto\x12\x11canopy.etcdserver\"\x94\x02\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\x06R\x04time\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x18\n" +
@@ -997,7 +1082,8 @@ const file_member_proto_rawDesc = "" +
 	"\n" +
 	"new_leader\x18\x06 \x01(\bR\tnewLeader\x12\x18\n" +
 	"\asession\x18\a \x01(\x06R\asession\x12\x1a\n" +
-	"\bfinished\x18\b \x01(\x04R\bfinished\"\xa2\x01\n" +
+	"\bfinished\x18\b \x01(\x04R\bfinished\x12\x14\n" +
+	"\x05check\x18\t \x01(\bR\x05check\"\xa2\x01\n" +
 	"\n" +
 	"Attributes\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x12\n" +
@@ -1028,12 +1114,18 @@ const file_member_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\bfinished\x18\x02 \x01(\x04R\bfinished\x12\x18\n" +
 	"\aapplied\x18\x03 \x03(\x06R\aapplied\x12\x1b\n" +
-	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xa2\x01\n" +
+	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xd4\x01\n" +
 	"\x04Note\x12\x18\n" +
 	"\aforward\x18\x01 \x03(\fR\aforward\x121\n" +
 	"\x06change\x18\x02 \x01(\v2\x19.canopy.etcdserver.ChangeR\x06change\x12\x1a\n" +
 	"\breturned\x18\x03 \x03(\x06R\breturned\x121\n" +
-	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerR\x06answer\"^\n" +
+	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerR\x06answer\x120\n" +
+	"\x04hash\x18\x05 \x01(\v2\x1c.canopy.etcdserver.StateHashR\x04hash\"_\n" +
+	"\tStateHash\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\x12\x10\n" +
+	"\x03ask\x18\x04 \x01(\bR\x03ask\"^\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x12\n" +
@@ -1077,7 +1169,7 @@ func file_member_proto_rawDescGZIP() []byte {
 	return file_member_proto_rawDescData
 }
 
-var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_member_proto_goTypes = []any{
 	(*Request)(nil),      // 0: canopy.etcdserver.Request
 	(*Attributes)(nil),   // 1: canopy.etcdserver.Attributes
@@ -1086,27 +1178,29 @@ var file_member_proto_goTypes = []any{
 	(*Removal)(nil),      // 4: canopy.etcdserver.Removal
 	(*Session)(nil),      // 5: canopy.etcdserver.Session
 	(*Note)(nil),         // 6: canopy.etcdserver.Note
-	(*Answer)(nil),       // 7: canopy.etcdserver.Answer
-	(*Entry)(nil),        // 8: canopy.etcdserver.Entry
-	(*HardState)(nil),    // 9: canopy.etcdserver.HardState
-	(*SnapshotMark)(nil), // 10: canopy.etcdserver.SnapshotMark
-	(*Identity)(nil),     // 11: canopy.etcdserver.Identity
-	(*SnapshotHead)(nil), // 12: canopy.etcdserver.SnapshotHead
+	(*StateHash)(nil),    // 7: canopy.etcdserver.StateHash
+	(*Answer)(nil),       // 8: canopy.etcdserver.Answer
+	(*Entry)(nil),        // 9: canopy.etcdserver.Entry
+	(*HardState)(nil),    // 10: canopy.etcdserver.HardState
+	(*SnapshotMark)(nil), // 11: canopy.etcdserver.SnapshotMark
+	(*Identity)(nil),     // 12: canopy.etcdserver.Identity
+	(*SnapshotHead)(nil), // 13: canopy.etcdserver.SnapshotHead
 }
 var file_member_proto_depIdxs = []int32{
 	1, // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
 	2, // 1: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
 	3, // 2: canopy.etcdserver.Note.change:type_name -> canopy.etcdserver.Change
-	7, // 3: canopy.etcdserver.Note.answer:type_name -> canopy.etcdserver.Answer
-	2, // 4: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
-	2, // 5: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
-	4, // 6: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
-	5, // 7: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8, // 3: canopy.etcdserver.Note.answer:type_name -> canopy.etcdserver.Answer
+	7, // 4: canopy.etcdserver.Note.hash:type_name -> canopy.etcdserver.StateHash
+	2, // 5: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
+	2, // 6: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
+	4, // 7: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
+	5, // 8: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_member_proto_init() }
@@ -1120,7 +1214,7 @@ func file_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_member_proto_rawDesc), len(file_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

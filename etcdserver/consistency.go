@@ -1,0 +1,236 @@
+package etcdserver
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+
+	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/disk"
+	"canopy/raft"
+)
+
+// Equal logs make equal states. That this holds is checked all the time (R12):
+// at agreed entries of the log each member tells the others the hash of its
+// state behind that entry. Such are a member's introduction, a leader's first
+// entry, and one every few seconds if anything else was written. Who differs from a majority of the voters has
+// damaged state, and stops; where no majority agrees, nobody knows who is
+// wrong, and none is healthy.
+
+// hashFormat changes with what is hashed; members compare equal formats only.
+const hashFormat = 1
+
+// checksKept is how many agreed entries are remembered, of this member and of
+// each other one, so that those who apply them late are compared, too.
+const checksKept = 16
+
+// InconsistentError ends a member whose state is not that of the majority. It
+// is for ever: the data directory can only be replaced.
+type InconsistentError struct {
+	Member ID
+	Dir    string
+}
+
+// Error says what happened and what to do.
+func (e *InconsistentError) Error() string {
+	return fmt.Sprintf("the state of member %v differs from that of a majority of the members, so it must not be served: move its data directory %s away, and start it with --rejoin, or remove the member and add it again", e.Member, e.Dir)
+}
+
+// Difference is a member whose state, when it was compared last, was not this one's.
+type Difference struct {
+	Member ID
+	Index  raft.Index // of the agreed entry
+}
+
+// stateHash is a member's state behind an agreed entry.
+type stateHash struct {
+	index raft.Index
+	hash  uint64
+}
+
+// consistency compares this member's state with the others'.
+type consistency struct {
+	self   ID
+	tell   func(to ID, hash stateHash, ask bool)
+	differ func(Difference, bool) // a member's state began, or ceased, to be another one
+
+	// mu guards what is below, for a comparison with a handful of members.
+	mu        sync.Mutex
+	own       []stateHash // ascending, checksKept at most
+	others    map[ID][]stateHash
+	different map[ID]raft.Index
+	undecided bool            // a difference, and no majority that this member is part of
+	corrupt   chan raft.Index // has room for the one; the state is not that of the majority
+}
+
+func newConsistency(self ID, tell func(ID, stateHash, bool), differ func(Difference, bool)) *consistency {
+	return &consistency{
+		self: self, tell: tell, differ: differ,
+		others: map[ID][]stateHash{}, different: map[ID]raft.Index{}, corrupt: make(chan raft.Index, 1),
+	}
+}
+
+// applied notes this member's state behind an agreed entry, and tells the others.
+func (c *consistency) applied(own stateHash, state *applied) {
+	c.mu.Lock()
+	c.own = remembered(c.own, own)
+	for id := range c.others {
+		if _, member := state.members.members[id]; !member {
+			delete(c.others, id)
+			c.settle(id, own.index, true)
+		}
+	}
+	c.compare(own.index, state.config)
+	c.mu.Unlock()
+	for id := range state.members.members {
+		if id != c.self {
+			c.tell(id, own, true)
+		}
+	}
+}
+
+// reset forgets this member's former states, which another one has replaced.
+func (c *consistency) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own = nil
+}
+
+// heard notes another member's state. If it asks, it is told this one's.
+func (c *consistency) heard(from ID, other stateHash, ask bool, state *applied) {
+	if _, member := state.members.members[from]; !member {
+		return
+	}
+	c.mu.Lock()
+	c.others[from] = remembered(c.others[from], other)
+	c.compare(other.index, state.config)
+	own, known := at(c.own, other.index)
+	c.mu.Unlock()
+	if ask && known {
+		c.tell(from, own, false)
+	}
+}
+
+// remembered adds a hash, and forgets the oldest if there are too many.
+func remembered(all []stateHash, one stateHash) []stateHash {
+	all = slices.DeleteFunc(all, func(h stateHash) bool { return h.index == one.index })
+	if len(all) == checksKept {
+		all = slices.Delete(all, 0, 1)
+	}
+	return append(all, one)
+}
+
+func at(all []stateHash, index raft.Index) (stateHash, bool) {
+	i := slices.IndexFunc(all, func(h stateHash) bool { return h.index == index })
+	if i < 0 {
+		return stateHash{}, false
+	}
+	return all[i], true
+}
+
+// compare judges all that is known of one agreed entry.
+func (c *consistency) compare(index raft.Index, config raft.Configuration) {
+	own, known := at(c.own, index)
+	if !known {
+		return
+	}
+	voters := map[uint64]int{}
+	if config.IsVoter(c.self.raft()) {
+		voters[own.hash]++
+	}
+	for id, all := range c.others {
+		other, known := at(all, index)
+		if !known {
+			continue
+		}
+		c.settle(id, index, other.hash == own.hash)
+		if config.IsVoter(id.raft()) {
+			voters[other.hash]++
+		}
+	}
+	quorum := len(config.Voters)/2 + 1
+	c.undecided = len(c.different) > 0 && voters[own.hash] < quorum
+	for hash, count := range voters {
+		if hash != own.hash && count >= quorum {
+			select {
+			case c.corrupt <- index:
+			default:
+			}
+		}
+	}
+}
+
+// settle notes whether a member's state is this one's.
+func (c *consistency) settle(id ID, index raft.Index, equal bool) {
+	before, differed := c.different[id]
+	switch {
+	case equal && differed && index >= before:
+		delete(c.different, id)
+	case !equal && index >= before:
+		c.different[id] = index
+	}
+	if equal == differed {
+		c.differ(Difference{id, index}, !equal)
+	}
+}
+
+// differences lists the members whose state is another one, by id.
+func (c *consistency) differences() (all []Difference, undecided bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(c.different)) {
+		all = append(all, Difference{id, c.different[id]})
+	}
+	return all, c.undecided && len(all) > 0
+}
+
+// check hashes the state behind an agreed entry: the store, and what stands at
+// the head of a snapshot.
+func (a *applyLoop) check() error {
+	if a.compare == nil {
+		return nil
+	}
+	head, err := headOf(a.snapshot.cluster, &a.next, a.sessions.toProto()).MarshalVT()
+	if err != nil {
+		return fmt.Errorf("etcdserver: hash the state at %d: %w", a.next.index, err)
+	}
+	a.compare.applied(stateHash{index: a.next.index, hash: a.store.Hash() + xxhash.Sum64(head)}, &a.next)
+	return nil
+}
+
+// tellHash sends a hash to a member. If it is lost, the next one is not.
+func (m *Member) tellHash(to ID, h stateHash, ask bool) {
+	m.raft.notify(to, &pb.Note{Hash: &pb.StateHash{Format: hashFormat, Index: uint64(h.index), Hash: h.hash, Ask: ask}})
+}
+
+func (m *Member) receiveHash(from ID, h *pb.StateHash) {
+	if h.Format == hashFormat {
+		m.apply.compare.heard(from, stateHash{raft.Index(h.Index), h.Hash}, h.Ask, m.apply.state.Load())
+	}
+}
+
+// Differences lists the members whose state was another one than this member's
+// when they were compared last. It is empty unless something is badly wrong.
+func (m *Member) Differences() []Difference {
+	all, _ := m.apply.compare.differences()
+	return all
+}
+
+// quarantine ends this member when its state turns out to be damaged, and
+// leaves a note that keeps it from being served again.
+func (m *Member) quarantine(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return errLoopDone
+	case index := <-m.apply.compare.corrupt:
+		note := fmt.Sprintf("the state of member %v at index %d differs from that of a majority of cluster %v\n", m.self, index, m.cluster)
+		if err := disk.WriteFile(m.dir.fs, m.dir.inconsistent(), []byte(note)); err != nil {
+			m.log.unmarked(err)
+		}
+		return &InconsistentError{Member: m.self, Dir: m.dir.root}
+	}
+}

@@ -1,0 +1,204 @@
+package etcdserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"canopy/internal/disk"
+	"canopy/snap"
+	"canopy/store/storepb"
+)
+
+// damage changes a value in the newest snapshot of a member that does not run,
+// and makes every checksum of the file fit.
+func damage(t *testing.T, fs disk.FS, old, value string) {
+	t.Helper()
+	dir, err := snap.Open(fs, filepath.Join("/data", "member", "snap"), snap.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metas, err := dir.List()
+	if err != nil || len(metas) == 0 {
+		t.Fatalf("no snapshot: %v", err)
+	}
+	var body []byte
+	if err := dir.Load(metas[0], func(r io.Reader) (err error) {
+		body, err = io.ReadAll(r)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(old) != len(value) || !bytes.Contains(body, []byte(old)) {
+		t.Fatalf("%q is not in the snapshot", old)
+	}
+	body = withoutHash(t, bytes.ReplaceAll(body, []byte(old), []byte(value)))
+	if err := dir.Save(metas[0], func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withoutHash removes the hash from the trailer, which is the last record: a
+// byte for its length, and the message.
+func withoutHash(t *testing.T, body []byte) []byte {
+	t.Helper()
+	for size := 9; size < 40; size++ {
+		var m storepb.Trailer
+		at := len(body) - size
+		if body[at-1] != byte(size) || m.UnmarshalVT(body[at:]) != nil || m.Hash == 0 || m.SizeVT() != size {
+			continue
+		}
+		m.Hash = 0
+		b, err := m.MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(append(body[:at-1:at-1], byte(len(b))), b...)
+	}
+	t.Fatal("the snapshot has no trailer with a hash")
+	return nil
+}
+
+// aged is a cluster whose members all have a snapshot with a value in it.
+func aged(t *testing.T, size int) *testCluster {
+	t.Helper()
+	c := newTestCluster(t, size, func(o *Options) { o.SnapshotEntries, o.CheckEvery = 50, 100*time.Millisecond })
+	leader := c.leader()
+	leader.set("/kept", "true value")
+	eventually(t, "snapshots", func() bool {
+		leader.set("/k", "v")
+		for name := range c.members {
+			if len(snapshots(t, c.disks[name])) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	c.agree()
+	return c
+}
+
+// away stops a member that does not lead, and damages its state.
+func (c *testCluster) away() *running {
+	c.t.Helper()
+	m := c.others(c.leader())[0]
+	m.halt()
+	c.forget(m)
+	damage(c.t, c.disks[m.Name()], "true value", "fals value")
+	return m
+}
+
+// A byte of one member's state was changed, so that no checksum tells (R12): it
+// stops, is not started again, and the others go on.
+func TestAMemberWithDamagedStateStops(t *testing.T) {
+	c := aged(t, 3)
+	name := c.away().Name()
+	back := c.launch(name, Bootstrap{})
+	c.forget(back)
+	var damaged *InconsistentError
+	select {
+	case err := <-back.done:
+		if !errors.As(err, &damaged) || damaged.Member != back.ID() {
+			t.Fatalf("the damaged member ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the damaged member goes on")
+	}
+	o := testOptions(c.disks[name])
+	if _, err := Open(o); !errors.As(err, &damaged) {
+		t.Errorf("it is opened again: %v", err)
+	}
+	leader := c.leader()
+	leader.set("/after", "1")
+	eventually(t, "all others to see the difference", func() bool {
+		for _, m := range c.running() {
+			if d := m.Differences(); len(d) != 1 || d[0].Member != back.ID() {
+				return false
+			}
+		}
+		return true
+	})
+	for _, m := range c.running() {
+		if err := m.Health(context.Background()); err != nil {
+			t.Errorf("%s, of the majority, is not healthy: %v", m.Name(), err)
+		}
+	}
+	if err := leader.RemoveMember(context.Background(), back.ID()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the difference to be gone with the member", func() bool {
+		return len(leader.Differences()) == 0
+	})
+	c.agree()
+}
+
+// Of two members that differ nobody knows who is right: both go on, and both
+// say that they are not healthy.
+func TestTwoMembersThatDifferRaiseTheAlarm(t *testing.T) {
+	c := aged(t, 2)
+	other := c.away()
+	back := c.launch(other.Name(), Bootstrap{})
+	eventually(t, "both to see it", func() bool {
+		for _, m := range c.running() {
+			if len(m.Differences()) != 1 || !errors.Is(m.Health(context.Background()), ErrInconsistent) {
+				return false
+			}
+		}
+		return true
+	})
+	select {
+	case err := <-back.done:
+		t.Errorf("one ended: %v", err)
+	default:
+	}
+}
+
+// Members that are sound are found equal at the same entries, whatever was
+// written, and who installed a snapshot, too.
+func TestSoundMembersAreFoundEqual(t *testing.T) {
+	c := aged(t, 3)
+	late := c.others(c.leader())[0]
+	c.net.isolate(late.ID(), true)
+	c.leader().set("/while/away", "1")
+	c.net.isolate(late.ID(), false)
+	c.join("m4")
+	c.leader().set("/last", "1")
+	eventually(t, "all four to be compared at one entry", func() bool {
+		for _, m := range c.running() {
+			if m.apply.compare.agreed() < 4 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, m := range c.running() {
+		if d := m.Differences(); len(d) != 0 {
+			t.Errorf("%s sees %v", m.Name(), d)
+		}
+	}
+}
+
+// agreed is how many members, this one included, had one state at the newest
+// entry at which any other was heard.
+func (c *consistency) agreed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most := 0
+	for _, own := range c.own {
+		equal := 1
+		for _, all := range c.others {
+			if other, known := at(all, own.index); known && other.hash == own.hash {
+				equal++
+			}
+		}
+		most = max(most, equal)
+	}
+	return most
+}
