@@ -1,0 +1,76 @@
+// Package discovery finds the first members of a cluster, for processes that
+// were not told who the others are.
+//
+//	SRV   asks DNS: one record, one member (bootstrap.md section 6)
+//	Join  registers under a token of a discovery service, and waits until as many have registered as its size says
+//
+// Both are used at the first start only, and turn what they find into a list
+// that all members see alike. One thing is above all others: nobody begins with
+// a part of that list, since a part of it can be a cluster of its own. So
+// whatever may be better in a while is waited for, and whatever is wrong for
+// good is an error that says what to do.
+//
+// What happens with the list is no business of this package, and neither is
+// the service that keeps tokens (package service).
+package discovery
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Log takes lines for people: what was found, and what is waited for.
+type Log interface {
+	Infof(format string, args ...any)
+	Warnf(format string, args ...any)
+}
+
+// Pause waits for a time, or until ctx ends, whose error it then returns.
+type Pause func(ctx context.Context, d time.Duration) error
+
+// sleep is the Pause of the real world.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The time between tries is doubled from the first to the longest (D14).
+const (
+	firstPause   = 2 * time.Second
+	longestPause = 10 * time.Second
+)
+
+// backoff counts tries that failed in a row, and waits longer after each.
+type backoff struct {
+	pause Pause // nil: the real clock
+	tries int
+}
+
+// next is how long to wait now: up to a quarter less than the full time, so
+// that processes that failed together do not come back together.
+func (b *backoff) next() time.Duration {
+	full := longestPause
+	if b.tries < 3 {
+		full = firstPause << b.tries
+		b.tries++
+	}
+	full = min(full, longestPause)
+	return full - rand.N(full/4)
+}
+
+// wait waits before the next try, having said why there is one.
+func (b *backoff) wait(ctx context.Context, log Log, why error) error {
+	d := b.next()
+	log.Warnf("discovery: %v, retrying in %v", why, d.Round(time.Second))
+	if b.pause == nil {
+		return sleep(ctx, d)
+	}
+	return b.pause(ctx, d)
+}

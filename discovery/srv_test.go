@@ -1,0 +1,202 @@
+package discovery
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+)
+
+const threeMembers = `
+_etcd-server._tcp.example.com SRV 0 10 2380 infra0.example.com.
+_etcd-server._tcp.example.com SRV 5 90 2380 infra1.example.com.
+_etcd-server._tcp.example.com SRV 9 20 2380 INFRA2.example.com.
+infra0.example.com A 10.0.0.1
+infra1.example.com A 10.0.0.2
+infra2.example.com A 10.0.0.3
+`
+
+func TestClusterOfRecords(t *testing.T) {
+	plain := map[string][]string{"m": {"http://infra1.example.com:2380"}, "0": {"http://infra0.example.com:2380"}, "1": {"http://infra2.example.com:2380"}}
+	for _, tt := range []struct {
+		name       string
+		zone       string
+		domain     string // default example.com
+		suffix     string
+		advertised string
+		want       map[string][]string
+		wantErr    string // a part of it
+	}{
+		{name: "by address", zone: threeMembers, advertised: "http://10.0.0.2:2380", want: plain},
+		{name: "by name", zone: threeMembers, advertised: "http://infra1.example.com:2380", want: plain},
+		{name: "by another name for the address", zone: threeMembers + "other.example.com A 10.0.0.2", advertised: "http://other.example.com:2380", want: plain},
+		{name: "not by port alone (B39)", zone: threeMembers, advertised: "http://10.0.0.9:2380", wantErr: `cannot find local etcd member "m" in SRV records`},
+		{name: "not by address alone", zone: threeMembers, advertised: "http://10.0.0.2:2390", wantErr: `cannot find local etcd member "m" in SRV records`},
+		{name: "an own URL that does not resolve (B39)", zone: threeMembers, advertised: "http://nowhere.example.com:2380", wantErr: "http://nowhere.example.com:2380 does not resolve"},
+		{name: "no such name (B37)", advertised: "http://10.0.0.2:2380", wantErr: "there are no records _etcd-server-ssl._tcp.example.com or _etcd-server._tcp.example.com: lookup _etcd-server._tcp.example.com"},
+		{name: "empty answers", zone: "_etcd-server._tcp.example.com empty\n_etcd-server-ssl._tcp.example.com empty", advertised: "http://10.0.0.2:2380", wantErr: "there are no records"},
+		{name: "the service is decidedly not there", zone: "_etcd-server._tcp.example.com SRV 0 0 0 .", advertised: "http://10.0.0.2:2380", wantErr: "there are no records"},
+		{name: "port 0", zone: "_etcd-server._tcp.example.com SRV 0 0 0 infra0.example.com.", advertised: "http://10.0.0.2:2380", wantErr: "listed with port 0"},
+		{name: "a suffix (F50)", suffix: "blue", zone: strings.ReplaceAll(threeMembers, "etcd-server", "etcd-server-blue"), advertised: "http://10.0.0.2:2380", want: plain},
+		{name: "a suffix that nobody has", suffix: "green", zone: threeMembers, advertised: "http://10.0.0.2:2380", wantErr: "_etcd-server-green._tcp.example.com"},
+		{name: "both kinds add up (B37)", advertised: "http://10.0.0.2:2380",
+			zone: `_etcd-server-ssl._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
+				a.example.com A 10.0.0.1
+				b.example.com A 10.0.0.2`,
+			want: map[string][]string{"m": {"http://b.example.com:2380"}, "0": {"https://a.example.com:2380"}}},
+		{name: "one port, with TLS and without", advertised: "http://10.0.0.1:2380",
+			zone: `_etcd-server-ssl._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				a.example.com A 10.0.0.1`,
+			wantErr: "a.example.com:2380 is listed both with TLS and without"},
+		{name: "the scheme is not the advertised one (B43)", advertised: "http://10.0.0.1:2380",
+			zone:    "_etcd-server-ssl._tcp.example.com SRV 0 0 2380 a.example.com.\na.example.com A 10.0.0.1",
+			wantErr: "scheme mismatch with expected peer"},
+		{name: "two URLs of one member (B42)", advertised: "http://10.0.0.1:2380,http://10.0.0.1:7001",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 7001 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
+				a.example.com A 10.0.0.1
+				b.example.com A 10.0.0.2`,
+			want: map[string][]string{"m": {"http://a.example.com:2380", "http://a.example.com:7001"}, "0": {"http://b.example.com:2380"}}},
+		{name: "two URLs, of which one is advertised", advertised: "http://10.0.0.1:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 7001 a.example.com.
+				a.example.com A 10.0.0.1`,
+			wantErr: "give each member a name of its own"},
+		{name: "one URL, and two are advertised", advertised: "http://10.0.0.1:2380,http://10.0.0.1:7001",
+			zone:    "_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.\na.example.com A 10.0.0.1",
+			wantErr: "all URLs of a member must be listed"},
+		{name: "two names for one place", advertised: "http://10.0.0.1:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
+				a.example.com A 10.0.0.1
+				b.example.com A 10.0.0.1`,
+			wantErr: "a.example.com and b.example.com both lead to 10.0.0.1:2380"},
+		{name: "two names for one member", advertised: "http://10.0.0.1:2380,http://10.0.0.1:7001",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 7001 b.example.com.
+				a.example.com A 10.0.0.1
+				b.example.com A 10.0.0.1`,
+			wantErr: "both a.example.com and b.example.com lead to this member"},
+		{name: "one name for three machines", advertised: "http://10.0.0.1:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 all.example.com.
+				all.example.com A 10.0.0.1
+				all.example.com A 10.0.0.2
+				all.example.com A 10.0.0.3`,
+			wantErr: "several addresses, which may be several machines"},
+		{name: "a machine with several addresses, by its name", advertised: "http://a.example.com:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				a.example.com A 10.0.0.1
+				a.example.com A 10.1.0.1`,
+			want: map[string][]string{"m": {"http://a.example.com:2380"}}},
+		{name: "an address of each kind", advertised: "http://10.0.0.1:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				a.example.com A 10.0.0.1
+				a.example.com AAAA 2001:db8::1`,
+			want: map[string][]string{"m": {"http://a.example.com:2380"}}},
+		{name: "localhost is here, whatever DNS says", advertised: "http://127.0.0.1:2380",
+			zone: "_etcd-server._tcp.example.com SRV 0 0 2380 localhost.\nlocalhost A 10.0.0.1",
+			want: map[string][]string{"m": {"http://localhost:2380"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := newNameServer(t, tt.zone)
+			s := SRV{Domain: "example.com", Suffix: tt.suffix, Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+			got, err := s.Cluster(t.Context(), "m", strings.Split(tt.advertised, ","))
+			if tt.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+					t.Errorf("Cluster = %v, %v, want an error with %q", got, err, tt.wantErr)
+				}
+				return
+			}
+			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
+				t.Errorf("Cluster: %v, (-want +got)\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestErrorsOfRecordsHaveTypes(t *testing.T) {
+	server := newNameServer(t, threeMembers)
+	s := SRV{Domain: "nothing.com", Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+	_, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"})
+	if none := (*NoRecordsError)(nil); !errors.As(err, &none) || len(none.Names) != 2 {
+		t.Errorf("no records: %v", err)
+	}
+	s.Domain = "example.com"
+	_, err = s.Cluster(t.Context(), "m", []string{"http://10.0.0.9:2380"})
+	if unlisted := (*NotListedError)(nil); !errors.As(err, &unlisted) || len(unlisted.Listed) != 3 {
+		t.Errorf("not listed: %v", err)
+	}
+}
+
+// Whatever DNS fails to say, nobody begins with a part of the list: the member
+// waits, says why, and goes on once DNS is whole (B41, B43, R44).
+func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
+	const plain, ssl = "_etcd-server._tcp.example.com", "_etcd-server-ssl._tcp.example.com"
+	for _, tt := range []struct {
+		name       string
+		fail, mend func(n *nameServer)
+		want       string // in the log
+	}{
+		{"a target does not resolve", func(n *nameServer) { n.fail("infra2.example.com", dns.RcodeNameError) },
+			func(n *nameServer) { n.fail("infra2.example.com", 0) }, "the target infra2.example.com of an SRV record of example.com does not resolve"},
+		{"a target's server fails", func(n *nameServer) { n.fail("infra2.example.com", dns.RcodeServerFailure) },
+			func(n *nameServer) { n.fail("infra2.example.com", 0) }, "the target infra2.example.com of an SRV record of example.com does not resolve"},
+		{"one kind fails", func(n *nameServer) { n.fail(ssl, dns.RcodeServerFailure) },
+			func(n *nameServer) { n.fail(ssl, 0) }, "error querying DNS SRV records " + ssl},
+		{"the other kind is refused", func(n *nameServer) { n.fail(plain, dns.RcodeRefused) },
+			func(n *nameServer) { n.fail(plain, 0) }, "error querying DNS SRV records " + plain},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server, log := newNameServer(t, threeMembers), &lines{}
+			tt.fail(server)
+			idle := func() {}
+			waits := script{steps: []func(){idle, idle, idle, func() { tt.mend(server) }}}
+			s := SRV{Domain: "example.com", Resolver: server.resolver(), Pause: waits.pause, Log: log}
+			got, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"})
+			if err != nil || len(got) != 3 {
+				t.Errorf("Cluster = %v, %v, want three members", got, err)
+			}
+			if len(waits.took) != 4 || !strings.Contains(log.String(), tt.want) || !strings.Contains(log.String(), "retrying in") {
+				t.Errorf("after %d pauses the log is\n%s\nwant %s", len(waits.took), log, tt.want)
+			}
+			for i, most := range []time.Duration{2, 4, 8, 10} {
+				if d := waits.took[i]; d > most*time.Second || d <= most*time.Second*3/4 {
+					t.Errorf("pause %d took %v, want up to %d s, and at most a quarter less", i, d, most)
+				}
+			}
+		})
+	}
+}
+
+// A server that goes on failing is waited for until the caller is no more.
+func TestAFailingServerIsWaitedFor(t *testing.T) {
+	server := newNameServer(t, threeMembers)
+	server.fail("_etcd-server-ssl._tcp.example.com", dns.RcodeServerFailure)
+	s := SRV{Domain: "example.com", Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+	if got, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"}); !errors.Is(err, errPatience) {
+		t.Errorf("Cluster = %v, %v, want it to wait", got, err)
+	}
+}
+
+// A proxy needs no record of its own (R45), and clients have theirs (B38).
+func TestURLsForThoseWhoAreNoMembers(t *testing.T) {
+	server := newNameServer(t, threeMembers+`
+		_etcd-client-ssl._tcp.example.com SRV 0 0 2379 infra0.example.com.
+		_etcd-client._tcp.example.com SRV 0 0 2379 infra1.example.com.`)
+	s := SRV{Domain: "example.com", Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+	peers, err := s.Peers(t.Context())
+	if want := []string{"http://infra0.example.com:2380", "http://infra1.example.com:2380", "http://infra2.example.com:2380"}; err != nil || !slices.Equal(peers, want) {
+		t.Errorf("Peers = %v, %v, want %v", peers, err, want)
+	}
+	clients, err := s.Clients(t.Context())
+	if want := []string{"http://infra1.example.com:2379", "https://infra0.example.com:2379"}; err != nil || !slices.Equal(clients, want) {
+		t.Errorf("Clients = %v, %v, want %v", clients, err, want)
+	}
+}
