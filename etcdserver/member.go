@@ -25,7 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -73,6 +73,7 @@ type Options struct {
 
 	Store    store.Options
 	Now      func() time.Time // the wall clock, looked at when the member is opened; default time.Now
+	Seed     uint64           // of what is random and no secret, different at each start of any member; 0: chosen
 	Observer Observer
 	Log      *logrus.Logger // required
 }
@@ -92,6 +93,9 @@ func (o Options) withDefaults() Options {
 	if o.Election == 0 {
 		o.Election = time.Second
 	}
+	for o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
 	if o.CheckEvery == 0 {
 		o.CheckEvery = 10 * time.Second
 	}
@@ -103,6 +107,16 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// What throws dice: each has its own, since each is used by another goroutine.
+const (
+	electionDice = iota
+	sessionDice
+	snapshotDice
+	memberDice
+)
+
+func (o Options) dice(user uint64) *rand.Rand { return rand.New(rand.NewPCG(o.Seed, user)) }
 
 func (o Options) walOptions() wal.Options {
 	return wal.Options{SegmentBytes: o.SegmentBytes, NoSync: o.NoSync}
@@ -219,7 +233,7 @@ func prepare(d dataDir, logger memberLog) (io.Closer, error) {
 func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m := &Member{
 		options: o, self: r.self(), cluster: r.cluster(), incarnation: r.identity.Incarnation, dir: d,
-		store: r.store, clock: newLogClock(o.Now()), waiters: newWaiters(mathrand.Uint64() | 1), leave: newLeaving(),
+		store: r.store, clock: newLogClock(o.Now()), waiters: newWaiters(o.dice(sessionDice).Uint64() | 1), leave: newLeaving(),
 		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -234,7 +248,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		ElectionTicks:  int(o.Election / o.Heartbeat),
 		HeartbeatTicks: 1,
 		NoPreVote:      o.NoPreVote,
-		Dice:           mathrand.IntN,
+		Dice:           o.dice(electionDice).IntN,
 	}, r.raft)
 	if err != nil {
 		return nil, fmt.Errorf("etcdserver: the log is no raft log: %w", err)
@@ -266,7 +280,7 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 	m.snapshot = &snapshotter{
 		dir: r.snaps, cluster: m.cluster, observer: &o.Observer, log: m.log,
 		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes,
-		jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
+		dice: o.dice(snapshotDice), jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
 		self:  m.self,

@@ -3,7 +3,6 @@ package etcdserver
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
@@ -47,9 +46,10 @@ func (m *Member) AddMember(ctx context.Context, peerURLs []string) (MemberInfo, 
 // newMemberID makes an id that was never used (M17).
 func (m *Member) newMemberID(peerURLs []string) ID {
 	members := m.apply.state.Load().members
+	text := strings.Join(slices.Sorted(slices.Values(peerURLs)), "") + strconv.FormatInt(time.Now().UnixNano(), 10)
+	dice := m.options.dice(memberDice)
 	for {
-		salt := rand.Text()
-		sum := sha1.Sum([]byte(strings.Join(slices.Sorted(slices.Values(peerURLs)), "") + strconv.FormatInt(time.Now().Unix(), 10) + salt))
+		sum := sha1.Sum(binary.BigEndian.AppendUint64([]byte(text), dice.Uint64()))
 		id := ID(binary.BigEndian.Uint64(sum[:8]))
 		_, known := members.members[id]
 		_, removed := members.removed[id]

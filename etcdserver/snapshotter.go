@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +44,8 @@ type snapshotter struct {
 	// The apply loop's own: what the log has grown by since the last job.
 	entries  uint64
 	bytes    int64
-	state    int64   // bytes of the last snapshot, before compression
+	state    int64 // bytes of the last snapshot, before compression
+	dice     *rand.Rand
 	patience float64 // by how much the next one is put off, so that members do not all write at the same time
 	finished chan int64
 
@@ -82,7 +83,7 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	select {
 	case s.jobs <- present():
 		s.entries, s.bytes = 0, 0
-		s.patience = mathrand.Float64() / 2
+		s.patience = s.dice.Float64() / 2
 	default: // one is being written
 	}
 }
