@@ -1,0 +1,170 @@
+// Package client talks to a cluster that speaks the etcd v2 API: Canopy, or etcd itself.
+//
+//	c, err := client.New(client.Config{Endpoints: []string{"http://127.0.0.1:2379"}})
+//	r, err := c.Set(ctx, "/greeting", "hello", client.SetOptions{TTL: time.Minute})
+//
+// A Client keeps to one of its endpoints as long as that is well, because a member shows its own clients what they
+// wrote, and goes to the next when it is not. Reads are repeated there. Writes are repeated only if nothing of them was
+// sent, or the endpoint said that it did nothing: a write whose answer was lost ends with ErrUnknownOutcome, and
+// whether to look or to try again is the caller's decision. Nothing is ever written twice behind his back.
+//
+// A Watcher is a position in the history of changes. It is moved on by each event, and survives whatever happens to
+// connections, members and leaders, without losing or doubling an event.
+//
+// What cluster and network have to say comes back as errors of four kinds: *Error is an answer of the API, *AnswerError
+// one that is none of it, *ClusterError tells what each endpoint did when none of them helped, and the error of the
+// context comes back when that ended. All work with errors.Is and errors.As.
+//
+// Every method takes a context that ends its work; nothing runs between calls. Redirects are not followed, and
+// environment variables are not looked at.
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says where a cluster is, and how to talk to it. Zero fields have the defaults given.
+type Config struct {
+	Endpoints []string // client URLs, http or https, without a path; at least one
+
+	Username, Password string      // sent with every request, unless both are empty
+	TLS                *tls.Config // for https; default: the system's authorities, no certificate
+
+	// Proxy chooses the HTTP proxy of a request, as http.Transport has it. Default: none, whatever the environment says.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	DialTimeout   time.Duration // for one connection to be made; default 3 s
+	HeaderTimeout time.Duration // for an answer to begin; default 10 s, more than the 7 s a member waits for its quorum
+	AnswerBytes   int64         // the largest answer that is read; default 256 MiB
+}
+
+// The defaults of Config.
+const (
+	defaultDialTimeout   = 3 * time.Second
+	defaultHeaderTimeout = 10 * time.Second
+	defaultAnswerBytes   = 256 << 20
+)
+
+// Connections that are idle are given up long before a member would, which is after 5 minutes: a request on a
+// connection that is being closed is lost.
+const (
+	idleTimeout    = time.Minute
+	idlePerAddress = 64
+)
+
+func (c Config) withDefaults() Config {
+	if c.DialTimeout <= 0 {
+		c.DialTimeout = defaultDialTimeout
+	}
+	if c.HeaderTimeout <= 0 {
+		c.HeaderTimeout = defaultHeaderTimeout
+	}
+	if c.AnswerBytes <= 0 {
+		c.AnswerBytes = defaultAnswerBytes
+	}
+	return c
+}
+
+// A Client is used by any number of goroutines.
+type Client struct {
+	config    Config
+	transport *http.Transport
+	http      *http.Client
+
+	// mu guards the fields below, for the length of one method.
+	mu        sync.Mutex
+	endpoints []string // never empty, without a slash at the end; the slice is replaced, not changed
+	at        int      // the one that is used while it is well
+}
+
+// New makes a client. It connects to nothing.
+func New(c Config) (*Client, error) {
+	endpoints, err := parseEndpoints(c.Endpoints)
+	if err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	t := &http.Transport{
+		Proxy:                 c.Proxy,
+		DialContext:           (&net.Dialer{Timeout: c.DialTimeout}).DialContext,
+		TLSClientConfig:       c.TLS,
+		TLSHandshakeTimeout:   c.DialTimeout,
+		ResponseHeaderTimeout: c.HeaderTimeout,
+		MaxIdleConnsPerHost:   idlePerAddress,
+		IdleConnTimeout:       idleTimeout,
+		DisableCompression:    true, // costs members more than it saves
+	}
+	sendBack := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{config: c, transport: t, http: &http.Client{Transport: t, CheckRedirect: sendBack}, endpoints: endpoints}, nil
+}
+
+// Close gives up connections that are idle. Calls under way are not ended, their contexts do that.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Endpoints are the client URLs in use, the one that is tried first at the beginning.
+func (c *Client) Endpoints() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Concat(c.endpoints[c.at:], c.endpoints[:c.at])
+}
+
+// SetEndpoints replaces the client URLs. The one in use stays in use if it is among them.
+func (c *Client) SetEndpoints(endpoints []string) error {
+	parsed, err := parseEndpoints(endpoints)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = max(0, slices.Index(parsed, c.endpoints[c.at]))
+	c.endpoints = parsed
+	return nil
+}
+
+// leave goes on to the endpoint after the one named, if that is still the one in use.
+func (c *Client) leave(endpoint string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.endpoints[c.at] == endpoint {
+		c.at = (c.at + 1) % len(c.endpoints)
+	}
+}
+
+// prefer makes an endpoint the one in use, if it is still there.
+func (c *Client) prefer(endpoint string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := slices.Index(c.endpoints, endpoint); at >= 0 {
+		c.at = at
+	}
+}
+
+// parseEndpoints checks URLs, and brings them into one form.
+func parseEndpoints(endpoints []string) ([]string, error) {
+	if len(endpoints) == 0 {
+		return nil, errors.New("client: no endpoints; give at least one, like http://127.0.0.1:2379")
+	}
+	var parsed []string
+	for _, text := range endpoints {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("client: endpoint %q: %w", text, err)
+		}
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			return nil, fmt.Errorf("client: endpoint %q is not like http://127.0.0.1:2379", text)
+		}
+		if text = u.Scheme + "://" + u.Host; !slices.Contains(parsed, text) {
+			parsed = append(parsed, text)
+		}
+	}
+	return parsed, nil
+}
