@@ -38,7 +38,7 @@ type Lookup func(host string) ([]string, error)
 func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 	b := bootstrapper{config: c, lookup: lookup}
 	b.refuseUnbuilt()
-	cluster, err := parseCluster(c.bootstrap.initialCluster)
+	cluster, err := ParseCluster(c.bootstrap.initialCluster)
 	if err != nil {
 		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
 	} else {
@@ -157,9 +157,9 @@ func (b *bootstrapper) addresses(host string) []string {
 	return found
 }
 
-// parseCluster reads name=url,name=url…; the URLs of a name that comes several times add up, and empty parts are
+// ParseCluster reads name=url,name=url…; the URLs of a name that comes several times add up, and empty parts are
 // skipped.
-func parseCluster(list string) (map[string]URLs, error) {
+func ParseCluster(list string) (map[string]URLs, error) {
 	texts := map[string][]string{}
 	for part := range strings.SplitSeq(list, ",") {
 		if part = strings.TrimSpace(part); part == "" {
