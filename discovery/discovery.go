@@ -16,6 +16,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -24,6 +25,16 @@ import (
 type Log interface {
 	Infof(format string, args ...any)
 	Warnf(format string, args ...any)
+}
+
+// unsureError is an answer that may be another one in a while.
+type unsureError struct{ err error }
+
+func (e *unsureError) Error() string { return e.err.Error() }
+
+func isUnsure(err error) bool {
+	var unsure *unsureError
+	return errors.As(err, &unsure)
 }
 
 // Pause waits for a time, or until ctx ends, whose error it then returns.
@@ -65,8 +76,14 @@ func (b *backoff) next() time.Duration {
 	return full - rand.N(full/4)
 }
 
+// reset is for when a try succeeded.
+func (b *backoff) reset() { b.tries = 0 }
+
 // wait waits before the next try, having said why there is one.
 func (b *backoff) wait(ctx context.Context, log Log, why error) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // which is why
+	}
 	d := b.next()
 	log.Warnf("discovery: %v, retrying in %v", why, d.Round(time.Second))
 	if b.pause == nil {

@@ -77,20 +77,14 @@ func (s SRV) await(ctx context.Context, try func() ([]host, error)) ([]host, err
 	again := backoff{pause: s.Pause}
 	for {
 		hosts, err := try()
-		var unsure *unsureError
-		if !errors.As(err, &unsure) {
+		if !isUnsure(err) {
 			return hosts, err
 		}
-		if err := again.wait(ctx, s.Log, unsure); err != nil {
+		if err := again.wait(ctx, s.Log, err); err != nil {
 			return nil, err
 		}
 	}
 }
-
-// unsureError is an answer that may be another one in a while.
-type unsureError struct{ err error }
-
-func (e *unsureError) Error() string { return e.err.Error() }
 
 // host is a name that records lead to.
 type host struct {

@@ -1,0 +1,117 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// identity is who this process registers as.
+type identity struct {
+	joiner *joiner
+	peer   Peer
+	note   note
+	before note // of the data directory, as it was found
+	mine   bool // the registration cannot be that of a former life with data
+}
+
+func (j *joiner) key() string { return strconv.FormatUint(j.IDOf(j.PeerURLs, j.Token.String()), 16) }
+
+func (j *joiner) self() (*identity, error) {
+	urls := slices.Sorted(slices.Values(j.PeerURLs))
+	parts := make([]string, len(urls))
+	for i, u := range urls {
+		parts[i] = j.Name + "=" + u
+	}
+	n := note{j.Token.String(), j.key(), strings.Join(parts, ",")}
+	peer, err := ParsePeer(n.Key, n.Value)
+	if err != nil || peer.Name != j.Name {
+		return nil, fmt.Errorf("--name %q and the advertised peer URLs cannot be registered: a name has no comma and no equals sign", j.Name)
+	}
+	before, err := readNote(j.FS, j.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("read what this process was waiting for: %w", err)
+	}
+	return &identity{joiner: j, peer: peer, note: n, before: before, mine: before == n}, nil
+}
+
+// changed refuses to go on if this data directory has registered with other
+// peer URLs, and so under another key, which counts as a member.
+func (i *identity) changed(r registry) error {
+	at := r.at(i.before.Key)
+	if i.before.Token != i.note.Token || i.before.Key == i.note.Key || at < 0 {
+		return nil
+	}
+	return i.otherValue(r.all[at])
+}
+
+// remember makes the registration, which may be there already, this data
+// directory's own. It is called only while nobody can have begun.
+func (i *identity) remember() error {
+	if i.before != i.note {
+		if err := i.note.write(i.joiner.FS, i.joiner.Dir); err != nil {
+			return fmt.Errorf("write down who waits for its cluster: %w", err)
+		}
+	}
+	i.before, i.mine = i.note, true
+	return nil
+}
+
+// claim makes a registration that is there this process's own, if it is the
+// same, and the cluster cannot have begun (D24).
+func (i *identity) claim(r registration) error {
+	if err := i.same(r); err != nil {
+		return err
+	}
+	return i.remember()
+}
+
+// same makes sure that a registration with this process's key says what it
+// would say itself.
+func (i *identity) same(r registration) error {
+	p, err := ParsePeer(r.key, r.value)
+	if err == nil && p.Name == i.peer.Name && slices.Equal(p.PeerURLs, i.peer.PeerURLs) {
+		return nil
+	}
+	return i.otherValue(r)
+}
+
+func (i *identity) otherValue(r registration) error {
+	return &TokenError{i.joiner.Token, ErrOtherValue, fmt.Sprintf("%s says %q, and this process would say %s=%q", r.key, r.value, i.note.Key, i.note.Value),
+		fmt.Sprintf("start it with the same name and peer URLs as before, or delete that registration: curl -X DELETE %s", i.joiner.Token.at("/"+r.key))}
+}
+
+// neverRan asks the others whether this member has run. Most of them must
+// answer: if it did, and has taken part in anything, one of those knows.
+func (j *joiner) neverRan(ctx context.Context, peers []Peer, self uint64) error {
+	started := make([]bool, len(peers))
+	failed := make([]error, len(peers))
+	var all sync.WaitGroup
+	for i, p := range peers {
+		if p.ID != self {
+			all.Go(func() { started[i], failed[i] = j.Started(ctx, p.PeerURLs, self) })
+		}
+	}
+	all.Wait()
+	answered := -1 // this process itself
+	var last error
+	for _, err := range failed {
+		if err == nil {
+			answered++
+		} else {
+			last = err
+		}
+	}
+	switch others := len(peers) - 1; {
+	case slices.Contains(started, true) || others == 0:
+		return &TokenError{j.Token, ErrAlreadyStarted, strconv.FormatUint(self, 16),
+			"remove it and add it again, and start it with --initial-cluster-state=existing; for a new cluster, use a new token"}
+	case answered < others/2+1:
+		return &unsureError{fmt.Errorf("this member registered before, and nothing in its data directory says that it was waiting since: most of the others must say that it never ran, and %d of %d do (%w)",
+			answered, others, last)}
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"canopy/internal/disk"
+)
+
+// Options are what Join needs. Members and Join use Token, Proxy, Waiting,
+// Pause and Log; all else is for Join alone.
+type Options struct {
+	Token    Token  // required
+	Proxy    string // the HTTP proxy on the way, http://host:port or host:port; "": none
+	Name     string // this member's
+	PeerURLs []string
+
+	// IDOf derives a member's ID from its peer URLs and the token (B15).
+	IDOf func(peerURLs []string, token string) uint64
+	// Started asks a member whether it knows the one with the ID to have started.
+	Started func(ctx context.Context, peerURLs []string, id uint64) (bool, error)
+
+	FS      disk.FS // where Dir is
+	Dir     string  // the data directory; it exists, and is this process's alone
+	Waiting func(found, size int)
+	Pause   Pause // nil: the real clock
+	Log     Log
+}
+
+// joiner is one process on its way into a cluster.
+type joiner struct {
+	Options
+	at    *endpointClient
+	polls backoff
+	there bool            // the token was seen
+	found map[string]bool // the keys that were logged
+	told  string          // the progress that was logged last
+}
+
+func newJoiner(o Options) (*joiner, error) {
+	at, err := newEndpointClient(o.Token, o.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	if o.Proxy != "" {
+		o.Log.Infof("discovery: using proxy %q", o.Proxy)
+	}
+	return &joiner{Options: o, at: at, polls: backoff{pause: o.Pause}, found: map[string]bool{}}, nil
+}
+
+// Members waits until the token is complete, and gives its members (D39). It
+// never registers.
+func Members(ctx context.Context, o Options) ([]Peer, error) {
+	j, err := newJoiner(o)
+	if err != nil {
+		return nil, err
+	}
+	defer j.at.close()
+	for {
+		r, err := j.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if r.complete() {
+			return j.at.peers(r.first())
+		}
+		if err := j.wait(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Join registers this process under the token and waits until the token is
+// complete. It gives the members, this one among them. A *FullError says that
+// it is not among them, a *TokenError that the token leads nowhere; what may be
+// better in a while is waited for, as long as ctx lasts.
+//
+// Whatever happened, the next step follows from the list as it is now, never
+// from what an event says (D22). So the same loop serves the first start, a
+// restart in the middle (D24), and a registry that was rebuilt (D26).
+func Join(ctx context.Context, o Options) ([]Peer, error) {
+	j, err := newJoiner(o)
+	if err != nil {
+		return nil, err
+	}
+	defer j.at.close()
+	self, err := j.self()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		r, err := j.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		switch at := r.at(self.note.Key); {
+		case self.changed(r) != nil:
+			return nil, self.changed(r)
+		case at >= r.size || at < 0 && r.complete():
+			return nil, j.full(r)
+		case at < 0:
+			err = j.register(ctx, self, r)
+		case !r.complete():
+			if err = self.claim(r.all[at]); err == nil {
+				err = j.wait(ctx, r)
+			}
+		default:
+			var peers []Peer
+			if peers, err = j.begin(ctx, self, r.all[at], r); !isUnsure(err) {
+				return peers, err
+			}
+			err = j.polls.wait(ctx, j.Log, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// look finds out who has registered, and tries until it knows (D14). A token
+// that was there may come back (D26).
+func (j *joiner) look(ctx context.Context) (registry, error) {
+	again := backoff{pause: j.Pause}
+	for {
+		r, err := j.at.look(ctx)
+		if err == nil {
+			j.there = true
+			j.report(r)
+			return r, nil
+		}
+		if j.there && errors.Is(err, ErrNoSize) {
+			err = &unsureError{fmt.Errorf("the token %s is gone: it was deleted, has expired, or its store was lost", j.Token)}
+		}
+		if !isUnsure(err) {
+			return registry{}, err
+		}
+		if err := again.wait(ctx, j.Log, fmt.Errorf("cluster status check: %w", err)); err != nil {
+			return registry{}, err
+		}
+	}
+}
+
+// report logs who was found and how many are missing, when that has changed.
+func (j *joiner) report(r registry) {
+	own := ""
+	if j.IDOf != nil {
+		own = j.key()
+	}
+	for _, each := range r.first() {
+		if j.found[each.key] {
+			continue
+		}
+		j.found[each.key] = true
+		if each.key == own {
+			j.Log.Infof("discovery: found self %s in the cluster", each.key)
+		} else {
+			j.Log.Infof("discovery: found peer %s in the cluster", each.key)
+		}
+	}
+	found := len(r.first())
+	progress := fmt.Sprintf("found %d of %d members, waiting for %d", found, r.size, r.size-found)
+	if r.complete() {
+		progress = fmt.Sprintf("found %d needed peer(s)", r.size)
+	}
+	if progress != j.told {
+		j.told = progress
+		j.Log.Infof("discovery: %s", progress)
+	}
+	if j.Waiting != nil {
+		j.Waiting(found, r.size)
+	}
+}
+
+// briefly is how soon a wait that brings nothing may end without being
+// followed by a pause.
+const briefly = time.Second
+
+// wait waits until something may have changed since a look (D11).
+func (j *joiner) wait(ctx context.Context, r registry) error {
+	began := time.Now()
+	a, err := j.at.watch(ctx, r.index+1)
+	switch {
+	case isUnsure(err):
+		return j.polls.wait(ctx, j.Log, fmt.Errorf("waiting for other nodes: %w", err))
+	case err != nil:
+		return err
+	case a.node == nil && time.Since(began) < briefly:
+		return j.polls.wait(ctx, j.Log, fmt.Errorf("waiting for other nodes: %s ends waits at once", j.Token))
+	}
+	j.polls.reset()
+	return nil
+}
+
+// register adds this process to an incomplete list (D9). It does so only if
+// the list stays one that a cluster can have, so that a mistake here does not
+// stop all others. It is tried until it is answered; that the key is there
+// already is an answer, too.
+func (j *joiner) register(ctx context.Context, self *identity, r registry) error {
+	if _, err := j.at.peers(append(slices.Clone(r.all), registration{key: self.note.Key, value: self.note.Value})); err != nil {
+		return err
+	}
+	if err := self.remember(); err != nil {
+		return err
+	}
+	a, err := j.at.create(ctx, "/"+self.note.Key, self.note.Value)
+	switch {
+	case isUnsure(err):
+		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %w", err))
+	case err != nil:
+		return err
+	case a.status < 300:
+		j.polls.reset()
+		return nil
+	case a.code == codeExists:
+		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %s was not there a moment ago, and is now", self.note.Key))
+	case a.code == codeNotFound || a.status == http.StatusNotFound:
+		return nil // the next look tells
+	}
+	return j.at.refused(a)
+}
+
+// full gives the members that were faster.
+func (j *joiner) full(r registry) error {
+	peers, err := j.at.peers(r.first())
+	if err != nil {
+		return err
+	}
+	return errors.Join(Forget(j.FS, j.Dir), &FullError{j.Token, peers})
+}
+
+// begin gives the members of a complete list, if this process may be one of
+// them: it never ran before, as its note says or the others do (D24).
+func (j *joiner) begin(ctx context.Context, self *identity, own registration, r registry) ([]Peer, error) {
+	if err := self.same(own); err != nil {
+		return nil, err
+	}
+	peers, err := j.at.peers(r.first())
+	if err != nil {
+		return nil, err
+	}
+	if !self.mine {
+		if err := j.neverRan(ctx, peers, self.peer.ID); err != nil {
+			return nil, err
+		}
+		if err := self.remember(); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range peers {
+		if p.ID != j.IDOf(p.PeerURLs, j.Token.String()) {
+			j.Log.Warnf("discovery: member %q registered as %x, which is not what its URLs and %s come to: it was given another spelling of the discovery URL", p.Name, p.ID, j.Token)
+		}
+	}
+	return peers, nil
+}

@@ -1,0 +1,163 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+
+	"canopy/config"
+)
+
+// SizeMax is the most members that a token can ask for (D18).
+const SizeMax = 31
+
+// Peer is one member as it has registered.
+type Peer struct {
+	ID       uint64 // from the key, so that all agree on it however they spell the token (D25)
+	Name     string
+	PeerURLs []string
+}
+
+// ParsePeer reads a registration: the last part of its key, and its value.
+func ParsePeer(key, value string) (Peer, error) {
+	id, err := strconv.ParseUint(key, 16, 64)
+	if err != nil || id == 0 {
+		return Peer{}, fmt.Errorf("the key %q is no member ID", key)
+	}
+	cluster, err := config.ParseCluster(value)
+	if err != nil {
+		return Peer{}, fmt.Errorf("the value %q: %w", value, err)
+	}
+	if len(cluster) != 1 {
+		return Peer{}, fmt.Errorf("the value %q does not name one member", value)
+	}
+	for name, urls := range cluster {
+		if name == "" {
+			return Peer{}, fmt.Errorf("the value %q has no name", value)
+		}
+		return Peer{id, name, urls.Strings()}, nil
+	}
+	panic("unreachable")
+}
+
+// ParseSize reads how many members a token asks for.
+func ParseSize(text string) (int, error) {
+	size, err := strconv.Atoi(text)
+	if err != nil || size < 1 || size > SizeMax {
+		return 0, fmt.Errorf("size must be a number from 1 to %d", SizeMax)
+	}
+	return size, nil
+}
+
+// registration is one key below the token.
+type registration struct {
+	key, value string
+	created    uint64
+	dir        bool
+}
+
+// registry is what a look found: all registrations in the order of their
+// creation (D7), and how many are wanted.
+type registry struct {
+	size  int
+	all   []registration
+	index uint64 // of the store; what comes later is not in it
+}
+
+// complete reports whether there are as many registrations as are wanted.
+func (r registry) complete() bool { return len(r.all) >= r.size }
+
+// first gives those that are members, as far as they are known.
+func (r registry) first() []registration { return r.all[:min(r.size, len(r.all))] }
+
+// at is the place of a key, −1 if it is not there.
+func (r registry) at(key string) int {
+	return slices.IndexFunc(r.all, func(each registration) bool { return each.key == key })
+}
+
+// look asks for the size and the registrations once (D8).
+func (c *endpointClient) look(ctx context.Context) (registry, error) {
+	size, err := c.size(ctx)
+	if err != nil {
+		return registry{}, err
+	}
+	a, err := c.get(ctx, "")
+	if err != nil {
+		return registry{}, err
+	}
+	switch {
+	case a.code == codeNotFound:
+		return registry{}, c.noSize()
+	case a.status >= 400:
+		return registry{}, c.refused(a)
+	case a.node == nil || !a.node.Dir:
+		return registry{}, c.bad("the token is no directory")
+	}
+	r := registry{size: size, index: a.index}
+	for _, n := range a.node.Nodes {
+		r.all = append(r.all, registration{path.Base(n.Key), n.Value, n.CreatedIndex, n.Dir})
+		if a.index == 0 {
+			r.index = max(r.index, n.ModifiedIndex)
+		}
+	}
+	slices.SortFunc(r.all, func(a, b registration) int { return cmp.Compare(a.created, b.created) })
+	return r, nil
+}
+
+func (c *endpointClient) size(ctx context.Context) (int, error) {
+	a, err := c.get(ctx, "/_config/size")
+	switch {
+	case err != nil:
+		return 0, err
+	case a.code == codeNotFound || a.status == http.StatusNotFound:
+		return 0, c.noSize()
+	case a.status >= 400:
+		return 0, c.refused(a)
+	case a.node == nil || a.node.Dir:
+		return 0, c.bad("its size is no value")
+	}
+	size, err := ParseSize(a.node.Value)
+	if err != nil {
+		return 0, &TokenError{c.token, ErrBadSize, fmt.Sprintf("%q; %v", a.node.Value, err), adviceNewToken}
+	}
+	return size, nil
+}
+
+func (c *endpointClient) noSize() error {
+	return &TokenError{c.token, ErrNoSize, c.token.at("/_config/size").Redacted(), adviceEndpoint + "; a token is gone when it was deleted, or has expired"}
+}
+
+// peers reads registrations, and refuses lists that no cluster can have: a
+// name, a URL or an ID that comes twice (D12, D21, B20).
+func (c *endpointClient) peers(list []registration) ([]Peer, error) {
+	var peers []Peer
+	names, ids, urls := map[string]bool{}, map[uint64]bool{}, map[string]bool{}
+	for _, r := range list {
+		if r.dir {
+			return nil, &TokenError{c.token, ErrInvalidURL, r.key + " is a directory", adviceNewToken}
+		}
+		p, err := ParsePeer(r.key, r.value)
+		if err != nil {
+			return nil, &TokenError{c.token, ErrInvalidURL, err.Error(), adviceNewToken}
+		}
+		if names[p.Name] {
+			return nil, &TokenError{c.token, ErrDuplicateName, p.Name, adviceNoReuse}
+		}
+		if ids[p.ID] {
+			return nil, &TokenError{c.token, ErrDuplicateID, r.key, adviceNoReuse}
+		}
+		names[p.Name], ids[p.ID] = true, true
+		for _, u := range p.PeerURLs {
+			if urls[u] {
+				return nil, &TokenError{c.token, ErrDuplicateURL, u, adviceNoReuse}
+			}
+			urls[u] = true
+		}
+		peers = append(peers, p)
+	}
+	return peers, nil
+}
