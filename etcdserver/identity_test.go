@@ -1,6 +1,9 @@
 package etcdserver
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // The worked examples of B18, recorded from live processes.
 func TestIDsAreThoseOfTheReference(t *testing.T) {
@@ -36,5 +39,27 @@ func TestIDsAreThoseOfTheReference(t *testing.T) {
 				t.Errorf("ClusterIDOf(%v) = %v, want %v", ids, got, c.cluster)
 			}
 		})
+	}
+}
+
+// Where the ids were decided elsewhere, they are taken, and the cluster's id
+// follows from them (D25).
+func TestIDsThatAreGiven(t *testing.T) {
+	first := Bootstrap{
+		Cluster: map[string][]string{"m1": {"http://127.0.0.1:15180"}, "m2": {"http://127.0.0.1:15280"}},
+		Token:   "another spelling",
+		IDs:     map[string]ID{"m1": 0x7a22fc6f4ccc2ff2, "m2": 0x4c568f870c46ce6a},
+	}
+	identity, members, err := newIdentity(Options{Name: "m2", Bootstrap: func() (Bootstrap, error) { return first, nil }})
+	if err != nil || len(members) != 2 || ID(identity.Member) != 0x4c568f870c46ce6a || ID(identity.Cluster).String() != "b640cd83c0701a7d" {
+		t.Errorf("the identity is %v of %v, %v", identity, members, err)
+	}
+	first.IDs["m1"] = first.IDs["m2"]
+	if _, _, err := firstMembers(Options{Name: "m2"}, first); err == nil || !strings.Contains(err.Error(), "identical ID 4c568f870c46ce6a") {
+		t.Errorf("one id twice: %v (B20)", err)
+	}
+	first.IDs["m2"] = 0
+	if _, _, err := firstMembers(Options{Name: "m2"}, first); err == nil {
+		t.Error("the id 0 is taken (B20)")
 	}
 }

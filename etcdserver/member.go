@@ -83,6 +83,7 @@ type Options struct {
 type Bootstrap struct {
 	Cluster map[string][]string // peer URLs by name; the member's own name is among them
 	Token   string              // goes into all ids (B17)
+	IDs     map[string]ID       // by name, where others have decided them (D25); nil: derived from URLs and Token
 	Joined  *Joined             // not nil: the cluster runs, and was asked (B31)
 }
 

@@ -175,6 +175,9 @@ func firstMembers(o Options, bootstrap Bootstrap) ([]MemberInfo, ID, error) {
 	var self ID
 	for name, urls := range bootstrap.Cluster {
 		m := MemberInfo{ID: MemberIDOf(urls, bootstrap.Token), PeerURLs: slices.Sorted(slices.Values(urls))}
+		if id, given := bootstrap.IDs[name]; given {
+			m.ID = id
+		}
 		if name == o.Name {
 			self = m.ID
 		}
