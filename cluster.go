@@ -25,6 +25,7 @@ type peering struct {
 	registry  prometheus.Registerer
 	logger    *logrus.Logger
 	client    *http.Client // for asking at the first start
+	asked     bool         // it is the first start
 	transport *rafthttp.Transport
 }
 
@@ -91,16 +92,17 @@ func (p *peering) handler(others http.Handler) http.Handler {
 
 // bootstrap checks and gives what only the first start of a data directory needs.
 func (p *peering) bootstrap(ctx context.Context) (etcdserver.Bootstrap, error) {
+	p.asked = true
 	b, err := p.config.Bootstrap(net.LookupHost)
+	if err != nil {
+		return etcdserver.Bootstrap{}, err
+	}
+	b, first, err := p.firstMembers(ctx, b)
 	if err != nil {
 		return etcdserver.Bootstrap{}, err
 	}
 	for _, line := range b.Summary() {
 		p.logger.Info(line)
-	}
-	first := etcdserver.Bootstrap{Cluster: map[string][]string{}, Token: b.Token}
-	for name, urls := range b.Cluster {
-		first.Cluster[name] = urls.Strings()
 	}
 	if !b.Joins {
 		return first, etcdserver.CheckUnstarted(ctx, p.fetch, p.config.Name, first)

@@ -55,9 +55,14 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 func serveMember(ctx context.Context, c config.Config, servers *servers, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
 	peers := newPeering(c, registry, logger)
 	member, err := etcdserver.Open(memberOptions(ctx, c, peers, set, logger))
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		logger.Info("stopped before there was a member")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	peers.begun()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, set, registry, logger))

@@ -14,15 +14,12 @@ type bootstrapFlags struct {
 	initialCluster string
 	token          string
 	state          string
-	discovery      string
-	discoverySRV   string
-	fallback       string
 }
 
 // Bootstrap is what the first start of a data directory needs besides the Config. Its URLs are those of the list, as
 // text: that is what is hashed into IDs, stored and dialled (B28).
 type Bootstrap struct {
-	Cluster map[string]URLs // peer URLs by member name; holds the member's own name
+	Cluster map[string]URLs // peer URLs by member name; holds the member's own name; nil if it is to be discovered
 	Token   string          // goes into all IDs (B17)
 	Joins   bool            // the cluster is running already (B30)
 	Rejoin  bool            // if this member ran before and its data is gone, it is to join anew
@@ -37,12 +34,11 @@ type Lookup func(host string) ([]string, error)
 // (B10). lookup compares host names by their addresses (B29); nil compares text only. The error is an *Error.
 func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 	b := bootstrapper{config: c, lookup: lookup}
-	b.refuseUnbuilt()
-	cluster, err := ParseCluster(c.bootstrap.initialCluster)
-	if err != nil {
-		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
+	var cluster map[string]URLs
+	if c.Discovery.On() {
+		b.checkDiscovery()
 	} else {
-		b.check(cluster)
+		cluster = b.static()
 	}
 	if len(b.faults) > 0 {
 		return Bootstrap{}, &Error{Faults: b.faults, Exit: exitRefused}
@@ -51,6 +47,20 @@ func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 		Cluster: cluster, Token: c.bootstrap.token, Joins: c.bootstrap.state == "existing", Rejoin: c.Raft.Rejoin,
 		advertised: c.AdvertisePeerURLs,
 	}, nil
+}
+
+// With is the Bootstrap once its members were discovered. They are taken as they are: whoever found them has compared
+// them with what this member advertises.
+func (b Bootstrap) With(cluster map[string][]string) (Bootstrap, error) {
+	b.Cluster = map[string]URLs{}
+	for name, texts := range cluster {
+		urls, err := ParseURLs(strings.Join(texts, ","))
+		if err != nil {
+			return b, fmt.Errorf("error setting up initial cluster: %w (discovered for %q)", err, name)
+		}
+		b.Cluster[name] = urls
+	}
+	return b, nil
 }
 
 // SamePeers compares two lists of URLs as sets, names by their addresses (B29).
@@ -81,18 +91,15 @@ func (b *bootstrapper) refuse(text, flag string) {
 		Text: fmt.Sprintf("%s [--%s=%s from %s]", text, flag, s.Value, s.Source)})
 }
 
-func (b *bootstrapper) refuseUnbuilt() {
-	f := b.config.bootstrap
-	if f.state == "existing" && f.discovery != "" {
-		b.refuse("discovery URL should not be set when joining existing initial cluster", "discovery") // B30
-		return
+// static reads and checks the list of members that was given.
+func (b *bootstrapper) static() map[string]URLs {
+	cluster, err := ParseCluster(b.config.bootstrap.initialCluster)
+	if err != nil {
+		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
+		return nil
 	}
-	if f.discovery != "" {
-		b.refuse("--discovery is refused: discovery is not built yet; use --initial-cluster", "discovery")
-	}
-	if f.discoverySRV != "" {
-		b.refuse("--discovery-srv is refused: discovery is not built yet; use --initial-cluster", "discovery-srv")
-	}
+	b.check(cluster)
+	return cluster
 }
 
 // check is F27 and F28, for a list that parsed.

@@ -59,8 +59,15 @@ func TestFirstStarts(t *testing.T) {
 		{"B22", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1", "initial cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1 has duplicate url"},
 		{"B30", peer + "--initial-cluster-state existing --initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", ""},
 		{"B30", "--initial-cluster-state existing --discovery http://d.example/token", "discovery URL should not be set when joining existing initial cluster"},
-		{"not built", "--discovery http://d.example/token", "--discovery is refused: discovery is not built yet"},
-		{"not built", "--discovery-srv example.com", "--discovery-srv is refused: discovery is not built yet"},
+		{"D13", "--discovery http://d.example/token --discovery-proxy 10.0.0.1:3128", ""},
+		{"D3", "--discovery d.example/token", "--discovery must be the URL of a token"},
+		{"D3", "--discovery http:///token", "--discovery must be the URL of a token"},
+		{"B37", "--discovery-srv example.com", ""},
+		{"B37", "--discovery-srv example.com. --initial-cluster-state existing", ""},
+		{"B37", "--discovery-srv http://example.com", "--discovery-srv must be a DNS domain"},
+		{"B37", "--discovery-srv example..com", "--discovery-srv must be a DNS domain"},
+		{"F50", "--discovery-srv example.com --discovery-srv-name blue", ""},
+		{"F50", "--discovery-srv example.com --discovery-srv-name a.b", "--discovery-srv-name must be a part of a DNS label"},
 	} {
 		// None of this is looked at on a restart, so Parse lets it pass (B10).
 		_, err := mustParse(t, tt.argv, "").Config.Bootstrap(names)
@@ -82,6 +89,43 @@ func TestABootstrapFaultNamesItsSource(t *testing.T) { // F29
 	want := `couldn't find local name "default" in the initial cluster configuration [--initial-cluster=m1=http://h:1 from ETCD_INITIAL_CLUSTER]`
 	if err == nil || err.Error() != want {
 		t.Errorf("Bootstrap = %v, want %s", err, want)
+	}
+}
+
+// What was discovered becomes the list of members; until then there is none.
+func TestDiscoveredMembers(t *testing.T) {
+	b, err := mustParse(t, "--discovery http://d.example/token", "").Config.Bootstrap(nil)
+	if err != nil || b.Cluster != nil {
+		t.Fatalf("Bootstrap = %v, %v, want no members", b.Cluster, err)
+	}
+	b, err = b.With(map[string][]string{"m1": {"http://b:1", "http://a:1"}, "m2": {"http://c:1"}})
+	if got, want := clusterText(b.Cluster), "m1=http://a:1,m1=http://b:1,m2=http://c:1"; err != nil || got != want {
+		t.Errorf("With = %s, %v, want %s", got, err, want)
+	}
+	if _, err := b.With(map[string][]string{"m1": {"nonsense"}}); err == nil {
+		t.Error("With takes nonsense for a URL")
+	}
+}
+
+// A password in a discovery URL is used, and shown nowhere (D43).
+func TestAPasswordIsNotShown(t *testing.T) {
+	const secret = "http://me:geheim@d.example/token"
+	in := mustParse(t, "--discovery-proxy me:geheim@proxy:3128", "ETCD_DISCOVERY="+secret)
+	if c := in.Config; c.Discovery.URL != secret || c.Discovery.Proxy != "me:geheim@proxy:3128" {
+		t.Errorf("Discovery = %+v", c.Discovery)
+	}
+	text := strings.Join(in.Config.Summary(), "\n") + in.Config.Effective()
+	for _, n := range in.Notes {
+		text += n.Text + "\n"
+	}
+	text += faultsOf(t, "--discovery "+secret+" --discovery-srv a", "").Error()
+	if strings.Contains(text, "geheim") || strings.Count(text, "http://me:xxxxx@d.example/token") < 4 {
+		t.Errorf("it is shown, or the URL is not:\n%s", text)
+	}
+	for text, want := range map[string]string{"": "", "x": "x", "http://a@b/c:d@e": "http://a@b/c:d@e", "u:p@h": "u:xxxxx@h", "http://u:p@q@h/": "http://u:xxxxx@h/"} {
+		if got := withoutPassword(text); got != want {
+			t.Errorf("withoutPassword(%q) = %q, want %q", text, got, want)
+		}
 	}
 }
 

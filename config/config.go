@@ -33,6 +33,8 @@ type Config struct {
 	AdvertisePeerURLs   URLs // what other members are told; used at the first start only (F28)
 	AdvertiseClientURLs URLs // what clients are told; published at every start (F24)
 
+	Discovery Discovery // how the first members are found, at the first start only
+
 	Raft    Raft
 	Storage Storage
 	Watch   Watch

@@ -39,7 +39,7 @@ func (p *parser) variable(name, text string) {
 		if err := r.value.Set(text); err != nil {
 			p.faults = append(p.faults, Fault{Flag: r.name, Value: text, Source: from, Text: p.valueText(r, text, name, err)})
 		} else {
-			p.inform("recognized and used environment variable %s=%s", name, text)
+			p.inform("recognized and used environment variable %s=%s", name, shown(r, text))
 		}
 		p.set(r.name, text, from)
 	}

@@ -51,8 +51,7 @@ func memberRows(d *draft) []row {
 }
 
 func clusteringRows(d *draft) []row {
-	b := &d.bootstrap
-	const anyDNS, anyURL = "a DNS domain", "a URL"
+	b, f := &d.bootstrap, &d.Discovery
 	return []row{
 		{name: "initial-advertise-peer-urls", value: urlsValue{p: &d.AdvertisePeerURLs}, def: defaultPeerURLs,
 			usage: "This member's peer URLs, as the others reach it. Must equal those that --initial-cluster lists for it. First start only."},
@@ -64,16 +63,16 @@ func clusteringRows(d *draft) []row {
 			usage: "Goes into all IDs, so that clusters with the same URLs cannot mix. Use a new one for every new cluster. First start only."},
 		{name: "advertise-client-urls", value: urlsValue{p: &d.AdvertiseClientURLs}, def: defaultClientURLs,
 			usage: "This member's client URLs, as clients reach it; published at every start. Required with --listen-client-urls."},
-		{name: "discovery", value: textValue{&b.discovery, anyURL},
-			usage: "Token URL of a discovery service. First start only, where it is refused for now."},
-		{name: "discovery-fallback", value: choiceValue{p: &b.fallback, words: []string{"proxy", "exit"}}, def: "proxy",
-			usage: "What to do when the discovered cluster is full. Looked at together with --discovery only."},
-		{name: "discovery-proxy", value: textValue{new(string), anyURL}, noEffect: "discovery is not built yet",
-			usage: "HTTP proxy on the way to the discovery service."},
-		{name: "discovery-srv", value: textValue{&b.discoverySRV, anyDNS},
-			usage: "Domain whose SRV records list the members. First start only, where it is refused for now."},
-		{name: "discovery-srv-name", value: textValue{new(string), "a DNS label"}, noEffect: "discovery is not built yet",
-			usage: "Suffix of the SRV names."},
+		{name: "discovery", value: secretURLValue{&f.URL, "a URL"},
+			usage: "URL of a token of a discovery service, where as many processes as its size says find each other and become a cluster. Whoever knows it can be a member: it is a secret. First start only."},
+		{name: "discovery-fallback", value: choiceValue{p: &f.Fallback, words: []string{"proxy", "exit"}}, def: "proxy",
+			usage: "What to do when the discovered cluster is full: become a proxy to it, or exit. Every other failure exits. Looked at together with --discovery only."},
+		{name: "discovery-proxy", value: secretURLValue{&f.Proxy, "http://host:port, or host:port"},
+			usage: "HTTP proxy on the way to the discovery service. Variables such as HTTP_PROXY are not looked at."},
+		{name: "discovery-srv", value: textValue{&f.SRV, "a DNS domain"},
+			usage: "Domain whose SRV records list the members, one host name for each. First start only."},
+		{name: "discovery-srv-name", value: textValue{&f.SRVName, "a DNS label"},
+			usage: "Suffix of the names of the SRV records: _etcd-server-<name>._tcp."},
 		{name: "strict-reconfig-check", value: boolValue{&d.Raft.StrictReconfigCheck}, def: "true",
 			usage: "Refuse changes of membership that would cost the quorum."},
 		{name: "auto-promote", value: boolValue{&d.Raft.AutoPromote}, def: "true",

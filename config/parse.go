@@ -173,7 +173,7 @@ func (p *parser) set(name, text string, from Source) {
 		p.warn("flag %q is no longer supported - ignoring.", "-"+name)
 	}
 	p.draft.sources[name] = from
-	p.draft.given[name] = text
+	p.draft.given[name] = shown(r, text)
 }
 
 // syntaxText is the reference's wording of a flag that does not parse, and what would be allowed (F3, F15, F18).

@@ -21,8 +21,8 @@ func (c Config) Summary() []string {
 		fmt.Sprintf("election = %dms", c.Raft.Election.Milliseconds()),
 		fmt.Sprintf("snapshot count = %d", c.Storage.SnapshotCount),
 	)
-	if c.bootstrap.discovery != "" {
-		lines = append(lines, "discovery URL= "+c.bootstrap.discovery)
+	if c.Discovery.URL != "" {
+		lines = append(lines, "discovery URL= "+withoutPassword(c.Discovery.URL))
 	}
 	return append(lines, "advertise client URLs = "+c.AdvertiseClientURLs.String())
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+
+	"canopy/config"
+	"canopy/discovery"
+	"canopy/etcdserver"
+	"canopy/internal/disk"
+)
+
+// firstMembers finds the members of a new cluster: in the list that was given,
+// by a discovery token, or in DNS. What it found is also in the Bootstrap that
+// it gives back.
+func (p *peering) firstMembers(ctx context.Context, b config.Bootstrap) (config.Bootstrap, etcdserver.Bootstrap, error) {
+	first := etcdserver.Bootstrap{Cluster: map[string][]string{}, Token: b.Token}
+	var err error
+	switch d := p.config.Discovery; {
+	case d.URL != "":
+		err = p.discover(ctx, &first)
+	case d.SRV != "":
+		first.Cluster, err = recordsOf(d, p.logger).Cluster(ctx, p.config.Name, p.config.AdvertisePeerURLs.Strings())
+	default:
+		for name, urls := range b.Cluster {
+			first.Cluster[name] = urls.Strings()
+		}
+		return b, first, nil
+	}
+	if err == nil {
+		b, err = b.With(first.Cluster)
+	}
+	return b, first, err
+}
+
+// discover registers under the token, and waits for the others.
+func (p *peering) discover(ctx context.Context, first *etcdserver.Bootstrap) error {
+	token, err := discovery.ParseToken(p.config.Discovery.URL)
+	if err != nil {
+		return err
+	}
+	o := tokenOptions(p.config, token, p.logger)
+	o.Name, o.PeerURLs = p.config.Name, p.config.AdvertisePeerURLs.Strings()
+	o.IDOf = func(peerURLs []string, token string) uint64 { return uint64(etcdserver.MemberIDOf(peerURLs, token)) }
+	o.Started = p.knowsStarted
+	o.FS, o.Dir = disk.OS{}, p.config.MemberDir()
+	peers, err := discovery.Join(ctx, o)
+	if err != nil {
+		return err
+	}
+	first.Token, first.IDs = token.String(), map[string]etcdserver.ID{}
+	for _, peer := range peers {
+		first.Cluster[peer.Name], first.IDs[peer.Name] = peer.PeerURLs, etcdserver.ID(peer.ID)
+	}
+	return nil
+}
+
+// startTimeout is how much longer a supervisor is asked to wait each time that
+// there is news of the others; they are asked for at least once a minute.
+const startTimeout = 3 * time.Minute
+
+// tokenOptions are those that do not depend on who joins.
+func tokenOptions(c config.Config, token discovery.Token, logger *logrus.Logger) discovery.Options {
+	return discovery.Options{Token: token, Proxy: c.Discovery.Proxy, Log: logger, Waiting: func(found, size int) {
+		status := fmt.Sprintf("STATUS=found %d of %d members\nEXTEND_TIMEOUT_USEC=%d", found, size, startTimeout.Microseconds())
+		if _, err := daemon.SdNotify(false, status); err != nil {
+			logger.Warnf("failed to notify systemd of the wait: %v", err)
+		}
+	}}
+}
+
+func recordsOf(d config.Discovery, logger *logrus.Logger) discovery.SRV {
+	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: logger}
+}
+
+// memberPatience is how long another member may take to say whom it knows.
+const memberPatience = 2 * time.Second
+
+// knowsStarted asks one member, by one of its URLs after the other, whether it
+// knows the member with the id to have run.
+func (p *peering) knowsStarted(ctx context.Context, peerURLs []string, id uint64) (bool, error) {
+	var last error
+	for _, u := range peerURLs {
+		ctx, cancel := context.WithTimeout(ctx, memberPatience)
+		_, members, err := p.fetch(ctx, u)
+		cancel()
+		if err == nil {
+			return slices.ContainsFunc(members, func(m etcdserver.MemberInfo) bool {
+				return uint64(m.ID) == id && len(m.ClientURLs) > 0
+			}), nil
+		}
+		last = err
+	}
+	return false, last
+}
+
+// begun is called once this member has a log: whatever was to be discovered no
+// longer matters.
+func (p *peering) begun() {
+	if c := p.config; c.Discovery.On() && !p.asked {
+		p.logger.Warnf("discovery token ignored since a cluster has already been initialized. Valid log found at %q", c.LogDir())
+	}
+	if err := discovery.Forget(disk.OS{}, p.config.MemberDir()); err != nil {
+		p.logger.Warnf("remove what is left of the wait for the cluster: %v", err)
+	}
+}
