@@ -1,0 +1,82 @@
+package service
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// addressesMax is how many addresses are remembered, at most twice: those of
+// this generation, and those of the one before. An address that is forgotten
+// begins anew, which is no more than it would get by waiting a little.
+const addressesMax = 4096
+
+// limiter bounds what one address may do in a time.
+type limiter struct {
+	limit rate.Limit
+	burst int
+
+	// mu guards the fields below, for the length of one method.
+	mu       sync.Mutex
+	now, old map[netip.Prefix]*rate.Limiter
+}
+
+// newLimiter allows so many events a second, and a burst of some; 0 is no limit.
+func newLimiter(perSecond float64, burst int) *limiter {
+	l := &limiter{limit: rate.Limit(perSecond), burst: burst, now: map[netip.Prefix]*rate.Limiter{}}
+	if perSecond <= 0 {
+		l.limit = rate.Inf
+	}
+	return l
+}
+
+// burst is what may come at once: what comes in so many units of time, and no
+// less than a cluster that starts behind one address needs.
+func burst(each, units float64) int { return max(10, int(each*units)) }
+
+// allow counts an event, or refuses it.
+func (l *limiter) allow(address netip.Prefix) bool {
+	if l.limit == rate.Inf {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tokens := l.now[address]
+	if tokens == nil {
+		if tokens = l.old[address]; tokens == nil {
+			tokens = rate.NewLimiter(l.limit, l.burst)
+		}
+		if len(l.now) >= addressesMax {
+			l.now, l.old = map[netip.Prefix]*rate.Limiter{}, l.now
+		}
+		l.now[address] = tokens
+	}
+	return tokens.Allow()
+}
+
+// address is who asks, as far as limits go: an IPv4 address, or the network of
+// an IPv6 one, all of whose addresses one host can have.
+func (s *Service) address(r *http.Request) netip.Prefix {
+	var a netip.Addr
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		a = at.Addr()
+	}
+	if s.o.Forwarded { // the last one is what the proxy in front has seen
+		list := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
+		if told, err := netip.ParseAddr(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])); err == nil {
+			a = told
+		}
+	}
+	bits := 64
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		bits = 32
+	}
+	network, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // who cannot be told apart shares
+	}
+	return network
+}
