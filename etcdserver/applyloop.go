@@ -128,12 +128,13 @@ func (a *applyLoop) applyEntry(e raft.Entry) error {
 
 func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 	t := store.Time(r.Time)
-	a.clock.observe(t)
 	if r.NewLeader && a.time != 0 && t > a.time {
 		a.store.Shift(store.Duration(t - a.time)) // nobody could refresh a key while nobody led (R51)
 	}
 	a.time = max(a.time, t)
-	if !a.sessions.begin(r.Session, r.Id, r.Finished, a.time) {
+	a.store.Pass(a.time) // a snapshot has this time, too, whatever the request
+	a.clock.applied(a.time)
+	if !a.sessions.begin(r.Session, r.Id, r.Finished, a.ledTime()) {
 		return nil // applied before, and answered then (K123)
 	}
 	switch {
@@ -158,6 +159,10 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 	a.finish(r.Session, r.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})
 	return nil
 }
+
+// ledTime is log time less the time nobody led. Where clocks differ a new leader
+// moves the log's time, by hours maybe, and that must not age anything.
+func (a *applyLoop) ledTime() store.Time { return a.time - store.Time(a.store.Shifted()) }
 
 func (a *applyLoop) applyCommand(e raft.Entry, t store.Time, r *pb.Request) error {
 	command, err := store.DecodeCommand(r.Command)
@@ -193,7 +198,7 @@ func (a *applyLoop) applyConfChange(e raft.Entry) error {
 	if err := c.UnmarshalVT(change.Context); err != nil || c.Member == nil {
 		return fmt.Errorf("etcdserver: entry %d of the log: the context of its %v cannot be read: %w", e.Index, change.Op, err)
 	}
-	a.sessions.begin(c.Session, c.Id, c.Finished, a.time)
+	a.sessions.begin(c.Session, c.Id, c.Finished, a.ledTime())
 	a.changeMember(e, change.Op, memberFromProto(c.Member))
 	a.store.Advance()
 	a.finish(c.Session, c.Id, outcome{applied: Applied{RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)}})

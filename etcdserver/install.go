@@ -103,7 +103,7 @@ func (a *applyLoop) install(i *installation) {
 	a.next, a.sessions = i.state, i.sessions
 	a.compare.reset()
 	a.time = max(a.time, a.store.View().Time())
-	a.clock.observe(a.time)
+	a.clock.applied(a.time)
 	a.snapshot.installed(i)
 	for _, p := range a.waiters.pending(func(id uint64) bool { return a.sessions.has(a.waiters.session, id) }) {
 		a.finish(a.waiters.session, p.id(), outcome{err: ErrTimeoutConnection}) // applied, and what came of it is in no log

@@ -251,6 +251,10 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		NoPreVote:      o.NoPreVote,
 		Dice:           o.dice(electionDice).IntN,
 	}, r.raft)
+	m.clock.applied(r.store.View().Time())
+	for _, e := range r.raft.Entries {
+		m.clock.observe(stampOf(e))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("etcdserver: the log is no raft log: %w", err)
 	}

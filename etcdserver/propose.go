@@ -276,6 +276,15 @@ func appendTime(data []byte, t store.Time) []byte {
 	return binary.LittleEndian.AppendUint64(append(data, timeTag), uint64(t))
 }
 
+// stampOf is the time of an entry; 0 if it has none.
+func stampOf(e raft.Entry) store.Time {
+	at := len(e.Data) - timeRoom
+	if e.Type != raft.EntryNormal || at < 0 || e.Data[at] != timeTag {
+		return 0
+	}
+	return store.Time(binary.LittleEndian.Uint64(e.Data[at+1:]))
+}
+
 // setExpiry arms the timer for the earliest deadline of the store.
 func (l *raftLoop) setExpiry() {
 	deadline, ok := l.apply.nextDeadline()

@@ -252,6 +252,9 @@ func (l *raftLoop) send(out []raft.Outbound) {
 	l.peers.Send(kept)
 }
 
+		for _, e := range work.Write.Entries {
+			l.clock.observe(stampOf(e)) // should this member lead next, its own come after
+		}
 // leaderChanged settles who takes requests from now on. All that wait are
 // proposed again: what came of those that the former leader had is unknown.
 func (l *raftLoop) leaderChanged(s raft.SoftState) {

@@ -19,9 +19,9 @@ import (
 // sessionSpan bounds how far apart the ids in flight of one session may be.
 const sessionSpan = 1 << 21
 
-// sessionIdle is how long, in log time, a session without requests is
-// remembered: far longer than a request of a process that is gone can still be
-// on its way.
+// sessionIdle is how long, in time that somebody led, a session without requests
+// is remembered: far longer than a request of a process that is gone can still
+// be on its way.
 const sessionIdle = store.Duration(10 * time.Minute)
 
 // sessions is the part of the replicated state that knows which requests were applied.

@@ -54,7 +54,7 @@ func (m *Member) Position() (index, term uint64) {
 func (m *Member) Status() raft.Status { return *m.status.Load() }
 
 // Now is the log's time, for the ttl numbers in answers (K82).
-func (m *Member) Now() store.Time { return m.clock.now() }
+func (m *Member) Now() store.Time { return m.clock.logTime() }
 
 // StoreStats counts what the store has done (S12).
 func (m *Member) StoreStats() store.Stats { return m.store.Stats() }

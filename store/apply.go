@@ -11,7 +11,7 @@ const deadlineLast Time = 9_214_646_400 * Time(Second)
 // Apply moves the log's time to t, unless it is past t already, and runs c. A success advances the index by one and
 // gives its event; a failure changes nothing, and its error is an *Error. Nothing expires here.
 func (s *Store) Apply(t Time, c Command) (*Event, error) {
-	s.moveTo(t)
+	s.Pass(t)
 	e, err := s.run(c)
 	s.dirty = true
 	s.counters.count(c, err == nil)

@@ -30,7 +30,7 @@ func newDeadlines() *btree.BTreeG[deadline] {
 // Expire moves the log's time to t and removes at most most nodes whose deadline has come by then, the earliest first
 // and equal ones by key, each with an event and an index of its own (K45, K84, K86). It returns how many it removed.
 func (s *Store) Expire(t Time, most int) int {
-	s.moveTo(t)
+	s.Pass(t)
 	removed := 0
 	for removed < most {
 		first, ok := s.deadlines.Min()
@@ -62,6 +62,9 @@ func (s *Store) Shift(gap Duration) {
 	s.clock.shift = Duration(Time(s.clock.shift).shifted(gap))
 	s.dirty = true
 }
+
+// Shifted is the sum of all gaps of Shift. Log time less Shifted is the time that counts.
+func (s *Store) Shifted() Duration { return s.clock.shift }
 
 // remember enters the deadline of the node at key, if it has one.
 func (s *Store) remember(key string, at Time) {

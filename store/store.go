@@ -70,8 +70,8 @@ type clock struct {
 	shift Duration
 }
 
-// Store is the tree and all that belongs to it. Apply, Expire, NextDeadline, Advance, Shift, Hash, Publish and Replace
-// are the writing side, for one goroutine; every other method may be called from any.
+// Store is the tree and all that belongs to it. Apply, Expire, Pass, NextDeadline, Advance, Shift, Shifted, Hash, Publish
+// and Replace are the writing side, for one goroutine; every other method may be called from any.
 type Store struct {
 	// The writing side's own.
 	root      *node
@@ -116,8 +116,8 @@ func (s *Store) Advance() Index {
 	return s.index
 }
 
-// moveTo moves the log's time forward to t; it never goes back.
-func (s *Store) moveTo(t Time) {
+// Pass lets the log's time pass until t; it never goes back. Nothing expires by that alone.
+func (s *Store) Pass(t Time) {
 	if t > s.clock.now {
 		s.clock.now, s.dirty = t, true
 	}
