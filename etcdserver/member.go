@@ -147,6 +147,7 @@ type Member struct {
 	raft     *raftLoop
 	writer   *logWriter
 	apply    *applyLoop
+	vouched  strangers
 	snapshot *snapshotter
 	courier  *courier
 

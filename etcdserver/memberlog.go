@@ -125,6 +125,12 @@ func (l memberLog) differs(d Difference, differs bool) {
 	l.entry.Infof("the state of member %v is the one of this member again, or the member is gone", d.Member)
 }
 
+func (l memberLog) named(by ID, strangers []MemberInfo) {
+	for _, info := range strangers {
+		l.entry.Infof("member %v names member %v at %s, of which the log has not told here yet", by, info.ID, strings.Join(info.PeerURLs, " "))
+	}
+}
+
 func (l memberLog) doubted(by ID, index raft.Index) {
 	l.entry.Warnf("member %v says that this member was removed by entry %d, which was applied here and did not: not believed", by, index)
 }

@@ -55,7 +55,11 @@ func (m *Member) Admit(peer raft.MemberID, incarnation [16]byte) *rafthttp.Refus
 			Text: fmt.Sprintf("member %v was removed from the cluster", ID(peer))}
 	}
 	info, known := state.members.members[ID(peer)]
+	if !known {
+		info, known = m.vouched.get(ID(peer))
+	}
 	if !known && !m.isSeed(state, ID(peer)) {
+		m.inquire(state)
 		return &rafthttp.Refusal{Reason: rafthttp.Unknown,
 			Text: fmt.Sprintf("member %v is not in the list of members of %v (yet)", ID(peer), m.self)}
 	}
@@ -64,6 +68,17 @@ func (m *Member) Admit(peer raft.MemberID, incarnation [16]byte) *rafthttp.Refus
 			Text: fmt.Sprintf("member %v has lost its data: remove it and add it again", ID(peer))}
 	}
 	return nil
+}
+
+// acquaintances are the members that this one knows, seeds included.
+func (m *Member) acquaintances(state *applied) []MemberInfo {
+	all := state.members.list()
+	for _, seed := range m.seeds {
+		if _, known := state.members.members[seed.ID]; !known && m.isSeed(state, seed.ID) {
+			all = append(all, seed)
+		}
+	}
+	return all
 }
 
 // isSeed tells whether a member is one of those that this one joined. They
@@ -107,8 +122,15 @@ func (m *Member) ReceiveNote(ctx context.Context, from raft.MemberID, data []byt
 	if note.Change != nil {
 		m.receiveChange(ID(from), note.Change)
 	}
-	if note.Hash != nil {
+	switch {
+	case note.Hash != nil:
 		m.receiveHash(ID(from), note.Hash)
+		return
+	case note.Inquire:
+		m.tellRoster(ID(from))
+		return
+	case note.Roster != nil:
+		m.receiveRoster(ID(from), note.Roster)
 		return
 	}
 	m.raft.calls.put(func() {
@@ -180,15 +202,12 @@ func (m *Member) Removed(by raft.MemberID, term raft.Term, index raft.Index) {
 	m.leave.begin(removal{term, index})
 }
 
-// membersChanged tells the transport who there is to talk to. The apply loop
-// calls it when that has changed.
-func (m *Member) membersChanged(state *applied) {
-	members := state.members.list()
-	for _, seed := range m.seeds {
-		if _, known := state.members.members[seed.ID]; !known && m.isSeed(state, seed.ID) {
-			members = append(members, seed)
-		}
-	}
+// setPeers tells the transport who there is to talk to.
+func (m *Member) setPeers() {
+	m.vouched.mu.Lock()
+	defer m.vouched.mu.Unlock()
+	state := m.apply.state.Load()
+	members := append(m.acquaintances(state), m.vouched.unknown(state.members)...)
 	var peers []rafthttp.Peer
 	for _, info := range members {
 		if info.ID != m.self {
@@ -196,6 +215,12 @@ func (m *Member) membersChanged(state *applied) {
 		}
 	}
 	m.peers.SetPeers(peers)
+}
+
+// membersChanged takes notice of another list of members. The apply loop calls
+// it.
+func (m *Member) membersChanged(state *applied) {
+	m.setPeers()
 	m.raft.followers.keep(state.members)
 	if state.members.version != "" {
 		m.versionOnce.Do(func() { close(m.versionKnown) })

@@ -514,6 +514,8 @@ type Note struct {
 	Returned      []uint64               `protobuf:"fixed64,3,rep,packed,name=returned,proto3" json:"returned,omitempty"` // ids of requests that were not taken: try again
 	Answer        *Answer                `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	Hash          *StateHash             `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
+	Inquire       bool                   `protobuf:"varint,6,opt,name=inquire,proto3" json:"inquire,omitempty"` // who are the members? A Roster is the answer
+	Roster        *Roster                `protobuf:"bytes,7,opt,name=roster,proto3" json:"roster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -583,6 +585,73 @@ func (x *Note) GetHash() *StateHash {
 	return nil
 }
 
+func (x *Note) GetInquire() bool {
+	if x != nil {
+		return x.Inquire
+	}
+	return false
+}
+
+func (x *Note) GetRoster() *Roster {
+	if x != nil {
+		return x.Roster
+	}
+	return nil
+}
+
+// Roster is who the members are, for one that has missed some changes.
+type Roster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // as of this entry
+	Members       []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Roster) Reset() {
+	*x = Roster{}
+	mi := &file_member_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Roster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Roster) ProtoMessage() {}
+
+func (x *Roster) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
+func (*Roster) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Roster) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Roster) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
 // StateHash is the state of the member that sends it, behind an agreed entry.
 type StateHash struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -596,7 +665,7 @@ type StateHash struct {
 
 func (x *StateHash) Reset() {
 	*x = StateHash{}
-	mi := &file_member_proto_msgTypes[7]
+	mi := &file_member_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +677,7 @@ func (x *StateHash) String() string {
 func (*StateHash) ProtoMessage() {}
 
 func (x *StateHash) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[7]
+	mi := &file_member_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +690,7 @@ func (x *StateHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHash.ProtoReflect.Descriptor instead.
 func (*StateHash) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{7}
+	return file_member_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StateHash) GetFormat() uint32 {
@@ -665,7 +734,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_member_proto_msgTypes[8]
+	mi := &file_member_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +746,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[8]
+	mi := &file_member_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +759,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{8}
+	return file_member_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -734,7 +803,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_member_proto_msgTypes[9]
+	mi := &file_member_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +815,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[9]
+	mi := &file_member_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +828,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{9}
+	return file_member_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Entry) GetTerm() uint64 {
@@ -795,7 +864,7 @@ type HardState struct {
 
 func (x *HardState) Reset() {
 	*x = HardState{}
-	mi := &file_member_proto_msgTypes[10]
+	mi := &file_member_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +876,7 @@ func (x *HardState) String() string {
 func (*HardState) ProtoMessage() {}
 
 func (x *HardState) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[10]
+	mi := &file_member_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +889,7 @@ func (x *HardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HardState.ProtoReflect.Descriptor instead.
 func (*HardState) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{10}
+	return file_member_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HardState) GetTerm() uint64 {
@@ -855,7 +924,7 @@ type SnapshotMark struct {
 
 func (x *SnapshotMark) Reset() {
 	*x = SnapshotMark{}
-	mi := &file_member_proto_msgTypes[11]
+	mi := &file_member_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +936,7 @@ func (x *SnapshotMark) String() string {
 func (*SnapshotMark) ProtoMessage() {}
 
 func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[11]
+	mi := &file_member_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +949,7 @@ func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotMark.ProtoReflect.Descriptor instead.
 func (*SnapshotMark) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{11}
+	return file_member_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SnapshotMark) GetTerm() uint64 {
@@ -903,7 +972,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_member_proto_msgTypes[12]
+	mi := &file_member_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +984,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[12]
+	mi := &file_member_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +997,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{12}
+	return file_member_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Identity) GetMember() uint64 {
@@ -977,7 +1046,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_member_proto_msgTypes[13]
+	mi := &file_member_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1058,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[13]
+	mi := &file_member_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1071,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{13}
+	return file_member_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SnapshotHead) GetCluster() uint64 {
@@ -1114,13 +1183,18 @@ const file_member_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\bfinished\x18\x02 \x01(\x04R\bfinished\x12\x18\n" +
 	"\aapplied\x18\x03 \x03(\x06R\aapplied\x12\x1b\n" +
-	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xd4\x01\n" +
+	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xa1\x02\n" +
 	"\x04Note\x12\x18\n" +
 	"\aforward\x18\x01 \x03(\fR\aforward\x121\n" +
 	"\x06change\x18\x02 \x01(\v2\x19.canopy.etcdserver.ChangeR\x06change\x12\x1a\n" +
 	"\breturned\x18\x03 \x03(\x06R\breturned\x121\n" +
 	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerR\x06answer\x120\n" +
-	"\x04hash\x18\x05 \x01(\v2\x1c.canopy.etcdserver.StateHashR\x04hash\"_\n" +
+	"\x04hash\x18\x05 \x01(\v2\x1c.canopy.etcdserver.StateHashR\x04hash\x12\x18\n" +
+	"\ainquire\x18\x06 \x01(\bR\ainquire\x121\n" +
+	"\x06roster\x18\a \x01(\v2\x19.canopy.etcdserver.RosterR\x06roster\"S\n" +
+	"\x06Roster\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x123\n" +
+	"\amembers\x18\x02 \x03(\v2\x19.canopy.etcdserver.MemberR\amembers\"_\n" +
 	"\tStateHash\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
@@ -1169,7 +1243,7 @@ func file_member_proto_rawDescGZIP() []byte {
 	return file_member_proto_rawDescData
 }
 
-var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_member_proto_goTypes = []any{
 	(*Request)(nil),      // 0: canopy.etcdserver.Request
 	(*Attributes)(nil),   // 1: canopy.etcdserver.Attributes
@@ -1178,29 +1252,32 @@ var file_member_proto_goTypes = []any{
 	(*Removal)(nil),      // 4: canopy.etcdserver.Removal
 	(*Session)(nil),      // 5: canopy.etcdserver.Session
 	(*Note)(nil),         // 6: canopy.etcdserver.Note
-	(*StateHash)(nil),    // 7: canopy.etcdserver.StateHash
-	(*Answer)(nil),       // 8: canopy.etcdserver.Answer
-	(*Entry)(nil),        // 9: canopy.etcdserver.Entry
-	(*HardState)(nil),    // 10: canopy.etcdserver.HardState
-	(*SnapshotMark)(nil), // 11: canopy.etcdserver.SnapshotMark
-	(*Identity)(nil),     // 12: canopy.etcdserver.Identity
-	(*SnapshotHead)(nil), // 13: canopy.etcdserver.SnapshotHead
+	(*Roster)(nil),       // 7: canopy.etcdserver.Roster
+	(*StateHash)(nil),    // 8: canopy.etcdserver.StateHash
+	(*Answer)(nil),       // 9: canopy.etcdserver.Answer
+	(*Entry)(nil),        // 10: canopy.etcdserver.Entry
+	(*HardState)(nil),    // 11: canopy.etcdserver.HardState
+	(*SnapshotMark)(nil), // 12: canopy.etcdserver.SnapshotMark
+	(*Identity)(nil),     // 13: canopy.etcdserver.Identity
+	(*SnapshotHead)(nil), // 14: canopy.etcdserver.SnapshotHead
 }
 var file_member_proto_depIdxs = []int32{
-	1, // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
-	2, // 1: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
-	3, // 2: canopy.etcdserver.Note.change:type_name -> canopy.etcdserver.Change
-	8, // 3: canopy.etcdserver.Note.answer:type_name -> canopy.etcdserver.Answer
-	7, // 4: canopy.etcdserver.Note.hash:type_name -> canopy.etcdserver.StateHash
-	2, // 5: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
-	2, // 6: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
-	4, // 7: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
-	5, // 8: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
+	2,  // 1: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
+	3,  // 2: canopy.etcdserver.Note.change:type_name -> canopy.etcdserver.Change
+	9,  // 3: canopy.etcdserver.Note.answer:type_name -> canopy.etcdserver.Answer
+	8,  // 4: canopy.etcdserver.Note.hash:type_name -> canopy.etcdserver.StateHash
+	7,  // 5: canopy.etcdserver.Note.roster:type_name -> canopy.etcdserver.Roster
+	2,  // 6: canopy.etcdserver.Roster.members:type_name -> canopy.etcdserver.Member
+	2,  // 7: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
+	2,  // 8: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
+	4,  // 9: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
+	5,  // 10: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_member_proto_init() }
@@ -1214,7 +1291,7 @@ func file_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_member_proto_rawDesc), len(file_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
