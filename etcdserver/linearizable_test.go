@@ -15,19 +15,21 @@ import (
 	"canopy/store"
 )
 
-// What clients did to one key: a read, a set, or a compare-and-swap.
+// What clients did to one key: a read, a set, a compare-and-swap, or a
+// removal, which is conditional if it has a from.
 type operation struct {
 	key       string
-	kind      string // "read", "set" or "swap"
+	kind      string // "read", "set", "swap" or "remove"
 	from, to  string
 	local     bool // a read that is not linearizable
 	unknown   bool // the outcome: a write may have happened, or may yet
 	found     string
-	different bool // a swap that found another value: found
+	different bool // a swap or removal that found another value: found
+	missing   bool // or that found nothing
 }
 
-// registers is the model: each key holds a value, "" at first. A write whose
-// outcome is unknown leaves both states possible.
+// registers is the model: each key holds a value, "" if there is none. A write
+// whose outcome is unknown leaves both states possible.
 var registers = porcupine.NondeterministicModel{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := map[string][]porcupine.Operation{}
@@ -50,21 +52,30 @@ var registers = porcupine.NondeterministicModel{
 				return []any{value}
 			}
 			return nil
-		case o.kind == "set" && o.unknown:
+		case o.missing && value == "", o.different && o.found == value && value != o.from:
+			return []any{value}
+		case o.missing || o.different:
+			return nil
+		case o.applies(value) && o.unknown:
 			return []any{value, o.to}
-		case o.kind == "set":
+		case o.applies(value):
 			return []any{o.to}
-		case o.unknown && value == o.from:
-			return []any{value, o.to}
 		case o.unknown:
 			return []any{value}
-		case o.different && value != o.from && o.found == value:
-			return []any{value}
-		case !o.different && value == o.from:
-			return []any{o.to}
 		}
 		return nil
 	},
+}
+
+// applies tells whether a write has its effect on a value.
+func (o operation) applies(value string) bool {
+	switch {
+	case o.kind == "set":
+		return true
+	case o.from == "":
+		return value != ""
+	}
+	return value == o.from
 }
 
 // history gathers what clients do.

@@ -22,6 +22,7 @@ package etcdserver
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -115,9 +116,16 @@ const (
 	sessionDice
 	snapshotDice
 	memberDice
+	incarnationDice
 )
 
 func (o Options) dice(user uint64) *rand.Rand { return rand.New(rand.NewPCG(o.Seed, user)) }
+
+// newIncarnation tells the lives of one member apart, and no more than that.
+func (o Options) newIncarnation() []byte {
+	dice := o.dice(incarnationDice)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, dice.Uint64()), dice.Uint64())
+}
 
 func (o Options) walOptions() wal.Options {
 	return wal.Options{SegmentBytes: o.SegmentBytes, NoSync: o.NoSync}
@@ -139,6 +147,7 @@ type Member struct {
 	lock        io.Closer
 
 	contacts contacts
+	vouched  strangers
 	leave    leaving
 	peers    Transport
 	store    *store.Store
@@ -147,7 +156,6 @@ type Member struct {
 	raft     *raftLoop
 	writer   *logWriter
 	apply    *applyLoop
-	vouched  strangers
 	snapshot *snapshotter
 	courier  *courier
 
@@ -243,6 +251,10 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	for _, p := range r.identity.Seeds {
 		m.seeds = append(m.seeds, memberFromProto(p))
 	}
+	m.clock.applied(r.store.View().Time())
+	for _, e := range r.raft.Entries {
+		m.clock.observe(stampOf(e))
+	}
 	m.log = newMemberLog(o.Log, m.self, m.cluster)
 	m.leader.Store(&leadership{since: m.started})
 	machine, err := raft.New(raft.Config{
@@ -252,10 +264,6 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		NoPreVote:      o.NoPreVote,
 		Dice:           o.dice(electionDice).IntN,
 	}, r.raft)
-	m.clock.applied(r.store.View().Time())
-	for _, e := range r.raft.Entries {
-		m.clock.observe(stampOf(e))
-	}
 	if err != nil {
 		return nil, fmt.Errorf("etcdserver: the log is no raft log: %w", err)
 	}

@@ -5,17 +5,42 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"canopy/raft"
 	"canopy/rafthttp"
 )
 
 // network connects members of one process. What it carries goes from goroutine
-// to goroutine; links can be cut, in one direction or both.
+// to goroutine; links can be cut, in one direction or both, and be bad.
 type network struct {
+	weather func(on link) (delay time.Duration, lost bool) // nil: always fine
+
 	mu    sync.Mutex // guards what is below
 	ports map[raft.MemberID]*port
 	cuts  map[[2]raft.MemberID]bool
+}
+
+// link is one lane of what goes from a member to another: in order, or lost.
+type link struct {
+	from, to raft.MemberID
+	lane     byte
+}
+
+// The lanes, as of rafthttp: log and notes go beside the rest.
+const (
+	controlLane byte = iota
+	logLane
+	snapshotLane
+)
+
+// conditions are those for what sets out now.
+func (n *network) conditions(on link) (arrival time.Time, lost bool) {
+	if n.weather == nil {
+		return time.Now(), false
+	}
+	delay, lost := n.weather(on)
+	return time.Now().Add(delay), lost
 }
 
 func newNetwork() *network {
@@ -26,7 +51,7 @@ func newNetwork() *network {
 func (n *network) transport(self rafthttp.Identity, owner rafthttp.Owner) Transport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := &port{network: n, self: self, owner: owner, links: map[raft.MemberID]*inbox[func(context.Context)]{}}
+	p := &port{network: n, self: self, owner: owner, links: map[link]*inbox[func(context.Context)]{}}
 	n.ports[self.Member] = p
 	return p
 }
@@ -66,8 +91,9 @@ type port struct {
 	owner   rafthttp.Owner
 	running bool // guarded by network.mu
 
-	mu    sync.Mutex // guards links
-	links map[raft.MemberID]*inbox[func(context.Context)]
+	mu    sync.Mutex // guards what is below
+	peers []rafthttp.Peer
+	links map[link]*inbox[func(context.Context)]
 	wake  func(*inbox[func(context.Context)])
 }
 
@@ -93,7 +119,7 @@ func (p *port) Run(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	p.setRunning(true)
-	<-ctx.Done()
+	p.greet(ctx)
 	p.setRunning(false)
 	p.mu.Lock()
 	p.wake = func(*inbox[func(context.Context)]) {}
@@ -102,25 +128,69 @@ func (p *port) Run(ctx context.Context) error {
 	return nil
 }
 
+// greet shakes hands with all peers again and again, as who has lost its
+// streams does, until ctx ends.
+func (p *port) greet(ctx context.Context) {
+	tick := time.NewTicker(531 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		peers := p.peers
+		p.mu.Unlock()
+		for _, each := range peers {
+			p.queue(each.ID, controlLane, func(context.Context) { p.deliver(each.ID, func(rafthttp.Owner) {}) })
+		}
+	}
+}
+
 func (p *port) setRunning(running bool) {
 	p.network.mu.Lock()
 	defer p.network.mu.Unlock()
 	p.running = running
 }
 
-// queue has something done on the link to a member, in order.
-func (p *port) queue(to raft.MemberID, do func(context.Context)) bool {
+// queue has something done on a link, in order, when it arrives.
+func (p *port) queue(to raft.MemberID, lane byte, do func(context.Context)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	q := p.links[to]
+	on := link{p.self.Member, to, lane}
+	q := p.links[on]
 	if q == nil {
 		q = newInbox[func(context.Context)](1 << 16)
-		p.links[to] = q
+		p.links[on] = q
 		if p.wake != nil {
 			p.wake(q)
 		}
 	}
-	return q.put(do)
+	arrival, lost := p.network.conditions(on)
+	return q.put(func(ctx context.Context) {
+		switch {
+		case !travel(ctx, arrival):
+		case lost:
+			p.owner.Lost(to)
+		default:
+			do(ctx)
+		}
+	})
+}
+
+// travel waits for the arrival; false if the sender is gone first.
+func travel(ctx context.Context, arrival time.Time) bool {
+	wait := time.Until(arrival)
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-time.After(wait):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // deliver runs on the link: it finds the other side, which may refuse.
@@ -140,18 +210,26 @@ func (p *port) deliver(to raft.MemberID, hand func(rafthttp.Owner)) {
 	hand(other.owner)
 }
 
-func (p *port) SetPeers([]rafthttp.Peer) {}
+func (p *port) SetPeers(peers []rafthttp.Peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.peers = peers
+}
 
 func (p *port) Send(out []raft.Outbound) {
 	for _, each := range out {
-		p.queue(each.To, func(ctx context.Context) {
+		lane := controlLane
+		if _, log := each.Message.(raft.Append); log {
+			lane = logLane
+		}
+		p.queue(each.To, lane, func(ctx context.Context) {
 			p.deliver(each.To, func(o rafthttp.Owner) { o.Receive(ctx, p.self.Member, []raft.Message{each.Message}) })
 		})
 	}
 }
 
 func (p *port) SendNote(to raft.MemberID, note []byte) bool {
-	return p.queue(to, func(ctx context.Context) {
+	return p.queue(to, logLane, func(ctx context.Context) {
 		p.deliver(to, func(o rafthttp.Owner) { o.ReceiveNote(ctx, p.self.Member, note) })
 	})
 }
@@ -160,6 +238,9 @@ var errUnreachable = errors.New("unreachable")
 
 func (p *port) SendSnapshot(ctx context.Context, to raft.MemberID, m raft.Snapshot, body io.Reader, _ int64) error {
 	err := errUnreachable
+	if arrival, lost := p.network.conditions(link{p.self.Member, to, snapshotLane}); lost || !travel(ctx, arrival) {
+		return err
+	}
 	p.deliver(to, func(o rafthttp.Owner) { err = o.ReceiveSnapshot(ctx, p.self.Member, m, body) })
 	return err
 }

@@ -105,14 +105,13 @@ var errLoopDone = errors.New("etcdserver: the raft loop was asked to end")
 
 // wait takes one input, and whatever else of its kind is there.
 func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
-	var writes chan<- []raft.Write
-	proposals := l.proposals.wake
-	if len(l.toWrite) > 0 {
-		writes, proposals = l.writer.batches, nil // more of them make one batch while the disk is busy
+	writes, applies := l.takers()
+	if l.urgent(writes, applies, tick) {
+		return nil
 	}
-	var applies chan<- applyWork
-	if !l.toApply.empty() {
-		applies = l.apply.batches
+	proposals := l.proposals.wake
+	if writes != nil {
+		proposals = nil // more of them make one batch while the disk is busy
 	}
 	select {
 	case <-ctx.Done():
@@ -142,6 +141,48 @@ func (l *raftLoop) wait(ctx context.Context, tick <-chan time.Time) error {
 		l.tick()
 	}
 	return nil
+}
+
+// takers are the channels that work can be handed to; nil if there is none.
+func (l *raftLoop) takers() (writes chan<- []raft.Write, applies chan<- applyWork) {
+	if len(l.toWrite) > 0 {
+		writes = l.writer.batches
+	}
+	if !l.toApply.empty() {
+		applies = l.apply.batches
+	}
+	return writes, applies
+}
+
+// urgent looks first for what must not wait and cannot keep the rest waiting:
+// work that has a taker, what the disk has done, and the time. With a fixed
+// order a simulation goes the same way again, too.
+func (l *raftLoop) urgent(writes chan<- []raft.Write, applies chan<- applyWork, tick <-chan time.Time) bool {
+	select {
+	case writes <- l.toWrite:
+		l.toWrite = nil
+		return true
+	default:
+	}
+	select {
+	case applies <- l.toApply:
+		l.toApply = applyWork{}
+		return true
+	default:
+	}
+	select {
+	case seq := <-l.writer.durable:
+		l.machine.Durable(seq)
+		return true
+	default:
+	}
+	select {
+	case <-tick:
+		l.tick()
+		return true
+	default:
+		return false
+	}
 }
 
 func (l *raftLoop) call() {
@@ -211,6 +252,9 @@ func (l *raftLoop) drain() {
 func (l *raftLoop) hand(work raft.Work) {
 	if work.Write != nil {
 		l.toWrite = append(l.toWrite, *work.Write)
+		for _, e := range work.Write.Entries {
+			l.clock.observe(stampOf(e)) // should this member lead next, its own come after
+		}
 	}
 	if work.Install != nil {
 		l.install(*work.Install)
@@ -252,9 +296,6 @@ func (l *raftLoop) send(out []raft.Outbound) {
 	l.peers.Send(kept)
 }
 
-		for _, e := range work.Write.Entries {
-			l.clock.observe(stampOf(e)) // should this member lead next, its own come after
-		}
 // leaderChanged settles who takes requests from now on. All that wait are
 // proposed again: what came of those that the former leader had is unknown.
 func (l *raftLoop) leaderChanged(s raft.SoftState) {

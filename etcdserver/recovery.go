@@ -3,7 +3,6 @@ package etcdserver
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,8 +147,7 @@ func newIdentity(o Options) (*pb.Identity, []MemberInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	identity := &pb.Identity{Incarnation: make([]byte, 16)}
-	rand.Read(identity.Incarnation)
+	identity := &pb.Identity{Incarnation: o.newIncarnation()}
 	if joined := bootstrap.Joined; joined != nil {
 		identity.Member, identity.Cluster = uint64(joined.Self), uint64(joined.Cluster)
 		for _, m := range joined.Members {

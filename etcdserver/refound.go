@@ -84,8 +84,7 @@ func (r *recovered) settle(o Options, logger memberLog) (*applyLoop, error) {
 
 // found writes the new member directory, and puts it in place of the old.
 func (r *recovered) found(d dataDir, o Options, last *applyLoop, logger memberLog) error {
-	identity := &pb.Identity{Member: r.identity.Member, Incarnation: make([]byte, 16)}
-	rand.Read(identity.Incarnation)
+	identity := &pb.Identity{Member: r.identity.Member, Incarnation: o.newIncarnation()}
 	var id [8]byte
 	rand.Read(id[:])
 	identity.Cluster = binary.BigEndian.Uint64(id[:]) | 1

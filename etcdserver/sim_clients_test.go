@@ -1,0 +1,245 @@
+package etcdserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"canopy/store"
+)
+
+// patience is how long a simulated client waits for an answer.
+const patience = 1500 * time.Millisecond
+
+// client does what one program at a time does. Its dice are its own, so that
+// what it does depends on what it sees alone.
+type client struct {
+	*sim
+	id   int
+	dice *rand.Rand
+	n    int // operations so far
+}
+
+// think passes the time between two operations.
+func (c *client) think() {
+	time.Sleep(time.Duration(1 + c.dice.Int64N(int64(200*time.Millisecond))))
+}
+
+// door is the member to talk to: mostly the same one, if it is there.
+func (c *client) door() *running {
+	members := c.present()
+	if len(members) == 0 {
+		return nil
+	}
+	at := c.id
+	if c.dice.IntN(4) == 0 {
+		at = c.dice.IntN(len(members))
+	}
+	return members[at%len(members)]
+}
+
+// do carries a command through a member. known is false if what became of it is not.
+func (c *client) do(m *running, command store.Command) (event *store.Event, err error, known bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	applied, err := m.Do(ctx, command)
+	var refused *store.Error
+	switch {
+	case err == nil:
+		return applied.Event, nil, true
+	case errors.As(err, &refused):
+		return nil, err, true
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrTooBusy):
+		return nil, err, errors.Is(err, ErrTooBusy)
+	}
+	return nil, err, false
+}
+
+// registers does reads, sets, deletes and their conditional kinds on a few keys.
+func (c *client) registers() {
+	last := map[string]string{}
+	for ; !c.over.Load(); c.n++ {
+		c.think()
+		m := c.door()
+		if m == nil {
+			continue
+		}
+		o := operation{key: fmt.Sprintf("/r%d", c.dice.IntN(5))}
+		value := fmt.Sprintf("%d-%d", c.id, c.n)
+		switch c.dice.IntN(8) {
+		case 0, 1, 2:
+			o.kind = "read"
+		case 3, 4:
+			o.kind, o.to = "set", value
+		case 5, 6:
+			o.kind, o.from, o.to = "swap", last[o.key], value
+		case 7:
+			o.kind, o.from = "remove", last[o.key]
+		}
+		if o.kind == "swap" && o.from == "" {
+			o.kind = "read"
+		}
+		last[o.key] = c.operate(m, o)
+	}
+}
+
+// operate does an operation and notes it. It gives the value that the client
+// believes to be there.
+func (c *client) operate(m *running, o operation) string {
+	called, in := time.Since(c.began), o
+	o, done := c.perform(m, o)
+	c.tell("client %d at %s: %+v, %v", c.id, m.Name(), o, done)
+	if !done {
+		return ""
+	}
+	returned := time.Since(c.began)
+	if o.unknown {
+		returned = time.Hour // it may happen at any later time
+	}
+	c.noted(func() {
+		c.done = append(c.done, porcupine.Operation{ClientId: c.id, Input: in, Output: o, Call: int64(called), Return: int64(returned)})
+	})
+	switch {
+	case o.unknown || o.missing:
+		return ""
+	case o.kind == "read" || o.different:
+		return o.found
+	}
+	return o.to
+}
+
+// perform does an operation; false if it did nothing for sure.
+func (c *client) perform(m *running, o operation) (operation, bool) {
+	if o.kind == "read" {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		view, err := m.Read(ctx, true)
+		if err == nil {
+			o.found = valueAt(c.t, view, o.key)
+		}
+		return o, err == nil
+	}
+	key := mustKey(c.t, o.key)
+	var command store.Command
+	switch {
+	case o.kind == "set":
+		command = store.Set{Key: key, Value: o.to}
+	case o.kind == "swap":
+		command = store.CompareAndSwap{Key: key, Value: o.to, PrevValue: o.from}
+	case o.from == "":
+		command = store.Delete{Key: key}
+	default:
+		command = store.CompareAndDelete{Key: key, PrevValue: o.from}
+	}
+	_, err, known := c.do(m, command)
+	var refused *store.Error
+	switch {
+	case err == nil:
+	case !known:
+		o.unknown = true
+	case errors.As(err, &refused) && refused.Code == store.CodeKeyNotFound:
+		o.missing = true
+	case errors.As(err, &refused):
+		o = judged(c.t, o, err)
+	default:
+		return o, false
+	}
+	return o, true
+}
+
+// queues creates in-order keys, each with a value of its own: none may appear
+// twice, and none that was acknowledged may be missing.
+func (c *client) queues() {
+	for ; !c.over.Load(); c.n++ {
+		c.think()
+		m := c.door()
+		if m == nil {
+			continue
+		}
+		value := fmt.Sprintf("q%d-%d", c.id, c.n)
+		event, err, _ := c.do(m, store.CreateInOrder{Dir: mustKey(c.t, "/queue"), Value: value})
+		c.tell("client %d at %s: enqueue %s: %v", c.id, m.Name(), value, err)
+		if err == nil {
+			c.noted(func() { c.promised[value] = event.Index() })
+		}
+	}
+}
+
+// leases sets keys that live for a while, and looks at each shortly before its
+// end: it must be there, however many leaders there were (R51).
+func (c *client) leases() {
+	for ; !c.over.Load(); c.n++ {
+		c.think()
+		m := c.door()
+		if m == nil {
+			continue
+		}
+		key := fmt.Sprintf("/lease/%d-%d", c.id, c.n)
+		ttl := 1 + c.dice.IntN(4)
+		began := time.Now()
+		set := store.Set{Key: mustKey(c.t, key), Value: key, TTL: store.TTL{Set: true, Seconds: uint64(ttl)}}
+		if _, err, _ := c.do(m, set); err != nil {
+			continue
+		}
+		end := began.Add(time.Duration(ttl) * time.Second)
+		c.tell("client %d at %s: lease %s for %d s", c.id, m.Name(), key, ttl)
+		time.Sleep(time.Until(end) - 50*time.Millisecond)
+		c.lookAt(key, end)
+	}
+}
+
+// lookAt reads a key that lives until end at least.
+func (c *client) lookAt(key string, end time.Time) {
+	m := c.door()
+	if m == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	view, err := m.Read(ctx, true)
+	if err == nil && time.Now().Before(end) && valueAt(c.t, view, key) == "" {
+		c.fail("%s was gone on %s %v before its end", key, m.Name(), time.Until(end))
+	}
+}
+
+// watches follows all keys from the first event on, from member to member, as
+// a client does that comes back with its index.
+func (c *client) watches() {
+	next := store.Index(1)
+	for !c.over.Load() {
+		m := c.door()
+		if m == nil {
+			c.think()
+			continue
+		}
+		w, err := m.Watch(mustKey(c.t, "/"), store.WatchOptions{Recursive: true, Stream: true, Since: next})
+		if err != nil {
+			c.think()
+			continue
+		}
+		c.tell("watcher %d at %s from %d", c.id, m.Name(), next)
+		next = c.follow(w, next)
+		w.Close()
+	}
+}
+
+// follow takes events for a while, or until the watch ends.
+func (c *client) follow(w *store.Watcher, next store.Index) store.Index {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+c.dice.Int64N(int64(6*time.Second))))
+	defer cancel()
+	for {
+		e, err := w.Next(ctx)
+		if err != nil {
+			return next
+		}
+		c.noted(func() { c.streams[c.id] = append(c.streams[c.id], e) })
+		next = e.Index() + 1
+		if c.dice.IntN(20) == 0 { // some readers are slow
+			time.Sleep(time.Duration(1 + c.dice.Int64N(int64(300*time.Millisecond))))
+		}
+	}
+}

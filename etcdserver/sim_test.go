@@ -1,0 +1,277 @@
+package etcdserver
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"canopy/internal/disk"
+	"canopy/raft"
+	"canopy/store"
+)
+
+// The simulation runs whole clusters of real members, with their logs,
+// snapshots and stores, on disks and a network that are not, in a time that
+// passes when nobody has anything to do. One seed decides everything: what
+// clients ask, how long each message and each sync takes, and what goes wrong:
+//
+//   - links are cut, both ways or one way, slow, or lose messages;
+//   - power is cut, of one member, some, or all: what was not synced may be gone;
+//   - members stop in good order, hand over, are added and removed;
+//   - disks are slow or full; wall clocks are up to an hour off.
+//
+// All the while clients read, write and watch. In the end nothing is wrong any
+// more, and everything is compared: see sim_check_test.go.
+var (
+	simClusters = flag.Int("sim-clusters", 0, "simulate so many clusters of members; 0: for some seconds")
+	simStory    = flag.Bool("sim-story", false, "print what happens in each simulated cluster")
+)
+
+const (
+	simSeconds = 8                // of real time, if no number of clusters is given
+	simFaults  = 40 * time.Second // of simulated time with faults
+)
+
+func TestSimulatedMembersKeepTheirPromises(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines take turns in one order
+	if *seedFlag != 0 {
+		simulate(t, *seedFlag)
+		return
+	}
+	first := rand.Uint64() >> 20
+	end := time.Now().Add(simSeconds * time.Second)
+	var all tally
+	for all.clusters < *simClusters || *simClusters == 0 && time.Now().Before(end) {
+		all.add(simulate(t, first+uint64(all.clusters)).tally)
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("seeds from %d on: %+v", first, all)
+}
+
+// TestASimulationCanBeReplayed: what happens is told by the seed alone.
+func TestASimulationCanBeReplayed(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	seed := dice(t).Uint64() >> 20
+	one, other := simulate(t, seed), simulate(t, seed)
+	slices.Sort(one.lines) // what happens at one instant is told in any order
+	slices.Sort(other.lines)
+	for i := range one.lines {
+		if i >= len(other.lines) || one.lines[i] != other.lines[i] {
+			t.Fatalf("seed %d: the stories part at line %d:\n%s\n\n%s", seed, i, strings.Join(one.lines[max(0, i-5):i+1], "\n"), strings.Join(other.lines[max(0, i-5):min(i+1, len(other.lines))], "\n"))
+		}
+	}
+}
+
+// tally counts what happened, to show that a simulation is not idle.
+type tally struct{ clusters, faults, leaders, operations, events, crashes, changes int }
+
+func (a *tally) add(b tally) {
+	a.clusters++
+	a.faults += b.faults
+	a.leaders += b.leaders
+	a.operations += b.operations
+	a.events += b.events
+	a.crashes += b.crashes
+	a.changes += b.changes
+}
+
+// sim is one simulated cluster.
+type sim struct {
+	t     *testing.T
+	seed  uint64
+	dice  *rand.Rand
+	net   *network
+	sky   *weather
+	urls  map[string][]string
+	disks map[string]*slowDisk
+	lives uint64 // starts of members
+	names int    // members ever
+	over  atomic.Bool
+	began time.Time
+	tally tally
+
+	// mu guards what follows, for a few lines.
+	mu       sync.Mutex
+	members  map[string]*running
+	down     []string // members that are to be started again
+	lines    []string
+	failed   bool
+	done     []porcupine.Operation
+	promised map[string]store.Index // values of in-order keys that were acknowledged
+	streams  map[int][]*store.Event // by watcher
+}
+
+// simulate runs the cluster of one seed.
+func simulate(t *testing.T, seed uint64) *sim {
+	s := &sim{
+		t: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
+		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
+		promised: map[string]store.Index{}, streams: map[int][]*store.Event{},
+	}
+	s.sky = &weather{seed: seed, spikes: uint64(s.dice.IntN(30))}
+	s.sky.clear()
+	s.net.weather = s.sky.on
+	synctest.Test(t, func(*testing.T) {
+		s.began = time.Now()
+		s.run()
+	})
+	s.checkHistory()
+	if s.failed || *simStory {
+		t.Logf("seed %d:\n%s", seed, strings.Join(s.lines, "\n"))
+	}
+	if s.failed {
+		t.Errorf("replay with -run TestSimulatedMembersKeepTheirPromises -seed=%d", seed)
+	}
+	return s
+}
+
+// run is the life of the cluster.
+func (s *sim) run() {
+	size := []int{1, 2, 3, 3, 3, 3, 5}[s.dice.IntN(7)]
+	for n := range size {
+		name := fmt.Sprintf("m%d", n+1)
+		s.urls[name] = []string{"http://" + name + ":2380"}
+	}
+	s.names = size
+	for _, name := range slices.Sorted(maps.Keys(s.urls)) {
+		s.launch(name, Bootstrap{Cluster: s.urls, Token: "sim"})
+	}
+	clients := s.startClients()
+	for time.Since(s.began) < simFaults && !s.hasFailed() {
+		s.misfortune()
+		time.Sleep(between(50*time.Millisecond, 5*time.Second, s.dice.Uint64()))
+		if s.dice.IntN(2) == 0 {
+			s.mend()
+		}
+	}
+	s.mend()
+	s.over.Store(true)
+	clients.Wait()
+	s.checkEnd()
+	s.stopAll()
+}
+
+func (s *sim) startClients() *sync.WaitGroup {
+	var all sync.WaitGroup
+	for id, each := range []func(*client){
+		(*client).registers, (*client).registers, (*client).registers, (*client).registers,
+		(*client).queues, (*client).leases, (*client).leases, (*client).watches, (*client).watches,
+	} {
+		all.Go(func() {
+			each(&client{sim: s, id: id, dice: rand.New(rand.NewPCG(s.seed, uint64(id)+1))})
+		})
+	}
+	return &all
+}
+
+// launch starts a member, on the disk it had if it ran before.
+func (s *sim) launch(name string, b Bootstrap) {
+	d := s.disks[name]
+	if d == nil {
+		d = newSlowDisk(disk.NewMem(), fate(s.seed, name))
+		s.disks[name] = d
+	}
+	s.lives++
+	o := testOptions(d)
+	o.Name, o.ClientURLs = name, []string{"http://" + name + ":2379"}
+	o.Heartbeat, o.Election = 97*time.Millisecond, 970*time.Millisecond // no multiple of what else ticks
+	o.Bootstrap = func() (Bootstrap, error) { return b, nil }
+	o.Transport, o.AutoPromote, o.Strict = s.net.transport, true, true
+	o.Seed, o.CheckEvery = fate(s.seed, "life", s.lives), 500*time.Millisecond
+	o.SnapshotEntries = 20 + fate(s.seed, "snapshots")%200
+	o.Store = store.Options{HistoryEvents: 1 << 20, HistoryBytes: 1 << 40}
+	offset := time.Duration(fate(s.seed, "clock", s.lives)%7200-3600) * time.Second
+	o.Now = func() time.Time { return time.Now().Add(offset) }
+	s.noted(func() { s.down = slices.DeleteFunc(s.down, func(n string) bool { return n == name }) })
+	m, err := Open(o)
+	var gone *RemovedError
+	if errors.As(err, &gone) {
+		s.tell("%s was removed", name)
+		return
+	}
+	if err != nil {
+		s.fail("open %s: %v", name, err)
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{Member: m, t: s.t, stop: stop, done: make(chan error, 1)}
+	s.tell("start %s, its clock off by %v", name, offset)
+	s.noted(func() { s.members[name] = r })
+	go func() { s.ended(r, m.Run(ctx)) }()
+}
+
+// ended judges the end of a member.
+func (s *sim) ended(r *running, err error) {
+	var gone *RemovedError
+	switch {
+	case err == nil:
+	case errors.As(err, &gone):
+		s.noted(func() {
+			if s.members[r.Name()] == r {
+				delete(s.members, r.Name())
+			}
+		})
+		s.tell("%s has left", r.Name())
+	case errors.Is(err, errPowerCut):
+	default:
+		s.fail("%s ended: %v", r.Name(), err)
+	}
+	r.done <- err
+}
+
+// present gives the members that run, by name.
+func (s *sim) present() []*running {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*running
+	for _, name := range slices.Sorted(maps.Keys(s.members)) {
+		all = append(all, s.members[name])
+	}
+	return all
+}
+
+func (s *sim) noted(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// tell adds a line to the story.
+func (s *sim) tell(format string, args ...any) {
+	at := time.Since(s.began).Seconds()
+	s.noted(func() { s.lines = append(s.lines, fmt.Sprintf("%10.6f  ", at)+fmt.Sprintf(format, args...)) })
+}
+
+func (s *sim) fail(format string, args ...any) {
+	s.tell("WRONG: "+format, args...)
+	s.noted(func() { s.failed = true })
+	s.t.Errorf("seed %d: "+format, append([]any{s.seed}, args...)...)
+}
+
+func (s *sim) hasFailed() (failed bool) {
+	s.noted(func() { failed = s.failed })
+	return failed
+}
+
+func (s *sim) ids() []raft.MemberID {
+	var all []raft.MemberID
+	for _, m := range s.present() {
+		all = append(all, m.ID().raft())
+	}
+	return all
+}
