@@ -32,6 +32,9 @@ func main() {
 
 // run does what the command line says and gives the exit status (F41).
 func run(argv, environ []string) int {
+	if len(argv) > 0 && argv[0] == "discovery" {
+		return runDiscovery(argv[1:], environ)
+	}
 	invocation, err := config.Parse(argv, environ)
 	if err != nil {
 		return refuse(err)
@@ -86,13 +89,7 @@ func serveUntilSignal(invocation config.Invocation) int {
 		return refuse(err)
 	}
 	defer closeLog()
-	for _, note := range invocation.Notes {
-		if note.Warning {
-			logger.Warn(note.Text)
-		} else {
-			logger.Info(note.Text)
-		}
-	}
+	logNotes(logger, invocation.Notes)
 	err = serve(ctx, invocation.Config, logger)
 	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
 		logger.Error(err)

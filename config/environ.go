@@ -13,7 +13,7 @@ func (p *parser) environment(environ []string) {
 	seen := map[string]bool{}
 	for _, entry := range environ {
 		name, text, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, variablePrefix) || seen[name] {
+		if !strings.HasPrefix(name, p.prefix) || seen[name] {
 			continue
 		}
 		seen[name] = true
@@ -48,7 +48,7 @@ func (p *parser) variable(name, text string) {
 // variableRow finds the flag of a variable. Only the names of ignored flags have capitals in the reference, so that
 // lower case finds all others.
 func (p *parser) variableRow(name string) (row, bool) {
-	flag := strings.TrimPrefix(name, variablePrefix)
+	flag := strings.TrimPrefix(name, p.prefix)
 	return p.lookup(strings.ReplaceAll(strings.ToLower(flag), "_", "-"))
 }
 

@@ -15,6 +15,7 @@ func UsageText() string {
        canopy --version        show the version
        canopy --check-config   check flags and variables, and show what they come to
        canopy --help           show all flags
+       canopy discovery …      run a discovery service; canopy discovery --help shows its flags
 `
 }
 

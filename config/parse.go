@@ -36,7 +36,9 @@ type Invocation struct {
 // Parse reads arguments (without the program's name) and an environment ("NAME=value" entries). The error, if any, is
 // an *Error with every fault found; Action is known even then.
 func Parse(argv, environ []string) (Invocation, error) {
-	p := newParser()
+	p := newParser(variablePrefix)
+	p.draft, p.groups = newDraft()
+	p.defineAll()
 	switch action := p.arguments(argv); {
 	case action == Help:
 		return Invocation{Action: Help}, nil
@@ -52,6 +54,7 @@ func Parse(argv, environ []string) (Invocation, error) {
 type parser struct {
 	draft  *draft
 	groups []group
+	prefix string         // of the variables
 	rows   map[string]row // by flag name
 	flags  *pflag.FlagSet
 	faults []Fault
@@ -59,17 +62,20 @@ type parser struct {
 	notes  []Note
 }
 
-func newParser() *parser {
-	p := &parser{rows: map[string]row{}, flags: pflag.NewFlagSet("canopy", pflag.ContinueOnError)}
+func newParser(prefix string) *parser {
+	p := &parser{prefix: prefix, rows: map[string]row{}, flags: pflag.NewFlagSet("canopy", pflag.ContinueOnError)}
 	p.flags.SetOutput(io.Discard)
 	p.flags.Usage = func() {}
-	p.draft, p.groups = newDraft()
+	return p
+}
+
+// defineAll makes the flags of all groups known.
+func (p *parser) defineAll() {
 	for _, g := range p.groups {
 		for _, r := range g.rows {
 			p.define(r)
 		}
 	}
-	return p
 }
 
 func (p *parser) define(r row) {
@@ -122,7 +128,10 @@ func (p *parser) arguments(argv []string) Action {
 }
 
 // on reports whether a flag that asks for an action was given.
-func (p *parser) on(name string) bool { return p.rows[name].value.String() == "true" }
+func (p *parser) on(name string) bool {
+	r, known := p.rows[name]
+	return known && r.value.String() == "true"
+}
 
 // item cuts the next flag and its value off argv, in the form pflag wants: two dashes (F1), and no word that is not the
 // flag's own. Ignored flags swallow one word that does not look like a flag (F16).

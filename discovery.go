@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"canopy/config"
+	"canopy/discovery/service"
+	"canopy/etcdserver/api"
+	"canopy/internal/disk"
+)
+
+// runDiscovery runs a discovery service until a signal comes, as the arguments
+// after `canopy discovery` say. It gives the exit status.
+func runDiscovery(argv, environ []string) int {
+	invocation, err := config.ParseService(argv, environ)
+	if err != nil {
+		return refuse(err)
+	}
+	switch invocation.Action {
+	case config.Help:
+		fmt.Print(config.ServiceHelpText())
+		return 0
+	case config.Version:
+		fmt.Print(config.VersionText(version, revision()))
+		return 0
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	logger, closeLog, err := newLogger(invocation.Service.Log)
+	if err != nil {
+		return refuse(err)
+	}
+	defer closeLog()
+	logNotes(logger, invocation.Notes)
+	if err := serveDiscovery(ctx, invocation.Service, logger); err != nil {
+		logger.Error(err)
+		return 1
+	}
+	return 0
+}
+
+// logNotes logs what there is to say about flags and variables.
+func logNotes(logger *logrus.Logger, notes []config.Note) {
+	for _, note := range notes {
+		if note.Warning {
+			logger.Warn(note.Text)
+		} else {
+			logger.Info(note.Text)
+		}
+	}
+}
+
+// discoveryStore is where the tokens are. Run ends with its context.
+type discoveryStore interface {
+	http.RoundTripper
+	Run(ctx context.Context) error
+}
+
+// elsewhere is a store in another process, which needs no running.
+type elsewhere struct{ *service.Endpoints }
+
+// Run waits for the end.
+func (e elsewhere) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return e.Close()
+}
+
+func openDiscoveryStore(c config.Service, logger *logrus.Logger) (discoveryStore, error) {
+	if len(c.Endpoints) > 0 {
+		logger.Infof("tokens are kept in the cluster at %v", c.Endpoints)
+		endpoints, err := service.NewEndpoints(c.Endpoints)
+		return elsewhere{endpoints}, err
+	}
+	logger.Infof("tokens are kept in this process, data dir = %s", c.DataDir)
+	return service.OpenInside(disk.OS{}, c.DataDir, logger)
+}
+
+// serveDiscovery serves until ctx ends. The store ends last, when nothing more
+// is asked of it.
+func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger) error {
+	secure, err := tlsOf(c)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	store, err := openDiscoveryStore(c, logger)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	handler := service.New(service.Options{
+		Store: store, Host: c.Host, TokenTTL: c.TokenTTL, Rate: float64(c.Rate), NewRate: float64(c.NewRate), Forwarded: c.Forwarded,
+		Registry: registry, Log: logger,
+	})
+	budget := api.NewBudget(discoveryConnections(), nil, nil)
+	server := api.NewHTTPServer(handler, api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }})
+	logger.Infof("discovery service listening on %s", listener.Addr())
+	storeCtx, stopStore := context.WithCancel(context.Background())
+	defer stopStore()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return store.Run(storeCtx) })
+	group.Go(func() error {
+		if err := server.Serve(secure(budget.Listener(listener))); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		defer stopStore()
+		last, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		if err := server.Shutdown(last); !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return server.Close() // those who wait come back
+	})
+	return group.Wait()
+}
+
+// discoveryConnections is how many there may be at once: each may need another
+// one to the store.
+func discoveryConnections() int {
+	if limit := fileLimit(); limit > filesReserved {
+		return int(min(uint64(1<<16), (limit-filesReserved)/2))
+	}
+	return 1 << 10
+}
+
+// tlsOf gives what makes a listener speak TLS, if there is a certificate.
+func tlsOf(c config.Service) (func(net.Listener) net.Listener, error) {
+	if c.CertFile == "" {
+		return func(l net.Listener) net.Listener { return l }, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--cert-file, --key-file: %w", err)
+	}
+	settings := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
+	return func(l net.Listener) net.Listener { return tls.NewListener(l, settings) }, nil
+}
