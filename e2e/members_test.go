@@ -61,6 +61,25 @@ func TestAMemberMoves(t *testing.T) {
 	c.agree()
 }
 
+// A member is away while another is added that leads when it comes back: it
+// follows a leader that its log does not know.
+func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
+	c := newCluster(t, 5)
+	away := c.others(c.leader())[0]
+	away.kill()
+	c.members = c.others(away)
+	added := c.add("m6")
+	c.waitVoter(added, c.members[0])
+	for leader := c.leader(); leader != added; leader = c.leader() {
+		leader.signal(syscall.SIGTERM) // it hands over, sooner or later to the one
+		leader.start()
+	}
+	added.must(http.StatusCreated, http.MethodPut, "/v2/keys/after", "value=1")
+	away.start()
+	c.members = append(c.members, away)
+	c.agree()
+}
+
 // The disk of a follower is full: the others go on. The disk of the leader is
 // full: writes are refused, and are taken again when another one leads.
 func TestTheDiskOfAMemberIsFull(t *testing.T) {
