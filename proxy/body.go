@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// keptBytes is how much of a body that is not small is kept, in order to send it again (P20).
+const keptBytes = 1 << 20
+
+// errBody is matched by the failure to read what the client sends.
+var errBody = errors.New("proxy: failed to read request body")
+
+// A body is that of a request, on its way. What has been sent of it can be sent again, as long as it is not too much.
+type body struct {
+	from    io.Reader
+	length  int64 // -1: unknown, so that it goes out in chunks
+	kept    []byte
+	forgot  bool  // more was read than is kept
+	failure error // of reading from the client
+}
+
+// addBody reads a small body into the head, which is complete then, or makes ready to stream a larger one. It needs a
+// buffer while it works.
+func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		if q.method != http.MethodGet && q.method != http.MethodHead {
+			q.head = append(q.head, "Content-Length: 0\r\n"...)
+		}
+		q.head = append(q.head, "\r\n"...)
+		return nil
+	}
+	if r.ContentLength < 0 || r.ContentLength > bufferBytes {
+		// Small ones have the time that the server allows a whole request.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.o.BodyTimeout))
+	}
+	buffer := p.buffer()
+	defer p.release(buffer)
+	n, err := io.ReadFull(r.Body, *buffer)
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && (r.ContentLength < 0 || int64(n) == r.ContentLength):
+		q.finishHead(int64(n))
+		q.head = append(q.head, (*buffer)[:n]...)
+	case err != nil:
+		return errors.Join(errBody, err)
+	default:
+		q.body = &body{from: r.Body, length: r.ContentLength, kept: append([]byte(nil), (*buffer)[:n]...)}
+		q.finishHead(r.ContentLength)
+	}
+	return nil
+}
+
+// finishHead says how long the body is, and ends the head.
+func (q *request) finishHead(length int64) {
+	if length < 0 {
+		q.head = append(q.head, "Transfer-Encoding: chunked\r\n\r\n"...)
+		return
+	}
+	q.head = append(q.head, "Content-Length: "...)
+	q.head = strconv.AppendInt(q.head, length, 10)
+	q.head = append(q.head, "\r\n\r\n"...)
+}
+
+// sendTo writes what is kept and then the rest, which it keeps as far as there is room.
+func (b *body) sendTo(c *conn, buffer []byte) error {
+	if err := b.sendPart(c, b.kept); err != nil {
+		return err
+	}
+	for {
+		n, err := b.from.Read(buffer)
+		if n > 0 {
+			b.keep(buffer[:n])
+			if err := b.sendPart(c, buffer[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF) && b.length < 0:
+			_, err := c.send([]byte("0\r\n\r\n"))
+			return err
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			b.failure = errors.Join(errBody, err)
+			return b.failure
+		}
+	}
+}
+
+// keep remembers a part, or gives up remembering.
+func (b *body) keep(part []byte) {
+	if b.forgot || len(b.kept)+len(part) > keptBytes {
+		b.forgot, b.kept = true, nil
+		return
+	}
+	b.kept = append(b.kept, part...)
+}
+
+func (b *body) sendPart(c *conn, part []byte) error {
+	if len(part) == 0 {
+		return nil
+	}
+	if b.length >= 0 {
+		_, err := c.send(part)
+		return err
+	}
+	if _, err := c.send(chunkHead(nil, len(part))); err != nil {
+		return err
+	}
+	if _, err := c.send(part); err != nil {
+		return err
+	}
+	_, err := c.send([]byte("\r\n"))
+	return err
+}

@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+
+	"canopy/internal/disk"
+)
+
+// A clusterNote is what a proxy remembers of its cluster: how to find it again, and which one it is (P9, P12).
+type clusterNote struct {
+	PeerURLs  []string // sorted
+	ClusterID uint64   // 0: not known; written by a server that does not note it
+}
+
+// noteText is a note in the file.
+type noteText struct {
+	PeerURLs  []string
+	ClusterID string `json:",omitempty"` // hexadecimal
+}
+
+// noteBytesMax bounds what is read of the file.
+const noteBytesMax = 1 << 20
+
+// clusterFile is where the note is kept.
+type clusterFile struct {
+	fs   disk.FS
+	dir  string
+	name string
+}
+
+// ClusterFileError says why the list of peer URLs cannot be used (P6).
+type ClusterFileError struct {
+	Path string
+	Err  error
+}
+
+// Error names the file, what is wrong with it, and what to do.
+func (e *ClusterFileError) Error() string {
+	return fmt.Sprintf("proxy: the list of peer URLs in %s cannot be read: %v; delete the file to begin from the flags again", e.Path, e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *ClusterFileError) Unwrap() error { return e.Err }
+
+func newClusterFile(fsys disk.FS, dir string) clusterFile {
+	return clusterFile{fsys, dir, filepath.Join(dir, "cluster")}
+}
+
+// read gives the note, or nil if there is none.
+func (f clusterFile) read() (*clusterNote, error) {
+	data, err := disk.ReadFile(f.fs, f.name, noteBytesMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var note *clusterNote
+	if err == nil {
+		note, err = parseNote(data)
+	}
+	if err != nil {
+		return nil, &ClusterFileError{f.name, err}
+	}
+	return note, nil
+}
+
+func parseNote(data []byte) (*clusterNote, error) {
+	var text noteText
+	if err := json.Unmarshal(data, &text); err != nil {
+		return nil, err
+	}
+	if len(text.PeerURLs) == 0 {
+		return nil, errors.New("it names no peer")
+	}
+	note := &clusterNote{PeerURLs: text.PeerURLs}
+	if text.ClusterID == "" {
+		return note, nil
+	}
+	id, err := strconv.ParseUint(text.ClusterID, 16, 64)
+	if err != nil {
+		return nil, fmt.Errorf("its ClusterID: %w", err)
+	}
+	note.ClusterID = id
+	return note, nil
+}
+
+// write replaces the note as a whole: a crash leaves the old one or the new one.
+func (f clusterFile) write(note *clusterNote) error {
+	data, err := json.Marshal(noteText{note.PeerURLs, strconv.FormatUint(note.ClusterID, 16)})
+	if err != nil {
+		return err
+	}
+	if err := f.fs.MkdirAll(f.dir); err != nil {
+		return err
+	}
+	return disk.WriteFile(f.fs, f.name, append(data, '\n'))
+}

@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// A conn is a connection to a member. One goroutine at a time uses it, to write a request and read the answer.
+type conn struct {
+	net.Conn
+	raw    syscall.RawConn // to look at it without reading; nil with TLS
+	in     *bufio.Reader   // of this conn; what it holds comes first. A stream drops it
+	o      *Options
+	left   int // bytes that may still come, while the head of an answer is read
+	reused bool
+	idle   time.Time // since when it has been idle
+
+	readBy, writeBy time.Time // the deadlines of the connection; zero: none
+	stale           bool      // what look found
+	peeked          [1]byte
+	look            func(fd uintptr) bool
+}
+
+const (
+	answerHeadBytes = 1 << 20 // line and headers of an answer
+	readerBytes     = 4 << 10
+	interimMax      = 8 // answers 1xx before the real one
+)
+
+var (
+	errHeadTooLarge = errors.New("the head of the answer is larger than 1 MiB")
+	errInterim      = errors.New("too many answers 1xx")
+)
+
+func newConn(c net.Conn, o *Options) *conn {
+	up := &conn{Conn: c, o: o, left: math.MaxInt}
+	up.in = bufio.NewReaderSize(up, readerBytes)
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			up.raw = raw
+		}
+	}
+	up.look = func(fd uintptr) bool {
+		up.stale = hasInput(fd, up.peeked[:])
+		return true
+	}
+	return up
+}
+
+// Read reads what in asks for, up to the limit of a head.
+func (c *conn) Read(b []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errHeadTooLarge
+	}
+	n, err := c.Conn.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	return n, err
+}
+
+// isStale tells of an idle connection whether the member has closed it, or has sent what nobody asked for.
+func (c *conn) isStale() bool {
+	if c.in.Buffered() > 0 {
+		return true
+	}
+	if c.raw == nil {
+		return false
+	}
+	c.expectBy(c.o.headerTimeout()) // an old deadline would be taken for an end
+	err := c.raw.Read(c.look)
+	return c.stale || err != nil
+}
+
+// awaitInput waits until there is something to read, without a buffer to read into.
+func (c *conn) awaitInput() error {
+	if c.raw == nil || c.in != nil && c.in.Buffered() > 0 {
+		return nil
+	}
+	return c.raw.Read(func(fd uintptr) bool { return hasInput(fd, c.peeked[:]) })
+}
+
+// expectBy sees to it that reads fail after d, or up to half as long again: to move a deadline costs more than a
+// request can pay each time. 0 stands for never.
+func (c *conn) expectBy(d time.Duration) {
+	if d <= 0 {
+		if !c.readBy.IsZero() {
+			c.readBy = time.Time{}
+			_ = c.SetReadDeadline(c.readBy) // fails on a closed connection, which needs none
+		}
+		return
+	}
+	now := time.Now()
+	if left := c.readBy.Sub(now); left < d || left > d+d/2 {
+		c.readBy = now.Add(d + d/2)
+		_ = c.SetReadDeadline(c.readBy)
+	}
+}
+
+// send writes, within Options.WriteTimeout or up to half as long again. It tells whether any byte may have gone out.
+func (c *conn) send(b []byte) (sent bool, err error) {
+	if d := c.o.WriteTimeout; d > 0 {
+		now := time.Now()
+		if c.writeBy.Sub(now) < d {
+			c.writeBy = now.Add(d + d/2)
+			_ = c.SetWriteDeadline(c.writeBy)
+		}
+	}
+	n, err := c.Conn.Write(b)
+	return n > 0, err
+}
+
+// Write is send, for what takes an io.Writer.
+func (c *conn) Write(b []byte) (int, error) {
+	if _, err := c.send(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// receive reads the head of an answer. Those that only say that the real one is to come are passed over.
+func (c *conn) receive(method string) (*http.Response, error) {
+	c.left = answerHeadBytes
+	defer func() { c.left = math.MaxInt }()
+	request := &http.Request{Method: method}
+	for range interimMax {
+		answer, err := http.ReadResponse(c.in, request)
+		if err != nil {
+			return nil, err
+		}
+		if answer.StatusCode >= 200 {
+			return answer, nil
+		}
+		if answer.StatusCode == http.StatusSwitchingProtocols {
+			return nil, errors.New("the member answered 101, which nobody asked for")
+		}
+	}
+	return nil, errInterim
+}
+
+// chunkHead is what comes before the bytes of a chunk.
+func chunkHead(b []byte, n int) []byte { return append(strconv.AppendInt(b, int64(n), 16), "\r\n"...) }

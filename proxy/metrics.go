@@ -1,0 +1,96 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what /metrics shows of a proxy (S27), besides what its process and Go tell.
+type metrics struct {
+	watches prometheus.Gauge
+
+	methods    map[string]*methodMetrics // read only
+	others     *methodMetrics            // of all methods that are none of ours: labels are not made of what clients send
+	handledAll *prometheus.CounterVec
+	droppedBy  *prometheus.CounterVec
+}
+
+// methodMetrics are those of one method.
+type methodMetrics struct {
+	label    string
+	requests prometheus.Counter
+	handling prometheus.Observer
+	good     prometheus.Counter // handled with status 200
+}
+
+// Buckets of S27: 0.0005 s to 2.048 s.
+const (
+	shortestRequest = 0.0005
+	requestBuckets  = 13
+)
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	requests := counters("etcd_proxy_requests_total", "Requests received.", "method")
+	handling := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "etcd_proxy_handling_duration_seconds", Help: "Time until a request was answered by a member.",
+		Buckets: prometheus.ExponentialBuckets(shortestRequest, 2, requestBuckets),
+	}, []string{"method"})
+	m := &metrics{
+		watches:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "canopy_proxy_watches", Help: "Watches that are open."}),
+		methods:    map[string]*methodMetrics{},
+		handledAll: counters("etcd_proxy_handled_total", "Requests answered by a member.", "method", "code"),
+		droppedBy:  counters("etcd_proxy_dropped_total", "Failures to have a request answered.", "method", "proxying_error"),
+	}
+	reg.MustRegister(handling, m.watches)
+	of := func(label string) *methodMetrics {
+		return &methodMetrics{label, requests.WithLabelValues(label), handling.WithLabelValues(label), m.handledAll.WithLabelValues(label, "200")}
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions} {
+		m.methods[method] = of(method)
+	}
+	m.others = of("other")
+	return m
+}
+
+func (m *metrics) of(method string) *methodMetrics {
+	if known := m.methods[method]; known != nil {
+		return known
+	}
+	return m.others
+}
+
+// received counts a request, whatever becomes of it.
+func (m *metrics) received(method string) { m.of(method).requests.Inc() }
+
+// handled counts an answer of a member.
+func (m *metrics) handled(method string, status int, d time.Duration) {
+	of := m.of(method)
+	of.handling.Observe(d.Seconds())
+	if status == http.StatusOK {
+		of.good.Inc()
+		return
+	}
+	m.handledAll.WithLabelValues(of.label, strconv.Itoa(status)).Inc()
+}
+
+// dropped counts a try that brought no answer.
+func (m *metrics) dropped(method string, how try) {
+	reason := "failed_sending_request"
+	if how == lost {
+		reason = "failed_getting_response"
+	}
+	m.droppedBy.WithLabelValues(m.of(method).label, reason).Inc()
+}
+
+// droppedForNone counts a request for which there was no endpoint.
+func (m *metrics) droppedForNone(method string) {
+	m.droppedBy.WithLabelValues(m.of(method).label, "zero_endpoints").Inc()
+}

@@ -1,0 +1,19 @@
+//go:build unix
+
+package proxy
+
+import (
+	"errors"
+	"syscall"
+)
+
+// hasInput tells whether there is something to read, be it the end of the connection. It does not block: the sockets
+// of package net never do.
+func hasInput(fd uintptr, b []byte) bool {
+	for {
+		_, _, err := syscall.Recvfrom(int(fd), b, syscall.MSG_PEEK)
+		if !errors.Is(err, syscall.EINTR) {
+			return !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EWOULDBLOCK)
+		}
+	}
+}

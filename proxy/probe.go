@@ -1,0 +1,127 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// probeSpacing is how far probes are apart at least, and while no endpoint is available.
+	probeSpacing = 100 * time.Millisecond
+	// probeBytesMax bounds what is read of an answer.
+	probeBytesMax = 4 << 10
+)
+
+// verdict is what a probe found.
+type verdict struct {
+	endpoint *endpoint
+	err      error
+	reached  bool // a connection was made
+	ready    bool // it serves keys, or would if it had a quorum
+}
+
+// keepProbing asks all endpoints for their version until ctx ends, so that those that rest are brought back without a
+// request of a client, and those that are frozen are found out (P17, P18).
+func (p *Proxy) keepProbing(ctx context.Context) {
+	for {
+		wait := p.o.FailureWait
+		if p.list.next(nil) == nil {
+			wait = min(wait, probeSpacing)
+		}
+		if !sleep(ctx, min(wait, probeSpacing), nil) || !sleep(ctx, wait-probeSpacing, p.probeNow) {
+			return
+		}
+		p.probeAll(ctx)
+		for _, e := range p.list.all() {
+			e.expire(time.Now().Add(-idleTimeout))
+		}
+	}
+}
+
+// probeAll asks all endpoints at once, and acts on what each of them says.
+func (p *Proxy) probeAll(ctx context.Context) {
+	list := p.list.all()
+	verdicts := make([]verdict, len(list))
+	var probes sync.WaitGroup
+	for n, e := range list {
+		probes.Go(func() { verdicts[n] = p.probe(ctx, e) })
+	}
+	probes.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	answered, ready := false, false
+	for _, v := range verdicts {
+		answered = answered || v.err == nil
+		ready = ready || v.ready
+	}
+	for _, v := range verdicts {
+		switch {
+		case v.err != nil && (answered || !v.reached):
+			p.rest(v.endpoint, v.err.Error())
+		case v.err != nil: // nobody answered: it may be this machine that was too busy
+		case v.ready || !ready:
+			p.wakeUp(v.endpoint)
+		default:
+			p.rest(v.endpoint, "it is starting")
+		}
+	}
+}
+
+// wakeUp has an endpoint used again.
+func (p *Proxy) wakeUp(e *endpoint) {
+	if e.resting.Swap(nil) != nil {
+		p.o.Log.Infof("proxy: marked endpoint %s available", e.url)
+	}
+}
+
+// probe asks one endpoint for its version, over a connection of its own. One that this proxy is behind answers 508.
+func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
+	v := verdict{endpoint: e}
+	c, err := e.dial(ctx)
+	if err != nil {
+		v.err = err
+		return v
+	}
+	v.reached = true
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	c.expectBy(time.Second + 2*p.o.Election)
+	head := "GET /version HTTP/1.1\r\nHost: " + e.address + "\r\nConnection: close\r\n" + headerProxies + ": " + p.id + "\r\n\r\n"
+	if _, err := c.send([]byte(head)); err != nil {
+		v.err = err
+		return v
+	}
+	answer, err := c.receive(http.MethodGet)
+	if err != nil {
+		v.err = fmt.Errorf("no answer to /version: %w", err)
+		return v
+	}
+	v.ready, v.err = readVersion(answer)
+	if v.err == nil {
+		e.answered.Store(time.Now().UnixNano())
+	}
+	return v
+}
+
+// readVersion tells whether an answer to /version is one of a member that serves. One that is starting, or has never
+// had a leader, does not know the version of its cluster.
+func readVersion(answer *http.Response) (ready bool, err error) {
+	if answer.StatusCode == http.StatusLoopDetected {
+		return false, errors.New("leads back to this proxy")
+	}
+	if answer.StatusCode != http.StatusOK {
+		return false, fmt.Errorf("/version was answered with %s", answer.Status)
+	}
+	var version struct{ Etcdcluster string }
+	if err := json.NewDecoder(io.LimitReader(answer.Body, probeBytesMax)).Decode(&version); err != nil {
+		return false, fmt.Errorf("/version: %w", err)
+	}
+	return version.Etcdcluster != "not_decided", nil
+}

@@ -1,0 +1,182 @@
+// Package proxy passes requests on to a cluster. It holds no data and has no vote: it listens where clients of its
+// host expect a member, and knows which members there are and which of them answer.
+//
+//	requests → ServeHTTP → own paths
+//	                    ↘ request → send ── endpoint ── endpoint …   one after the other, until one answers
+//	                                  ↘ answer → relay → client      small ones whole, others as they come
+//	                                           ↘ watch → client      flushed at once, taken up elsewhere if it breaks
+//
+//	Run → refresh: who the members are, from their peer ports, kept in a file
+//	    → probe:   which of them answer
+//
+// Endpoints stand in a list, and a request goes to the first that is well: so all clients of a proxy use one member,
+// and read what they wrote (P15). One that fails rests until a probe finds it well again (P16, P17).
+//
+// The rule that the rest of the package serves: nothing is written twice. A request that changes something is given to
+// a second endpoint only if the first one did not get any of it, or said that it does not serve (P23). Whatever can be
+// repeated is, before the client hears of a failure.
+//
+// Towards members the proxy speaks HTTP/1.1 itself, on connections that are written and read by the goroutine of the
+// request: that is most of its speed, and why a watch that waits has neither a buffer nor a goroutine of its own there
+// (conn.go).
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"canopy/internal/disk"
+)
+
+// Options say what a proxy serves, and how. Zero fields have the defaults of flags.md 3.3, except those without which
+// there is no proxy.
+type Options struct {
+	FS  disk.FS // required
+	Dir string  // where the list of peer URLs is kept, proxy/ in the data directory; required
+
+	// Peers gives the peer URLs to begin with, from flags or discovery. It may take its time. It is asked if there is no
+	// list, or when nobody on the list has answered for a minute (P3, P5); required.
+	Peers func(context.Context) ([]string, error)
+
+	Readonly bool // only reads are passed on (P35)
+
+	FailureWait     time.Duration // between probes, and so about the time an endpoint rests; default 5 s
+	RefreshInterval time.Duration // between looks at the members; default 30 s
+	DialTimeout     time.Duration // default 1 s; less than 0: none
+	WriteTimeout    time.Duration // for one write to a member; default 5 s; less than 0: none
+	ReadTimeout     time.Duration // for one read from a member, which cuts watches; default 0: none
+	Election        time.Duration // of the members; default 1 s. An answer has to begin within 5 s + twice this (P18)
+	BodyTimeout     time.Duration // for a client to send a body over 64 KiB; default 60 s
+	TLS             *tls.Config   // towards members, on client and peer URLs (P27)
+
+	Origins   []string                              // web origins whose pages may read and write; "*": all; empty: members decide (S44)
+	AllowHost func(host string, loopback bool) bool // which Host headers are served; nil: all
+
+	Registry  *prometheus.Registry // of what /metrics shows; default: a new one
+	AccessLog func(Access)         // called after each answer; nil: none
+	Log       *logrus.Logger       // required
+}
+
+// The defaults of Options, and what is not to be set.
+const (
+	defaultFailureWait     = 5 * time.Second
+	defaultRefreshInterval = 30 * time.Second
+	defaultDialTimeout     = time.Second
+	defaultWriteTimeout    = 5 * time.Second
+	defaultElection        = time.Second
+	defaultBodyTimeout     = 60 * time.Second
+
+	// clientTimeout is for a client to take 64 KiB of an answer, or an event of a watch.
+	clientTimeout = 60 * time.Second
+	// scrapesMax is how many answers of /metrics are put together at once; more get 503.
+	scrapesMax = 16
+)
+
+func (o Options) withDefaults() Options {
+	or := func(t *time.Duration, d time.Duration) {
+		if *t == 0 {
+			*t = d
+		}
+	}
+	or(&o.FailureWait, defaultFailureWait)
+	or(&o.RefreshInterval, defaultRefreshInterval)
+	or(&o.DialTimeout, defaultDialTimeout)
+	or(&o.WriteTimeout, defaultWriteTimeout)
+	or(&o.Election, defaultElection)
+	or(&o.BodyTimeout, defaultBodyTimeout)
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	return o
+}
+
+// headerTimeout is how long an answer may take to begin: longer than a member waits for its quorum (P18, K121).
+func (o Options) headerTimeout() time.Duration { return 5*time.Second + 2*o.Election }
+
+// A Proxy serves any number of requests, at the same time as Run runs.
+type Proxy struct {
+	o       Options
+	id      string // in the header that finds loops
+	file    clusterFile
+	known   *clusterNote // as it was in the file at the beginning; nil: none
+	list    endpointList
+	scrapes http.Handler // of /metrics
+	metrics *metrics
+	buffers sync.Pool // *[]byte, of bufferBytes
+
+	watches    watchSet
+	refreshNow chan struct{} // has room for one
+	probeNow   chan struct{} // has room for one
+}
+
+// bufferBytes is the size of what is read or written at once, and of bodies and answers that are kept whole.
+const bufferBytes = 64 << 10
+
+// New makes a proxy, and reads the list of peer URLs if there is one. It starts nothing. The error of a list that
+// cannot be read is a *ClusterFileError.
+func New(o Options) (*Proxy, error) {
+	o = o.withDefaults()
+	p := &Proxy{o: o, id: newID(), file: newClusterFile(o.FS, o.Dir), metrics: newMetrics(o.Registry),
+		refreshNow: make(chan struct{}, 1), probeNow: make(chan struct{}, 1)}
+	known, err := p.file.read()
+	if err != nil {
+		return nil, err
+	}
+	p.known = known
+	p.scrapes = promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax})
+	p.buffers.New = func() any { return new(make([]byte, bufferBytes)) }
+	p.watches.init()
+	return p, nil
+}
+
+// newID is random, so that two proxies never take each other's requests for their own.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// KnowsCluster tells whether there was a list of peer URLs, so that flags are not looked at (P5).
+func (p *Proxy) KnowsCluster() bool { return p.known != nil }
+
+// Run keeps the endpoints up to date until ctx ends, which is no error. It fails if there is no list and Options.Peers
+// fails.
+func (p *Proxy) Run(ctx context.Context) error {
+	defer p.list.close()
+	first, err := p.firstNote(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { p.keepRefreshing(ctx, first); return nil })
+	group.Go(func() error { p.keepProbing(ctx); return nil })
+	return group.Wait()
+}
+
+// Close ends every watch by cutting its connection, so that clients see that it is not over (P43), and waits until all
+// are gone or ctx ends. Other requests are not touched.
+func (p *Proxy) Close(ctx context.Context) error { return p.watches.close(ctx) }
+
+// wake has a loop go round at once, unless it is about to anyway.
+func wake(loop chan<- struct{}) {
+	select {
+	case loop <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Proxy) buffer() *[]byte   { return p.buffers.Get().(*[]byte) }
+func (p *Proxy) release(b *[]byte) { p.buffers.Put(b) }

@@ -1,0 +1,190 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"canopy/rafthttp"
+)
+
+const (
+	// refreshSpacing is how far looks at the members are apart at least, and while no endpoint is known (P10).
+	refreshSpacing = time.Second
+	// peerTimeout is for one peer to answer.
+	peerTimeout = 5 * time.Second
+	// doubtAfter is how long none of the known peers may answer before those of the flags are asked, too (P5).
+	doubtAfter = time.Minute
+	// repeatAfter is when a failure that goes on is logged again.
+	repeatAfter = time.Minute
+)
+
+// A refresher looks at who the members are. It is used by one goroutine.
+type refresher struct {
+	p          *Proxy
+	client     *http.Client
+	note       *clusterNote
+	fromFlags  bool      // the note came from them in this run, so that they have nothing more to say
+	heard      time.Time // when a peer last answered; the beginning at first
+	found      bool      // endpoints were found in this run
+	complaint  string    // the failures that were logged last
+	complained time.Time
+}
+
+// firstNote is the list of peers to begin with (P3).
+func (p *Proxy) firstNote(ctx context.Context) (*clusterNote, error) {
+	if p.known != nil {
+		p.o.Log.Infof("proxy: using peer urls %v from cluster file %q", p.known.PeerURLs, p.file.name)
+		return p.known, nil
+	}
+	urls, err := p.o.Peers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(urls) == 0 {
+		return nil, fmt.Errorf("proxy: no peer URLs to find the cluster by")
+	}
+	p.o.Log.Infof("proxy: using peer urls %v", urls)
+	return &clusterNote{PeerURLs: sorted(urls)}, nil
+}
+
+func sorted(urls []string) []string { return slices.Compact(slices.Sorted(slices.Values(urls))) }
+
+// keepRefreshing looks at the members until ctx ends: at each interval, when asked to, and each second while no
+// endpoint is known.
+func (p *Proxy) keepRefreshing(ctx context.Context, first *clusterNote) {
+	transport := &http.Transport{
+		DialContext: (&net.Dialer{Timeout: max(p.o.DialTimeout, 0)}).DialContext, DisableKeepAlives: true,
+	}
+	if p.o.TLS != nil {
+		transport.TLSClientConfig = p.o.TLS.Clone()
+	} else {
+		transport.TLSClientConfig = &tls.Config{}
+	}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	s := &refresher{p: p, client: &http.Client{Transport: transport, CheckRedirect: stay}, note: first, fromFlags: p.known == nil, heard: time.Now()}
+	for {
+		s.refresh(ctx)
+		wait := p.o.RefreshInterval
+		if len(p.list.all()) == 0 {
+			wait = min(wait, refreshSpacing)
+		}
+		if !sleep(ctx, min(wait, refreshSpacing), nil) || !sleep(ctx, wait-refreshSpacing, p.refreshNow) {
+			return
+		}
+	}
+}
+
+// sleep waits for a time, or until it is woken; false when ctx has ended.
+func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-woken:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// refresh asks one peer after the other, in order, until one gives a list that can be used (P9). If none does, all
+// stays as it is (P11).
+func (s *refresher) refresh(ctx context.Context) {
+	var failures []string
+	for _, peer := range s.peers(ctx) {
+		asking, cancel := context.WithTimeout(ctx, peerTimeout)
+		cluster, members, err := rafthttp.FetchMembers(asking, s.client, peer)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = s.accept(cluster, members)
+		}
+		if err == nil {
+			s.heard, s.complaint = time.Now(), ""
+			return
+		}
+		failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %v", peer, err))
+	}
+	s.complain(failures)
+}
+
+// peers are those that are asked: the known ones, and, once those have been silent for long, those of the flags, which
+// may have been changed since (P5).
+func (s *refresher) peers(ctx context.Context) []string {
+	if s.fromFlags || time.Since(s.heard) < doubtAfter {
+		return s.note.PeerURLs
+	}
+	flags, err := s.p.o.Peers(ctx)
+	if err != nil {
+		return s.note.PeerURLs
+	}
+	return sorted(slices.Concat(s.note.PeerURLs, flags))
+}
+
+// accept takes over what a peer says of its cluster, if that is ours (P12).
+func (s *refresher) accept(cluster uint64, members []rafthttp.RemoteMember) error {
+	if s.note.ClusterID != 0 && cluster != s.note.ClusterID {
+		return fmt.Errorf("it belongs to the cluster %x, and this proxy to %x: delete %s to move it", cluster, s.note.ClusterID, s.p.file.name)
+	}
+	var peers, clients []string
+	for _, m := range members {
+		peers = append(peers, m.PeerURLs...)
+		clients = append(clients, m.ClientURLs...)
+	}
+	if len(peers) == 0 {
+		return fmt.Errorf("it names no members")
+	}
+	s.remember(&clusterNote{PeerURLs: sorted(peers), ClusterID: cluster})
+	if len(clients) == 0 {
+		return nil // of a cluster that is about to begin
+	}
+	if err := s.p.list.replace(clients, &s.p.o); err != nil {
+		s.p.o.Log.Warnf("proxy: a member advertises what is no URL: %v", err)
+	}
+	if !s.found {
+		s.found = true
+		s.p.o.Log.Infof("proxy: endpoints found %q", urlsOf(s.p.list.all()))
+	}
+	return nil
+}
+
+func urlsOf(list []*endpoint) []string {
+	var urls []string
+	for _, e := range list {
+		urls = append(urls, e.url)
+	}
+	return urls
+}
+
+// remember writes the note if it has changed. That the file cannot be written is no reason to stop.
+func (s *refresher) remember(note *clusterNote) {
+	if note.ClusterID == s.note.ClusterID && slices.Equal(note.PeerURLs, s.note.PeerURLs) {
+		return
+	}
+	if err := s.p.file.write(note); err != nil {
+		s.p.o.Log.Errorf("proxy: the list of peer urls cannot be kept: %v", err)
+	} else if !slices.Equal(note.PeerURLs, s.note.PeerURLs) {
+		s.p.o.Log.Infof("proxy: updated peer urls in cluster file from %v to %v", s.note.PeerURLs, note.PeerURLs)
+	}
+	s.note = note
+}
+
+// complain logs failures, the same ones only now and then.
+func (s *refresher) complain(failures []string) {
+	text := strings.Join(failures, "\n")
+	if text == s.complaint && time.Since(s.complained) < repeatAfter {
+		return
+	}
+	s.complaint, s.complained = text, time.Now()
+	for _, line := range failures {
+		s.p.o.Log.Warn("proxy: " + line)
+	}
+	s.p.o.Log.Warn("proxy: could not retrieve cluster information from the given urls")
+}

@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// headBytes is what most heads need; a head that grew beyond headBytesKept is not kept for the next request.
+const (
+	headBytes     = 1 << 10
+	headBytesKept = 16 << 10
+)
+
+// forward has a request done by a member, and gives the client the answer.
+func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
+	q, err := p.newRequest(r, make([]byte, 0, headBytes))
+	if err == nil {
+		err = p.addBody(q, w, r)
+	}
+	if err != nil {
+		p.refuse(w, r, err)
+		return
+	}
+	ctx := r.Context()
+	if q.watch {
+		end, err := p.watches.enter(&ctx)
+		if err != nil {
+			p.refuse(w, r, err)
+			return
+		}
+		defer end()
+	}
+	begin := time.Now()
+	for {
+		x, err := p.send(ctx, w, q)
+		if err != nil {
+			p.refuse(w, r, err)
+			return
+		}
+		if !p.relay(ctx, w, r, q, x) {
+			p.metrics.handled(q.method, x.answer.StatusCode, time.Since(begin))
+			return
+		}
+	}
+}
+
+// relay passes an answer on. It tells whether the request has to be given to another endpoint instead: this one
+// declined, or failed to finish an answer that can be asked for again.
+func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, q *request, x *exchange) (again bool) {
+	switch status := x.answer.StatusCode; {
+	case status == http.StatusServiceUnavailable:
+		wake(p.probeNow)
+		if p.another(q) {
+			x.abort(w)
+			return true
+		}
+	case status == http.StatusLoopDetected && x.answer.Header[headerProxies] != nil:
+		p.rest(x.endpoint, "leads back to this proxy")
+		if p.another(q) {
+			x.abort(w)
+			return true
+		}
+	case status == http.StatusOK && q.watch:
+		p.relayWatch(ctx, w, r, q, x)
+		return false
+	}
+	if n := x.answer.ContentLength; n >= 0 && n <= bufferBytes || q.method == http.MethodHead {
+		return p.relaySmall(w, r, q, x)
+	}
+	p.copyHeader(w.Header(), x.answer.Header)
+	w.WriteHeader(x.answer.StatusCode)
+	if err := p.copyBody(w, x); err != nil {
+		x.abort(w)
+		panic(http.ErrAbortHandler) // so that the client sees that it is cut
+	}
+	x.done(w)
+	return false
+}
+
+// relaySmall reads the whole answer before it passes on any of it.
+func (p *Proxy) relaySmall(w http.ResponseWriter, r *http.Request, q *request, x *exchange) (again bool) {
+	buffer := p.buffer()
+	defer p.release(buffer)
+	var text []byte
+	if q.method != http.MethodHead {
+		text = (*buffer)[:x.answer.ContentLength]
+	}
+	if _, err := io.ReadFull(x.answer.Body, text); err != nil {
+		x.abort(w)
+		if q.repeatable() && p.another(q) {
+			return true
+		}
+		p.refuse(w, r, &noEndpointError{tried: len(q.tried), unknown: !q.repeatable()})
+		return false
+	}
+	x.done(w)
+	p.copyHeader(w.Header(), x.answer.Header)
+	w.WriteHeader(x.answer.StatusCode)
+	if len(text) > 0 {
+		_, _ = w.Write(text) // fails if the client has left
+	}
+	return false
+}
+
+// copyBody passes a body on as it comes. A member has headerTimeout for each part, and the client clientTimeout.
+func (p *Proxy) copyBody(w http.ResponseWriter, x *exchange) error {
+	buffer := p.buffer()
+	defer p.release(buffer)
+	control := http.NewResponseController(w)
+	for {
+		x.expectBy(p.o.headerTimeout())
+		n, err := x.answer.Body.Read(*buffer)
+		if n > 0 {
+			_ = control.SetWriteDeadline(time.Now().Add(clientTimeout))
+			if _, err := w.Write((*buffer)[:n]); err != nil {
+				return err
+			}
+			if x.answer.ContentLength < 0 {
+				if err := control.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// copyHeader takes over what is not for one connection only (P26). Where this proxy decides which web pages may read
+// its answers, what members say of that is left out (S46).
+func (p *Proxy) copyHeader(to, from http.Header) {
+	named := connectionNames(from)
+	replaced := len(p.o.Origins) > 0
+	for name, values := range from {
+		if isHop(name) || slices.Contains(named, name) || replaced && strings.HasPrefix(name, "Access-Control-") {
+			continue
+		}
+		if replaced && name == "Vary" {
+			values = append(values, to[name]...)
+		}
+		to[name] = values
+	}
+	if _, typed := from["Content-Type"]; !typed {
+		to["Content-Type"] = nil // net/http would guess one
+	}
+}
+
+// refuse answers a request that no member has answered (P34).
+func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		p.o.Log.Debugf("proxy: client %s closed request prematurely", r.RemoteAddr)
+		panic(http.ErrAbortHandler)
+	}
+	status := http.StatusBadGateway
+	var none *noEndpointError
+	switch {
+	case errors.Is(err, errLoop):
+		status = http.StatusLoopDetected
+		w.Header().Set(headerProxies, p.id)
+	case errors.Is(err, errTarget):
+		status = http.StatusBadRequest
+	case errors.Is(err, errBody):
+		status = http.StatusInternalServerError
+		w.Header().Set("Connection", "close")
+	case errors.Is(err, errClosing):
+		status = http.StatusServiceUnavailable
+	case errors.As(err, &none) && none.tried == 0:
+		status = http.StatusServiceUnavailable
+		p.metrics.droppedForNone(r.Method)
+		wake(p.refreshNow)
+	}
+	p.o.Log.Debugf("%s %s: %v", r.Method, r.URL.Path, err)
+	writeMessage(w, status, err.Error())
+}
+
+// writeMessage answers in shape B of errors.md.
+func writeMessage(w http.ResponseWriter, status int, text string) {
+	body, err := json.Marshal(map[string]string{"message": text})
+	if err != nil {
+		panic(err) // text always has a JSON form
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // fails if the client has left
+}

@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A request is what members are sent: the same bytes, whoever of them it is.
+type request struct {
+	method string
+	head   []byte // line, headers, and the body if that is small
+	body   *body  // the body if it is not; else nil
+	watch  bool   // the answer may take any time
+	tried  []*endpoint
+	silent []*endpoint // those that took it over a fresh connection, and did not answer
+}
+
+// repeatable tells whether it may be done twice (P23).
+func (q *request) repeatable() bool { return q.method == http.MethodGet || q.method == http.MethodHead }
+
+// headerProxies names the proxies that a request has come through (P19).
+const headerProxies = "X-Canopy-Proxies"
+
+// proxiesMax is how many proxies a request may come through.
+const proxiesMax = 8
+
+var (
+	errLoop   = errors.New("proxy: the request came back to this proxy; an advertised client URL leads here")
+	errTarget = errors.New("proxy: the path holds bytes that cannot be passed on")
+)
+
+// newRequest writes the head of a request as it is to be sent, into b.
+func (p *Proxy) newRequest(r *http.Request, b []byte) (*request, error) {
+	through := r.Header[headerProxies]
+	if len(through) > proxiesMax || slices.Contains(through, p.id) {
+		return nil, errLoop
+	}
+	target, err := target(r)
+	if err != nil {
+		return nil, err
+	}
+	q := &request{method: r.Method, watch: isWatch(r)}
+	q.head = p.appendHead(b, r, target)
+	return q, nil
+}
+
+// target is the path and query as the client wrote them (P21). Over HTTP/2 they may hold what would end a line here.
+func target(r *http.Request) (string, error) {
+	t := r.RequestURI
+	if !strings.HasPrefix(t, "/") {
+		t = r.URL.RequestURI() // of a client that takes us for a proxy of the web
+	}
+	if !strings.HasPrefix(t, "/") {
+		return "", errTarget
+	}
+	for i := range len(t) {
+		if t[i] <= ' ' || t[i] == 0x7f {
+			return "", errTarget
+		}
+	}
+	return t, nil
+}
+
+// isWatch tells whether an answer may come at any time, or never. A quorum read is none (K44).
+func isWatch(r *http.Request) bool {
+	if r.Method != http.MethodGet || !strings.Contains(r.URL.RawQuery, "wait") {
+		return false
+	}
+	q := r.URL.Query()
+	wait, err := strconv.ParseBool(q.Get("wait"))
+	quorum, _ := strconv.ParseBool(q.Get("quorum"))
+	return err == nil && wait && !quorum
+}
+
+// appendHead writes the line and the headers, without the length of the body and the empty line. net/http has checked
+// names and values: there is no line break in them.
+func (p *Proxy) appendHead(b []byte, r *http.Request, target string) []byte {
+	b = append(b, r.Method...)
+	b = append(b, ' ')
+	b = append(b, target...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, r.Host...)
+	b = append(b, "\r\n"...)
+	named := connectionNames(r.Header)
+	replaced := len(p.o.Origins) > 0
+	for name, values := range r.Header {
+		if isHop(name) || slices.Contains(named, name) || ownedHere(name) || replaced && name == "Origin" {
+			continue
+		}
+		for _, value := range values {
+			b = appendHeader(b, name, value)
+		}
+	}
+	b = appendForwarded(b, r)
+	for _, id := range r.Header[headerProxies] {
+		b = appendHeader(b, headerProxies, id)
+	}
+	return appendHeader(b, headerProxies, p.id)
+}
+
+func appendHeader(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+const headerForwarded = "X-Forwarded-For"
+
+// appendForwarded adds the client's address to those that the request has come from before (P25).
+func appendForwarded(b []byte, r *http.Request) []byte {
+	before := r.Header[headerForwarded]
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil && len(before) == 0 {
+		return b
+	}
+	b = append(b, headerForwarded+": "...)
+	for n, each := range before {
+		if n > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, each...)
+	}
+	if err == nil {
+		if len(before) > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, host...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// isHop tells whether a header is for one connection only (P24).
+func isHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+		"Te", "Trailer", "Trailers", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// ownedHere tells whether a header of a request is written anew.
+func ownedHere(name string) bool {
+	switch name {
+	case "Content-Length", "Expect", "Host", headerForwarded, headerProxies:
+		return true
+	}
+	return false
+}
+
+// connectionNames are the headers that Connection declares to be for one connection only.
+func connectionNames(h http.Header) []string {
+	lines := h["Connection"]
+	if len(lines) == 0 || len(lines) == 1 && (lines[0] == "close" || lines[0] == "keep-alive") {
+		return nil
+	}
+	var names []string
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			names = append(names, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	return names
+}

@@ -1,0 +1,237 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+)
+
+// An exchange is a request that a member has begun to answer.
+type exchange struct {
+	*conn
+	endpoint *endpoint
+	answer   *http.Response
+	upload   *upload
+	unbind   func() bool // ends the hold that the context has on the connection
+}
+
+// An upload is the sending of a large body, beside the reading of its answer.
+type upload struct {
+	done  chan struct{} // closed at its end
+	whole bool          // all of it was sent; valid after done
+}
+
+// noEndpointError says that nobody answered a request.
+type noEndpointError struct {
+	tried   int
+	unknown bool // the request may have been done all the same
+}
+
+// Error is the text of P34.
+func (e *noEndpointError) Error() string {
+	switch {
+	case e.tried == 0:
+		return "proxy: zero endpoints currently available"
+	case e.unknown:
+		return fmt.Sprintf("proxy: unable to get response from %d endpoint(s); the outcome is unknown, the request may have been done", e.tried)
+	}
+	return fmt.Sprintf("proxy: unable to get response from %d endpoint(s)", e.tried)
+}
+
+// try is how one attempt at an endpoint ended.
+type try int
+
+// The ends of a try that brought no answer.
+const (
+	unsent try = iota // nothing of the request went out
+	lost              // it went out, and no answer came
+)
+
+// send gives a request to one endpoint after the other until one answers. Each that was tried is noted in the request,
+// so that sending it again goes on where this left off. The error is that of ctx or of the client's body, or a
+// *noEndpointError.
+func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*exchange, error) {
+	for {
+		e := p.list.next(q.tried)
+		if e == nil {
+			return nil, &noEndpointError{tried: len(q.tried)}
+		}
+		x, how, err := p.sendTo(ctx, w, q, e)
+		switch {
+		case err == nil:
+			p.judgeSilent(q, e)
+			return x, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case q.body != nil && q.body.failure != nil:
+			return nil, q.body.failure
+		}
+		p.metrics.dropped(q.method, how)
+		if how == lost && !q.repeatable() {
+			wake(p.probeNow)
+			p.o.Log.Warnf("proxy: %s may or may not have done a %s: %v", e.url, q.method, err)
+			return nil, &noEndpointError{tried: len(q.tried), unknown: true}
+		}
+		if q.body != nil && q.body.forgot {
+			return nil, &noEndpointError{tried: len(q.tried), unknown: how == lost}
+		}
+	}
+}
+
+// sendTo gives a request to an endpoint: over a connection that is there, and if that turns out to be dead without
+// harm, over a fresh one.
+func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint) (*exchange, try, error) {
+	if c := e.take(); c != nil {
+		x, how, err := p.over(ctx, w, q, e, c)
+		if err == nil || ctx.Err() != nil {
+			return x, how, err
+		}
+		e.drop() // the others are as old
+		frozen := errors.Is(err, os.ErrDeadlineExceeded)
+		if how == lost && (frozen || !q.repeatable()) || q.body != nil && q.body.forgot {
+			q.tried = append(q.tried, e)
+			if frozen {
+				q.silent = append(q.silent, e)
+			}
+			return nil, how, err
+		}
+	}
+	q.tried = append(q.tried, e)
+	c, err := e.dial(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.rest(e, err.Error())
+		}
+		return nil, unsent, err
+	}
+	x, how, err := p.over(ctx, w, q, e, c)
+	if err != nil && ctx.Err() == nil {
+		q.silent = append(q.silent, e)
+	}
+	return x, how, err
+}
+
+// over sends a request over a connection, and reads the head of the answer. Without one the connection is closed.
+func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
+	x := &exchange{conn: c, endpoint: e}
+	x.unbind = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	patience := p.o.headerTimeout()
+	if q.watch {
+		patience = p.o.ReadTimeout
+	}
+	if q.body != nil {
+		patience += p.o.BodyTimeout
+	}
+	c.expectBy(patience)
+	sent, err := c.send(q.head)
+	if err == nil {
+		if q.body != nil {
+			x.startUpload(p, q.body)
+		}
+		x.answer, err = c.receive(q.method)
+	}
+	if err != nil {
+		x.abort(w)
+		if sent {
+			return nil, lost, err
+		}
+		return nil, unsent, err
+	}
+	e.answered.Store(time.Now().UnixNano())
+	if x.answer.Close {
+		p.noteLeaving(e, x.answer)
+	}
+	return x, 0, nil
+}
+
+// startUpload sends a large body while the answer is awaited: a member may refuse before it has read everything.
+func (x *exchange) startUpload(p *Proxy, b *body) {
+	x.upload = &upload{done: make(chan struct{})}
+	go func() { // endUpload waits for it
+		defer close(x.upload.done)
+		buffer := p.buffer()
+		defer p.release(buffer)
+		err := b.sendTo(x.conn, *buffer)
+		x.upload.whole = err == nil
+		if b.failure != nil {
+			x.Close() // half a body must not wait at the member for the rest
+		}
+	}()
+}
+
+// abort gives up the connection, and waits until nothing uses it any more.
+func (x *exchange) abort(w http.ResponseWriter) {
+	x.unbind()
+	x.Close()
+	x.endUpload(w)
+}
+
+// endUpload waits for the end of an upload on a connection that is closed. If it still reads from the client, it is made
+// to fail.
+func (x *exchange) endUpload(w http.ResponseWriter) {
+	if x.upload == nil || x.upload.ended() {
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+	<-x.upload.done
+}
+
+// ended tells whether the upload is over.
+func (u *upload) ended() bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// done ends an exchange whose answer was read to its end: the connection can be used again, unless something is left
+// on it.
+func (x *exchange) done(w http.ResponseWriter) {
+	clean := x.unbind() && !x.answer.Close && x.in.Buffered() == 0
+	if x.upload != nil {
+		clean = clean && x.upload.ended() && x.upload.whole
+	}
+	if clean {
+		x.endpoint.give(x.conn)
+		return
+	}
+	x.Close()
+	x.endUpload(w)
+}
+
+// judgeSilent has those endpoints rest that did not answer what another one did (P17).
+func (p *Proxy) judgeSilent(q *request, answered *endpoint) {
+	for _, e := range q.silent {
+		if e != answered {
+			p.rest(e, "no response to a request that "+answered.url+" answered")
+		}
+	}
+	q.silent = nil
+}
+
+// rest leaves an endpoint out until a probe finds it well.
+func (p *Proxy) rest(e *endpoint, reason string) {
+	if e.resting.CompareAndSwap(nil, &rest{reason: reason, since: time.Now()}) {
+		p.o.Log.Warnf("proxy: marked endpoint %s unavailable: %s", e.url, reason)
+		e.drop()
+		wake(p.refreshNow)
+	}
+}
+
+// noteLeaving makes an endpoint the second choice for a while. A member that answers that it closes the connection is
+// about to stop; one that closes it because it did not understand the request is not.
+func (p *Proxy) noteLeaving(e *endpoint, answer *http.Response) {
+	if answer.StatusCode < http.StatusBadRequest || answer.StatusCode == http.StatusNotFound {
+		e.leaving.Store(time.Now().Add(p.o.FailureWait).UnixNano())
+	}
+}
+
+// another tells whether there is an endpoint that could do what this one declined.
+func (p *Proxy) another(q *request) bool {
+	return (q.body == nil || !q.body.forgot) && p.list.next(q.tried) != nil
+}

@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// A stream is a streaming watch on a client's connection that was taken over from net/http. The chunks of the member
+// are passed on as they are, after a look at their frames. While it waits, it has two goroutines with small stacks,
+// and no buffer.
+type stream struct {
+	p       *Proxy
+	client  net.Conn
+	x       *exchange
+	resumer *resumer
+	chunks  chunkScanner
+	held    []byte // what is not passed on before the first event
+}
+
+// takeOver makes a stream of a watch whose answer has begun; false if it cannot be one, and nothing has happened.
+// HTTP/1.0 knows no chunks, HTTP/2 shares its connections, and watches for one event leave theirs usable.
+func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s *resumer) bool {
+	chunked := len(x.answer.TransferEncoding) == 1 && x.answer.TransferEncoding[0] == "chunked"
+	wanted, err := strconv.ParseBool(r.URL.Query().Get("stream"))
+	if err != nil || !wanted || !chunked || r.ProtoMajor != 1 || r.ProtoMinor != 1 {
+		return false
+	}
+	ctx := context.Background()
+	leave, err := p.watches.enter(&ctx)
+	if err != nil {
+		return false
+	}
+	client, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		leave()
+		return false
+	}
+	x.unbind() // from the context of the request, which ends with the handler
+	t := &stream{p: p, client: client, x: x, resumer: s}
+	go func() { // watchSet.close waits for it
+		defer leave()
+		t.run(ctx, streamHead(w.Header()))
+	}()
+	return true
+}
+
+// streamHead is the beginning of the answer on the wire.
+func streamHead(header http.Header) []byte {
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 200 OK\r\n")
+	header.Set("Transfer-Encoding", "chunked")
+	header.Set("Connection", "close") // what follows the stream on this connection is not read
+	_ = header.Write(&b)              // a bytes.Buffer takes everything
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// run serves the stream until either side ends it.
+func (s *stream) run(ctx context.Context, head []byte) {
+	s.p.metrics.watches.Inc()
+	defer s.p.metrics.watches.Dec()
+	ctx, cancel := context.WithCancel(ctx)
+	left := make(chan struct{})
+	_ = s.client.SetDeadline(time.Time{}) // those of net/http
+	go func() {
+		defer close(left)
+		awaitEnd(s.client)
+		cancel()
+	}()
+	if s.write(head) == nil {
+		s.pass(ctx)
+	}
+	s.x.Close()
+	cancel()
+	_ = s.client.Close() // also ends awaitEnd
+	<-left
+}
+
+// strayBytesMax is how much a client may send on a stream before it counts as broken.
+const strayBytesMax = 64 << 10
+
+// awaitEnd returns when the client has closed its side, or sends what it should not.
+func awaitEnd(conn net.Conn) {
+	var b [32]byte
+	for stray := 0; stray < strayBytesMax; {
+		n, err := conn.Read(b[:])
+		if err != nil {
+			return
+		}
+		stray += n
+	}
+}
+
+// pass passes events on until the stream ends, or breaks after there was one.
+func (s *stream) pass(ctx context.Context) {
+	for {
+		err := s.passFrom(ctx)
+		if err != nil && s.chunks.payload || ctx.Err() != nil || s.chunks.ended && s.chunks.payload {
+			return
+		}
+		s.x.Close()
+		next, err := s.resumer.resume(ctx, s.x.endpoint)
+		if err != nil {
+			return
+		}
+		next.unbind()
+		s.x, s.chunks, s.held = next, chunkScanner{}, nil
+	}
+}
+
+// passFrom passes on what one member sends.
+func (s *stream) passFrom(ctx context.Context) error {
+	x := s.x
+	defer context.AfterFunc(ctx, func() { _ = x.SetDeadline(time.Unix(1, 0)) })()
+	if n := x.in.Buffered(); n > 0 {
+		first, err := x.in.Peek(n)
+		if err != nil {
+			return err
+		}
+		if err := s.passOn(first); err != nil {
+			return err
+		}
+	}
+	x.in, x.answer = nil, nil // from now on the connection is read directly
+	for !s.chunks.ended {
+		x.expectBy(s.p.o.ReadTimeout)
+		if err := x.awaitInput(); err != nil {
+			return err
+		}
+		if err := s.passRead(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passRead passes on one read.
+func (s *stream) passRead() error {
+	buffer := s.p.buffer()
+	defer s.p.release(buffer)
+	n, err := s.x.Conn.Read(*buffer)
+	if err != nil {
+		return err
+	}
+	return s.passOn((*buffer)[:n])
+}
+
+// passOn looks at the frames of what has come, and writes it to the client. Before the first event it is held back: an
+// end without one is not passed on.
+func (s *stream) passOn(b []byte) error {
+	before := s.chunks.payload
+	if err := s.chunks.scan(b); err != nil {
+		return err
+	}
+	switch {
+	case before:
+		return s.write(b)
+	case s.chunks.payload:
+		b, s.held = append(s.held, b...), nil
+		return s.write(b)
+	}
+	s.held = append(s.held, b...)
+	return nil
+}
+
+func (s *stream) write(b []byte) error {
+	_ = s.client.SetWriteDeadline(time.Now().Add(clientTimeout))
+	_, err := s.client.Write(b)
+	return err
+}
