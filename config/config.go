@@ -40,6 +40,7 @@ type Config struct {
 	Watch   Watch
 	HTTP    HTTP
 	Log     Log
+	Proxy   Proxy
 
 	Force string // found a new cluster from the data there is (B45): "", "once" or "again"
 

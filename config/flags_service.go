@@ -9,24 +9,23 @@ import (
 
 // Sentences that several rows share.
 const (
-	noProxy = "the proxy is not built yet"
 	noTLS   = "TLS is not built yet"
 	noAuth  = "authentication is not built yet"
 )
 
-func proxyRows() []row {
-	timing := func(name, def, zero, usage string) row {
-		low := time.Millisecond
-		return row{name: name, value: timeValue{p: new(time.Duration), min: low, max: 24 * time.Hour, zero: zero}, def: def, noEffect: noProxy, usage: usage}
+func proxyRows(d *draft) []row {
+	timing := func(name string, p *time.Duration, def, zero, usage string) row {
+		return row{name: name, value: timeValue{p: p, min: time.Millisecond, max: 24 * time.Hour, zero: zero}, def: def, usage: usage}
 	}
+	p := &d.Proxy
 	return []row{
-		{name: "proxy", value: choiceValue{p: new(string), words: []string{"off", "readonly", "on"}}, def: "off", refused: noProxy,
-			usage: "Serve as a proxy to a cluster instead of as a member."},
-		timing("proxy-failure-wait", "5s", "", "Time an endpoint is left out after a failure."),
-		timing("proxy-refresh-interval", "30s", "", "Time between looks at the list of members."),
-		timing("proxy-dial-timeout", "1s", "none", "Time to connect to an endpoint."),
-		timing("proxy-write-timeout", "5s", "none", "Time for one write to an endpoint."),
-		timing("proxy-read-timeout", "0", "none", "Time for one read from an endpoint; anything but 0 cuts watches."),
+		{name: "proxy", value: choiceValue{p: &p.Mode, words: []string{ProxyOff, ProxyReadonly, ProxyOn}}, def: ProxyOff,
+			usage: "Serve as a proxy to a cluster instead of as a member; readonly passes on reads alone. A data directory stays what it was begun as."},
+		timing("proxy-failure-wait", &p.FailureWait, "5s", "", "Time between tests of the endpoints; one that fails is left out until a test finds it well."),
+		timing("proxy-refresh-interval", &p.RefreshInterval, "30s", "", "Time between looks at the list of members."),
+		timing("proxy-dial-timeout", &p.DialTimeout, "1s", "none", "Time to connect to an endpoint."),
+		timing("proxy-write-timeout", &p.WriteTimeout, "5s", "none", "Time for one write to an endpoint."),
+		timing("proxy-read-timeout", &p.ReadTimeout, "0", "none", "Time for one read from an endpoint; anything but 0 cuts watches."),
 	}
 }
 

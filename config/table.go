@@ -61,7 +61,7 @@ func table(d *draft) []group {
 	return []group{
 		{"Member", memberRows(d)},
 		{"Clustering", clusteringRows(d)},
-		{"Proxy", proxyRows()},
+		{"Proxy", proxyRows(d)},
 		{"Security", securityRows(d)},
 		{"Logging", loggingRows(d)},
 		{"Limits", limitRows(d)},

@@ -198,7 +198,7 @@ func covers(x, y string) bool { return x == "::" || x == "0.0.0.0" && !strings.C
 
 // advertiseWhatIsListened is F24.
 func (v *verifier) advertiseWhatIsListened() {
-	mayBecomeProxy := v.isSet("discovery") && v.Discovery.Fallback == "proxy"
+	mayBecomeProxy := v.Proxy.Mode != ProxyOff || v.isSet("discovery") && v.Discovery.Fallback == "proxy"
 	if !v.isSet("listen-client-urls") || v.isSet("advertise-client-urls") || v.isSet("addr") || mayBecomeProxy {
 		return
 	}

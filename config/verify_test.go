@@ -79,7 +79,7 @@ func TestAnUnadvertisedListenerIsExplained(t *testing.T) { // F24
 }
 
 func TestWhatIsNotBuiltYetIsRefused(t *testing.T) {
-	for _, argv := range words(`--proxy=on --proxy=readonly --cert-file=a --key-file=a --ca-file=a --trusted-ca-file=a --client-cert-auth --auto-tls
+	for _, argv := range words(`--cert-file=a --key-file=a --ca-file=a --trusted-ca-file=a --client-cert-auth --auto-tls
 		--peer-cert-file=a --peer-key-file=a --peer-ca-file=a --peer-trusted-ca-file=a --peer-client-cert-auth --peer-auto-tls --cipher-suites=a
 		--client-crl-file=a --peer-crl-file=a --peer-cert-allowed-cn=a --peer-cert-allowed-hostname=a --client-cert-allowed-hostname=a`) {
 		e := faultsOf(t, argv, "")
@@ -109,7 +109,7 @@ func TestRemarks(t *testing.T) {
 		{"F54", "--data-dir=d --metrics basic", ""},
 		{"F58", "--data-dir=d --enable-v2", ""},
 		{"F58", "--data-dir=d --enable-v2=false", "--enable-v2=false (from --enable-v2) has no effect: the v2 API is always served"},
-		{"3.3", "--data-dir=d --proxy-read-timeout 5", "--proxy-read-timeout=5ms (from --proxy-read-timeout) has no effect: the proxy is not built yet"},
+		{"F57", "--data-dir=d --bcrypt-cost 12", "--bcrypt-cost=12 (from --bcrypt-cost) has no effect: authentication is not built yet"},
 		{"F48", "--data-dir=d --debug --log-level warn", "--debug (from --debug) wins over --log-level=warn"},
 	} {
 		in := mustParse(t, tt.argv, "")

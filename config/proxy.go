@@ -1,0 +1,40 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Proxy says whether this process is a proxy, and how patient it is with members. A time of 0 stands for none.
+type Proxy struct {
+	Mode            string        // ProxyOff, ProxyReadonly or ProxyOn; default ProxyOff
+	FailureWait     time.Duration // between tests of the endpoints; default 5 s
+	RefreshInterval time.Duration // between looks at the list of members; default 30 s
+	DialTimeout     time.Duration // to connect; default 1 s
+	WriteTimeout    time.Duration // for one write; default 5 s
+	ReadTimeout     time.Duration // for one read, watches included; default 0
+}
+
+// The modes of a proxy.
+const (
+	ProxyOff      = "off"
+	ProxyReadonly = "readonly" // only reads are passed on (P35)
+	ProxyOn       = "on"
+)
+
+// FirstPeerURLs are all peer URLs of --initial-cluster, by which a proxy finds its cluster. The names in the list are
+// free (P3). The error is an *Error.
+func (c Config) FirstPeerURLs() ([]string, error) {
+	b := bootstrapper{config: c}
+	cluster, err := ParseCluster(c.bootstrap.initialCluster)
+	if err != nil {
+		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
+		return nil, &Error{Faults: b.faults, Exit: exitRefused}
+	}
+	var urls []string
+	for _, name := range slices.Sorted(maps.Keys(cluster)) {
+		urls = append(urls, cluster[name].Strings()...)
+	}
+	return urls, nil
+}
