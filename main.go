@@ -69,7 +69,11 @@ func refuse(err error) int {
 func check(c config.Config) int {
 	fmt.Print(c.Effective())
 	begun, err := wal.Exists(disk.OS{}, c.LogDir())
-	if err == nil && !begun {
+	switch {
+	case err != nil || begun:
+	case c.Proxy.Mode != config.ProxyOff:
+		_, err = c.FirstPeerURLs()
+	default:
 		_, err = c.Bootstrap(net.LookupHost)
 	}
 	if err != nil {
@@ -78,7 +82,7 @@ func check(c config.Config) int {
 	return 0
 }
 
-// serveUntilSignal runs a member until SIGTERM or SIGINT. A second signal ends
+// serveUntilSignal runs a member or a proxy until SIGTERM or SIGINT. A second signal ends
 // the process at once (F38).
 func serveUntilSignal(invocation config.Invocation) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -90,7 +94,7 @@ func serveUntilSignal(invocation config.Invocation) int {
 	}
 	defer closeLog()
 	logNotes(logger, invocation.Notes)
-	err = serve(ctx, invocation.Config, logger)
+	err = serveAs(ctx, invocation.Config, logger)
 	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
 		logger.Error(err)
 		return 0 // a supervisor must not start it again (M43)

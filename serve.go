@@ -83,15 +83,20 @@ func spareProcessors() {
 
 // announce prints what operators look for at a start (F30).
 func announce(c config.Config, logger *logrus.Logger) {
-	logger.Infof("canopy Version: %s", version)
-	logger.Infof("Git SHA: %s", revision())
-	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
+	announceProgram(logger)
 	if c.Storage.UnsafeNoFsync {
 		logger.Warn("--unsafe-no-fsync: acknowledged writes will be lost in a power cut")
 	}
 	for _, line := range c.Summary() {
 		logger.Info(line)
 	}
+}
+
+// announceProgram prints what is true of members and proxies.
+func announceProgram(logger *logrus.Logger) {
+	logger.Infof("canopy Version: %s", version)
+	logger.Infof("Git SHA: %s", revision())
+	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 }
 
 func memberOptions(ctx context.Context, c config.Config, peers *peering, set *metrics.Set, logger *logrus.Logger) etcdserver.Options {
@@ -220,14 +225,14 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 		stopMember()
 		return nil
 	})
-	group.Go(func() error { return notifyReady(ctx, member, logger) })
+	group.Go(func() error { return notifyReady(ctx, member.Ready(), logger) })
 	return group.Wait()
 }
 
 // notifyReady tells systemd, if it started us, that requests are served (F33).
-func notifyReady(ctx context.Context, member *etcdserver.Member, logger *logrus.Logger) error {
+func notifyReady(ctx context.Context, ready <-chan struct{}, logger *logrus.Logger) error {
 	select {
-	case <-member.Ready():
+	case <-ready:
 	case <-ctx.Done():
 		return nil
 	}
@@ -312,7 +317,7 @@ func (s *servers) serve() error {
 }
 
 // drain ends watches, and lets requests finish for at most drainTimeout.
-func (s *servers) drain(handler *api.Handler, logger *logrus.Logger) {
+func (s *servers) drain(handler interface{ Close(context.Context) error }, logger *logrus.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var group errgroup.Group
