@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -77,6 +81,57 @@ func tokenOptions(c config.Config, token discovery.Token, logger *logrus.Logger)
 
 func recordsOf(d config.Discovery, logger *logrus.Logger) discovery.SRV {
 	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: logger}
+}
+
+// discoveryPatience is how long a proxy that knows its cluster, and finds
+// nobody of it, asks whether there is another.
+const discoveryPatience = 10 * time.Second
+
+// firstPeers finds the peer URLs of a cluster for a proxy (P3). Those that are
+// to be discovered are waited for (D39), unless the proxy knows others.
+func firstPeers(c config.Config, logger *logrus.Logger) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		if given, err := c.FirstPeerURLs(); err != nil || !c.Discovery.On() {
+			return given, err
+		}
+		if _, err := os.Stat(filepath.Join(c.DataDir, "proxy", "cluster")); err == nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, discoveryPatience)
+			defer cancel()
+		}
+		if c.Discovery.SRV != "" {
+			return recordsOf(c.Discovery, logger).Peers(ctx)
+		}
+		token, err := discovery.ParseToken(c.Discovery.URL)
+		if err != nil {
+			return nil, err
+		}
+		peers, err := discovery.Members(ctx, tokenOptions(c, token, logger))
+		return peerURLs(peers), err
+	}
+}
+
+func peerURLs(peers []discovery.Peer) []string {
+	var urls []string
+	for _, peer := range peers {
+		urls = append(urls, peer.PeerURLs...)
+	}
+	return urls
+}
+
+// becomeProxy runs a proxy to a cluster in which there was no more room. What
+// the member that was not to be has left is removed, so that this directory is
+// that of a proxy from now on (B6, D16).
+func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, logger *logrus.Logger) error {
+	logger.Info("discovery cluster full, falling back to proxy")
+	for _, dir := range []string{c.SnapDir(), filepath.Join(c.MemberDir(), "wal"), c.MemberDir()} {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("make the data directory one of a proxy: %w", err)
+		}
+	}
+	c.Proxy.Mode = config.ProxyOn
+	members := func(context.Context) ([]string, error) { return peerURLs(full.Members), nil }
+	return serveProxy(ctx, c, members, logger)
 }
 
 // memberPatience is how long another member may take to say whom it knows.

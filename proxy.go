@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"canopy/config"
+	"canopy/discovery"
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
@@ -44,10 +47,14 @@ func serveAs(ctx context.Context, c config.Config, logger *logrus.Logger) error 
 		}
 		wanted = false
 	}
-	if !wanted {
-		return serve(ctx, c, logger)
+	if wanted {
+		return serveProxy(ctx, c, firstPeers(c, logger), logger)
 	}
-	return serveProxy(ctx, c, func(context.Context) ([]string, error) { return c.FirstPeerURLs() }, logger)
+	err = serve(ctx, c, logger)
+	if full := (*discovery.FullError)(nil); errors.As(err, &full) && c.Discovery.Fallback == "proxy" {
+		return becomeProxy(ctx, c, full, logger)
+	}
+	return err
 }
 
 // begunAs gives what a data directory holds of "member" and "proxy".
@@ -70,6 +77,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 		return err
 	}
 	announceProgram(logger)
+	collectLess()
 	c.ListenPeerURLs = nil // nobody talks to a proxy but clients
 	lock, err := lockProxyDir(disk.OS{}, c.DataDir, logger)
 	if err != nil {
@@ -91,6 +99,17 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	servers.client.open(p)
 	servers.metrics.open(p.NewMetrics())
 	return runProxy(ctx, p, servers, logger)
+}
+
+// proxyGCPercent is for a heap of a few MiB that consists of requests under way:
+// to collect it each time it has doubled takes a tenth of the processor.
+const proxyGCPercent = 400
+
+// collectLess has garbage collected less often, unless GOGC says when.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(proxyGCPercent)
+	}
 }
 
 // runProxy runs the proxy behind its servers. When ctx ends things stop in

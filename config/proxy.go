@@ -24,9 +24,15 @@ const (
 )
 
 // FirstPeerURLs are all peer URLs of --initial-cluster, by which a proxy finds its cluster. The names in the list are
-// free (P3). The error is an *Error.
+// free (P3). There are none if they are to be discovered. The error is an *Error.
 func (c Config) FirstPeerURLs() ([]string, error) {
 	b := bootstrapper{config: c}
+	if c.Discovery.On() {
+		if b.checkDiscovery(); len(b.faults) > 0 {
+			return nil, &Error{Faults: b.faults, Exit: exitRefused}
+		}
+		return nil, nil
+	}
 	cluster, err := ParseCluster(c.bootstrap.initialCluster)
 	if err != nil {
 		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
