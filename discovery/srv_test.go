@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"canopy/discovery/dnstest"
 )
 
 const threeMembers = `
@@ -105,8 +107,8 @@ func TestClusterOfRecords(t *testing.T) {
 			want: map[string][]string{"m": {"http://localhost:2380"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := newNameServer(t, tt.zone)
-			s := SRV{Domain: "example.com", Suffix: tt.suffix, Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+			server := dnstest.Start(t, "127.0.0.1:0", tt.zone)
+			s := SRV{Domain: "example.com", Suffix: tt.suffix, Resolver: server.Resolver(), Pause: new(script).pause, Log: &lines{}}
 			got, err := s.Cluster(t.Context(), "m", strings.Split(tt.advertised, ","))
 			if tt.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
@@ -122,8 +124,8 @@ func TestClusterOfRecords(t *testing.T) {
 }
 
 func TestErrorsOfRecordsHaveTypes(t *testing.T) {
-	server := newNameServer(t, threeMembers)
-	s := SRV{Domain: "nothing.com", Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+	server := dnstest.Start(t, "127.0.0.1:0", threeMembers)
+	s := SRV{Domain: "nothing.com", Resolver: server.Resolver(), Pause: new(script).pause, Log: &lines{}}
 	_, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"})
 	if none := (*NoRecordsError)(nil); !errors.As(err, &none) || len(none.Names) != 2 {
 		t.Errorf("no records: %v", err)
@@ -141,24 +143,24 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 	const plain, ssl = "_etcd-server._tcp.example.com", "_etcd-server-ssl._tcp.example.com"
 	for _, tt := range []struct {
 		name       string
-		fail, mend func(n *nameServer)
+		fail, mend func(n *dnstest.Server)
 		want       string // in the log
 	}{
-		{"a target does not resolve", func(n *nameServer) { n.fail("infra2.example.com", dns.RcodeNameError) },
-			func(n *nameServer) { n.fail("infra2.example.com", 0) }, "the target infra2.example.com of an SRV record of example.com does not resolve"},
-		{"a target's server fails", func(n *nameServer) { n.fail("infra2.example.com", dns.RcodeServerFailure) },
-			func(n *nameServer) { n.fail("infra2.example.com", 0) }, "the target infra2.example.com of an SRV record of example.com does not resolve"},
-		{"one kind fails", func(n *nameServer) { n.fail(ssl, dns.RcodeServerFailure) },
-			func(n *nameServer) { n.fail(ssl, 0) }, "error querying DNS SRV records " + ssl},
-		{"the other kind is refused", func(n *nameServer) { n.fail(plain, dns.RcodeRefused) },
-			func(n *nameServer) { n.fail(plain, 0) }, "error querying DNS SRV records " + plain},
+		{"a target does not resolve", func(n *dnstest.Server) { n.Fail("infra2.example.com", dns.RcodeNameError) },
+			func(n *dnstest.Server) { n.Fail("infra2.example.com", 0) }, "the target infra2.example.com of an SRV record of example.com does not resolve"},
+		{"a target's server fails", func(n *dnstest.Server) { n.Fail("infra2.example.com", dns.RcodeServerFailure) },
+			func(n *dnstest.Server) { n.Fail("infra2.example.com", 0) }, "the target infra2.example.com of an SRV record of example.com does not resolve"},
+		{"one kind fails", func(n *dnstest.Server) { n.Fail(ssl, dns.RcodeServerFailure) },
+			func(n *dnstest.Server) { n.Fail(ssl, 0) }, "error querying DNS SRV records " + ssl},
+		{"the other kind is refused", func(n *dnstest.Server) { n.Fail(plain, dns.RcodeRefused) },
+			func(n *dnstest.Server) { n.Fail(plain, 0) }, "error querying DNS SRV records " + plain},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server, log := newNameServer(t, threeMembers), &lines{}
+			server, log := dnstest.Start(t, "127.0.0.1:0", threeMembers), &lines{}
 			tt.fail(server)
 			idle := func() {}
 			waits := script{steps: []func(){idle, idle, idle, func() { tt.mend(server) }}}
-			s := SRV{Domain: "example.com", Resolver: server.resolver(), Pause: waits.pause, Log: log}
+			s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: waits.pause, Log: log}
 			got, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"})
 			if err != nil || len(got) != 3 {
 				t.Errorf("Cluster = %v, %v, want three members", got, err)
@@ -177,9 +179,9 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 
 // A server that goes on failing is waited for until the caller is no more.
 func TestAFailingServerIsWaitedFor(t *testing.T) {
-	server := newNameServer(t, threeMembers)
-	server.fail("_etcd-server-ssl._tcp.example.com", dns.RcodeServerFailure)
-	s := SRV{Domain: "example.com", Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+	server := dnstest.Start(t, "127.0.0.1:0", threeMembers)
+	server.Fail("_etcd-server-ssl._tcp.example.com", dns.RcodeServerFailure)
+	s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: new(script).pause, Log: &lines{}}
 	if got, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"}); !errors.Is(err, errPatience) {
 		t.Errorf("Cluster = %v, %v, want it to wait", got, err)
 	}
@@ -187,10 +189,10 @@ func TestAFailingServerIsWaitedFor(t *testing.T) {
 
 // A proxy needs no record of its own (R45), and clients have theirs (B38).
 func TestURLsForThoseWhoAreNoMembers(t *testing.T) {
-	server := newNameServer(t, threeMembers+`
+	server := dnstest.Start(t, "127.0.0.1:0", threeMembers+`
 		_etcd-client-ssl._tcp.example.com SRV 0 0 2379 infra0.example.com.
 		_etcd-client._tcp.example.com SRV 0 0 2379 infra1.example.com.`)
-	s := SRV{Domain: "example.com", Resolver: server.resolver(), Pause: new(script).pause, Log: &lines{}}
+	s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: new(script).pause, Log: &lines{}}
 	peers, err := s.Peers(t.Context())
 	if want := []string{"http://infra0.example.com:2380", "http://infra1.example.com:2380", "http://infra2.example.com:2380"}; err != nil || !slices.Equal(peers, want) {
 		t.Errorf("Peers = %v, %v, want %v", peers, err, want)
