@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -81,7 +82,7 @@ func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
 }
 
 // The disk of a follower is full: the others go on. The disk of the leader is
-// full: writes are refused, and are taken again when another one leads.
+// full: it hands over to another one.
 func TestTheDiskOfAMemberIsFull(t *testing.T) {
 	onSmallDisk := func(_ int, s *server) { s.dir = filepath.Join(smallDisk(t, 24<<20), "data") }
 	c := newClusterWith(t, 3, onSmallDisk, "--wal-segment-bytes", "1MiB", "--max-wals", "2", "--snapshot-count", "100000000")
@@ -108,10 +109,20 @@ func TestTheDiskOfAMemberIsFull(t *testing.T) {
 		return err
 	})
 	leader.must(http.StatusOK, http.MethodGet, "/v2/keys/a1?quorum=true", "")
-	leader.signal(syscall.SIGTERM)
-	c.others(leader)[0].must(http.StatusCreated, http.MethodPut, "/v2/keys/again", "value=1")
+	eventually(t, 20*time.Second, "another leader", func() error {
+		if c.leader() == leader {
+			return errors.New("it is the one whose disk is full")
+		}
+		return nil
+	})
+	eventually(t, 20*time.Second, "a write to succeed", func() error {
+		a, err := c.others(leader)[0].do(http.MethodPut, "/v2/keys/again", "value="+strings.Repeat("x", 32<<10))
+		if err == nil && a.status > http.StatusCreated {
+			err = fmt.Errorf("%d %.200s", a.status, a.body)
+		}
+		return err
+	})
 	remove(t, ballast)
-	leader.start()
 	c.agree()
 }
 

@@ -125,6 +125,10 @@ func (l memberLog) differs(d Difference, differs bool) {
 	l.entry.Infof("the state of member %v is the one of this member again, or the member is gone", d.Member)
 }
 
+func (l memberLog) makesWay() {
+	l.entry.Warn("the disk is full: leadership is handed over to another member")
+}
+
 func (l memberLog) named(by ID, strangers []MemberInfo) {
 	for _, info := range strangers {
 		l.entry.Infof("member %v names member %v at %s, of which the log has not told here yet", by, info.ID, strings.Join(info.PeerURLs, " "))

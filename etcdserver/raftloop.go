@@ -197,6 +197,7 @@ func (l *raftLoop) tick() {
 	l.events.status(status)
 	l.tickRequests()
 	l.tickChanges(status)
+	l.makeWay()
 	l.beginReads()
 }
 

@@ -89,10 +89,12 @@ func (m *Member) change(ctx context.Context, op raft.ConfChangeOp, info MemberIn
 
 // changeQueue is the leader's door for changes.
 type changeQueue struct {
-	waiting []*waitingChange
-	settled raft.Index // the last change; what comes waits until it is applied
-	tenure  int        // ticks of this member's leadership
-	answers []answer   // to changes of this process, until it has applied as much as the leader had
+	waiting  []*waitingChange
+	settled  raft.Index // the last change; what comes waits until it is applied
+	tenure   int        // ticks of this member's leadership
+	wayWait  int        // ticks with a full disk since leadership was last handed over for that
+	wayAfter int        // how many there have to be before it is again
+	answers  []answer   // to changes of this process, until it has applied as much as the leader had
 }
 
 type waitingChange struct {
@@ -377,6 +379,26 @@ func (l *raftLoop) handOver() bool {
 	}
 	return l.machine.TransferLeadership(heir.ID) == nil || status.TransferTo != raft.None
 }
+
+// makeWay hands leadership over when this member's disk is full: another's may
+// have room (R8). Should all be full, leadership wanders ever more slowly.
+func (l *raftLoop) makeWay() {
+	if !l.writer.full.Load() {
+		l.changes.wayWait, l.changes.wayAfter = 0, 0
+		return
+	}
+	if !l.leading {
+		return
+	}
+	if l.changes.wayWait++; l.changes.wayWait > l.changes.wayAfter && l.handOver() {
+		l.changes.wayAfter = min(2*l.changes.wayAfter+int(l.policy.election/l.interval), wayTicksMax)
+		l.changes.wayWait = 0
+		l.log.makesWay()
+	}
+}
+
+// wayTicksMax bounds the ticks between two attempts to make way.
+const wayTicksMax = 600
 
 // HandOver hands leadership to another member, if this one leads and there is
 // one, and returns when that is done or ctx ends.
