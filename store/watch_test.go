@@ -505,3 +505,29 @@ func follow(t *testing.T, s *Store, key string, last Index, step Index, dice *ra
 		w.Close()
 	}
 }
+
+// TestAnOldWatchStillFires leaves a watcher alone for two months of log time, while history goes on many times its
+// length (R71).
+func TestAnOldWatchStillFires(t *testing.T) {
+	s := New(Options{HistoryEvents: 100})
+	old := watching(t, s, "/rare", WatchOptions{})
+	at := testTime
+	for n := range 1_000_000 {
+		at += Time(60*24*3600*Second) / 1_000_000
+		if _, err := s.Apply(at, Set{Key: mustKey("/busy"), Value: "v"}); err != nil {
+			t.Fatal(err)
+		}
+		if n%100 == 0 {
+			s.Publish()
+		}
+	}
+	s.Publish()
+	if got := ready(t, old); got != "" {
+		t.Fatalf("got %s before anything was written there", got)
+	}
+	must(t, s, file("/rare", "v"))
+	s.Publish()
+	if got := ready(t, old); got != "1000001" {
+		t.Errorf("got %q, want the event 1000001", got)
+	}
+}
