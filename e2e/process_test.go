@@ -44,12 +44,14 @@ func buildAndRun(m *testing.M) int {
 type server struct {
 	t       *testing.T
 	name    string
-	cluster string // --initial-cluster
+	cluster string // --initial-cluster; "": the flag is not given
 	dir     string
 	client  string // http://127.0.0.1:port
 	peer    string
 	flags   []string
 	wrap    []string // what the program is run by, if anything
+	line    []string // the whole command, if it is another one than that of a member
+	environ []string // variables besides those of the test
 	command *exec.Cmd
 	output  *lockedBuffer
 	exited  chan struct{} // closed when the process has ended
@@ -100,12 +102,9 @@ func (s *server) start() *server {
 
 func (s *server) launch() {
 	s.t.Helper()
-	args := append([]string{
-		"--name", s.name, "--data-dir", s.dir, "--listen-client-urls", s.client, "--advertise-client-urls", s.client,
-		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer, "--initial-cluster", s.cluster,
-	}, s.flags...)
-	line := append(append(slices.Clone(s.wrap), binary), args...)
+	line := append(slices.Clone(s.wrap), s.args()...)
 	s.command = exec.Command(line[0], line[1:]...)
+	s.command.Env = append(os.Environ(), s.environ...)
 	s.output = &lockedBuffer{}
 	s.command.Stdout, s.command.Stderr = s.output, s.output
 	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -125,6 +124,21 @@ func (s *server) launch() {
 			s.t.Logf("output of process %d:\n%s", command.Process.Pid, tail(s.output.String(), 60))
 		}
 	})
+}
+
+// args is the command.
+func (s *server) args() []string {
+	if s.line != nil {
+		return s.line
+	}
+	args := []string{
+		binary, "--name", s.name, "--data-dir", s.dir, "--listen-client-urls", s.client, "--advertise-client-urls", s.client,
+		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer,
+	}
+	if s.cluster != "" {
+		args = append(args, "--initial-cluster", s.cluster)
+	}
+	return append(args, s.flags...)
 }
 
 func tail(text string, lines int) string {
