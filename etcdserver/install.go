@@ -69,12 +69,7 @@ func (m *Member) load(meta snap.Meta, announced raft.SnapshotMeta) (*installatio
 // stepSnapshot gives the message to raft, together with the state it speaks of.
 func (m *Member) stepSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, prepared *installation) error {
 	stepped := make(chan error, 1)
-	ok := m.raft.calls.put(func() {
-		if prepared != nil {
-			m.raft.prepared = prepared
-		}
-		stepped <- m.raft.machine.Step(from, message)
-	})
+	ok := m.raft.calls.put(func() { stepped <- m.raft.takeSnapshot(from, message, prepared) })
 	if !ok {
 		return ErrTooBusy
 	}
@@ -86,6 +81,19 @@ func (m *Member) stepSnapshot(ctx context.Context, from raft.MemberID, message r
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// takeSnapshot steps the message, and keeps its state if raft is going to install
+// it: then the log begins behind it. One that comes late is not to replace the
+// state of another that raft has taken, and waits for the disk with.
+func (l *raftLoop) takeSnapshot(from raft.MemberID, message raft.Snapshot, prepared *installation) error {
+	before := l.machine.Status().Commit
+	err := l.machine.Step(from, message)
+	if at := message.Meta.Index; before < at && l.machine.Status().First == at+1 {
+		assert(prepared != nil, "a snapshot that is taken was loaded: %d", at)
+		l.prepared = prepared
+	}
+	return err
 }
 
 // install hands a received state to the apply loop. What that had not begun

@@ -74,7 +74,7 @@ type raftLoop struct {
 
 	generation raft.Index    // applied when entries were last forgotten
 	handed     int64         // bytes of entries handed to the apply loop since then
-	prepared   *installation // the state of the snapshot that was stepped last
+	prepared   *installation // the state of the snapshot that raft has taken last
 	installing raft.Index    // of the last one that was handed to the apply loop
 }
 

@@ -52,6 +52,7 @@ func TestSimulatedMembersKeepTheirPromises(t *testing.T) {
 		return
 	}
 	first := rand.Uint64() >> 20
+	t.Logf("seeds from %d on; where a member panics, add the number of its bubble, less one", first)
 	end := time.Now().Add(simSeconds * time.Second)
 	var all tally
 	for all.clusters < *simClusters || *simClusters == 0 && time.Now().Before(end) {
@@ -60,7 +61,7 @@ func TestSimulatedMembersKeepTheirPromises(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("seeds from %d on: %+v", first, all)
+	t.Logf("%+v", all)
 }
 
 // TestASimulationCanBeReplayed: what happens is told by the seed alone.

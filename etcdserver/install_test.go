@@ -1,0 +1,68 @@
+package etcdserver
+
+import (
+	"io"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"canopy/internal/disk"
+	"canopy/raft"
+	"canopy/snap"
+)
+
+// An older snapshot comes late, while a newer one that was taken is on its way
+// to the disk: it is the newer one's state that is installed.
+func TestALateSnapshotReplacesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(o *Options) {
+			o.FS, o.SnapshotEntries = newSlowDisk(o.FS.(*disk.Mem), 1), 10
+		})
+		leader := c.leader()
+		behind := c.others(leader)[0]
+		c.net.isolate(behind.ID(), true)
+		var metas []snap.Meta
+		eventually(t, "two snapshots that the other has not reached", func() bool {
+			leader.set("/k", "v")
+			var err error
+			if metas, err = leader.snapshot.dir.List(); err != nil {
+				t.Fatal(err)
+			}
+			at, _ := behind.Position()
+			metas = slices.DeleteFunc(metas, func(m snap.Meta) bool { return m.Index <= at })
+			return len(metas) >= 2
+		})
+		newer, newerState := c.carry(leader, behind, metas[0])
+		older, olderState := c.carry(leader, behind, metas[1])
+		from := leader.ID().raft()
+		if err := behind.stepSnapshot(t.Context(), from, newer, newerState); err != nil {
+			t.Fatal(err)
+		}
+		if err := behind.stepSnapshot(t.Context(), from, older, olderState); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the newer one to be installed", func() bool {
+			at, _ := behind.Position()
+			return at >= metas[0].Index
+		})
+		c.net.isolate(behind.ID(), false)
+		c.agree()
+	})
+}
+
+// carry brings a snapshot from one member's disk to another's, and loads it there.
+func (c *testCluster) carry(from, to *running, meta snap.Meta) (raft.Snapshot, *installation) {
+	c.t.Helper()
+	message := raft.Snapshot{Term: raft.Term(from.Status().Term), Meta: raft.SnapshotMeta{
+		Index: raft.Index(meta.Index), Term: raft.Term(meta.Term), Configuration: from.apply.state.Load().config,
+	}}
+	err := from.snapshot.dir.Export(meta, func(r io.Reader, _ int64) error { return to.snapshot.dir.Import(meta, r) })
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	prepared, err := to.load(meta, message.Meta)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return message, prepared
+}
