@@ -71,7 +71,7 @@ func (c *conn) isStale() bool {
 	if c.raw == nil {
 		return false
 	}
-	c.expectBy(c.o.headerTimeout()) // an old deadline would be taken for an end
+	c.expectBy(c.o.patience) // an old deadline would be taken for an end
 	err := c.raw.Read(c.look)
 	return c.stale || err != nil
 }

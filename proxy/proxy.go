@@ -65,6 +65,8 @@ type Options struct {
 	Registry  *prometheus.Registry // of what /metrics shows; default: a new one
 	AccessLog func(Access)         // called after each answer; nil: none
 	Log       *logrus.Logger       // required
+
+	patience time.Duration // within which an answer has to begin, made of Election
 }
 
 // The defaults of Options, and what is not to be set.
@@ -97,11 +99,9 @@ func (o Options) withDefaults() Options {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
+	o.patience = 5*time.Second + 2*o.Election // longer than a member waits for its quorum (P18, K121)
 	return o
 }
-
-// headerTimeout is how long an answer may take to begin: longer than a member waits for its quorum (P18, K121).
-func (o Options) headerTimeout() time.Duration { return 5*time.Second + 2*o.Election }
 
 // A Proxy serves any number of requests, at the same time as Run runs.
 type Proxy struct {
@@ -113,6 +113,7 @@ type Proxy struct {
 	scrapes http.Handler // of /metrics
 	metrics *metrics
 	buffers sync.Pool // *[]byte, of bufferBytes
+	heads   sync.Pool // *[]byte, for the heads of requests
 
 	watches    watchSet
 	refreshNow chan struct{} // has room for one
@@ -135,6 +136,7 @@ func New(o Options) (*Proxy, error) {
 	p.known = known
 	p.scrapes = promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax})
 	p.buffers.New = func() any { return new(make([]byte, bufferBytes)) }
+	p.heads.New = func() any { return new(make([]byte, 0, headBytes)) }
 	p.watches.init()
 	return p, nil
 }

@@ -19,10 +19,12 @@ const (
 
 // forward has a request done by a member, and gives the client the answer.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
-	q, err := p.newRequest(r, make([]byte, 0, headBytes))
+	head := p.heads.Get().(*[]byte)
+	q, err := p.newRequest(r, (*head)[:0])
 	if err == nil {
 		err = p.addBody(q, w, r)
 	}
+	defer p.releaseHead(head, q)
 	if err != nil {
 		p.refuse(w, r, err)
 		return
@@ -43,10 +45,19 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 			p.refuse(w, r, err)
 			return
 		}
+		status, took := x.answer.StatusCode, time.Since(begin)
 		if !p.relay(ctx, w, r, q, x) {
-			p.metrics.handled(q.method, x.answer.StatusCode, time.Since(begin))
+			p.metrics.handled(q.method, status, took)
 			return
 		}
+	}
+}
+
+// releaseHead keeps a head for the next request, unless it grew large, or a stream needs it on.
+func (p *Proxy) releaseHead(head *[]byte, q *request) {
+	if q != nil && !q.streams && cap(q.head) <= headBytesKept {
+		*head = q.head
+		p.heads.Put(head)
 	}
 }
 
@@ -108,13 +119,13 @@ func (p *Proxy) relaySmall(w http.ResponseWriter, r *http.Request, q *request, x
 	return false
 }
 
-// copyBody passes a body on as it comes. A member has headerTimeout for each part, and the client clientTimeout.
+// copyBody passes a body on as it comes. A member has Options.patience for each part, and the client clientTimeout.
 func (p *Proxy) copyBody(w http.ResponseWriter, x *exchange) error {
 	buffer := p.buffer()
 	defer p.release(buffer)
 	control := http.NewResponseController(w)
 	for {
-		x.expectBy(p.o.headerTimeout())
+		x.expectBy(p.o.patience)
 		n, err := x.answer.Body.Read(*buffer)
 		if n > 0 {
 			_ = control.SetWriteDeadline(time.Now().Add(clientTimeout))

@@ -11,12 +11,13 @@ import (
 
 // A request is what members are sent: the same bytes, whoever of them it is.
 type request struct {
-	method string
-	head   []byte // line, headers, and the body if that is small
-	body   *body  // the body if it is not; else nil
-	watch  bool   // the answer may take any time
-	tried  []*endpoint
-	silent []*endpoint // those that took it over a fresh connection, and did not answer
+	method  string
+	head    []byte // line, headers, and the body if that is small
+	body    *body  // the body if it is not; else nil
+	watch   bool   // the answer may take any time
+	streams bool   // a stream holds on to the head
+	tried   []*endpoint
+	silent  []*endpoint // those that took it over a fresh connection, and did not answer
 }
 
 // repeatable tells whether it may be done twice (P23).
@@ -54,7 +55,7 @@ func target(r *http.Request) (string, error) {
 	if !strings.HasPrefix(t, "/") {
 		t = r.URL.RequestURI() // of a client that takes us for a proxy of the web
 	}
-	if !strings.HasPrefix(t, "/") {
+	if !strings.HasPrefix(t, "/") || r.Method == http.MethodConnect {
 		return "", errTarget
 	}
 	for i := range len(t) {

@@ -118,7 +118,7 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
 	x := &exchange{conn: c, endpoint: e}
 	x.unbind = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	patience := p.o.headerTimeout()
+	patience := p.o.patience
 	if q.watch {
 		patience = p.o.ReadTimeout
 	}

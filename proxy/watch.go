@@ -152,6 +152,7 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
 	if p.takeOver(w, r, x, s) {
+		q.streams = true
 		return
 	}
 	control := http.NewResponseController(w)

@@ -1,0 +1,313 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"canopy/client/membertest"
+	"canopy/internal/disk"
+)
+
+func ok(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok")) }
+
+// P15, P16, P13: clients stay with one endpoint, leave it when it fails, and come back to it; a look at the members in
+// between changes nothing about that.
+func TestStickiness(t *testing.T) {
+	cluster := membertest.Start(t, 3)
+	s := newSite(t, cluster.PeerURLs(), func(o *Options) { o.RefreshInterval = 10 * time.Millisecond }).await(3)
+	order := s.available()
+	m := first(s, cluster)
+	m.Stop()
+	if a := s.get("/v2/keys/"); a.status != 200 {
+		t.Errorf("a read = %+v", a)
+	}
+	eventually(t, "the endpoint to rest", func() bool { return slices.Equal(s.available(), order[1:]) })
+	if a := s.get(pathEndpoints); !strings.Contains(a.body, `"unavailable":[{"endpoint":"`+order[0]+`","reason":"`) {
+		t.Errorf("P44: %s", a.body)
+	}
+	for range 20 {
+		s.do("GET", "/v2/keys/", "")
+	}
+	m.Start()
+	eventually(t, "the endpoint to come back", func() bool { return slices.Equal(s.available(), order) })
+	for _, line := range []string{"marked endpoint " + order[0] + " unavailable", "marked endpoint " + order[0] + " available"} {
+		if n := strings.Count(s.log.String(), line); n != 1 {
+			t.Errorf("%q was logged %d times", line, n)
+		}
+	}
+}
+
+// P18: a member that takes connections and says nothing is found out by the probe; and a request that meets it before
+// goes elsewhere, if it may, when the time for an answer is over.
+func TestFrozenMember(t *testing.T) {
+	frozen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Close()
+	good := membertest.Start(t, 1).Members[0].ClientURL
+	peer := fakePeer(t, 1, func() []string { return []string{"http://" + frozen.Addr().String(), good} }).URL
+	s := newSite(t, []string{peer}, func(o *Options) { o.Election = 10 * time.Millisecond })
+	eventually(t, "the frozen endpoint to rest", func() bool { return slices.Equal(s.available(), []string{good}) })
+
+	late := newSite(t, []string{peer}, func(o *Options) { o.FailureWait = time.Hour; o.Election = -2450 * time.Millisecond }).await(2)
+	for _, method := range []string{"GET", "PUT"} {
+		a := late.do(method, "/v2/keys/k", "value=1")
+		if a.status >= 500 && (method == "GET" || !strings.Contains(a.body, "outcome is unknown")) {
+			t.Errorf("%s = %+v", method, a)
+		}
+	}
+}
+
+// P17: one that answers nothing while another one does has to rest.
+func TestASilentEndpointRests(t *testing.T) {
+	silent := newRaw(t, func(string) string { return "" })
+	_, members := fakeCluster(t, ok)
+	peer := fakePeer(t, 1, func() []string { return []string{silent.url, members[0].url} }).URL
+	eventually(t, "the silent endpoint to be the first choice", func() bool {
+		s := newSite(t, []string{peer}, func(o *Options) { o.FailureWait = time.Hour }).await(2)
+		isFirst := s.list.all()[0].url == silent.url
+		if a := s.get("/x"); a.body != "ok" {
+			t.Errorf("%+v", a)
+		}
+		if isFirst && !slices.Equal(s.available(), []string{members[0].url}) {
+			t.Errorf("%v", s.available())
+		}
+		return isFirst
+	})
+}
+
+// P11, P12: an answer of another cluster, and none at all, leave everything as it is.
+func TestTheLastGoodListIsKept(t *testing.T) {
+	_, members := fakeCluster(t, ok, ok)
+	var cluster atomic.Uint64
+	var urls atomic.Pointer[[]string]
+	cluster.Store(0xa)
+	urls.Store(&[]string{members[0].url})
+	peer := httptest.NewServer(nil)
+	defer peer.Close()
+	peer.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Etcd-Cluster-Id", fmt.Sprintf("%x", cluster.Load()))
+		fmt.Fprintf(w, `[{"id":1,"peerURLs":[%q],"clientURLs":[%q]}]`, peer.URL, (*urls.Load())[0])
+	})
+	s := newSite(t, []string{peer.URL}, func(o *Options) { o.RefreshInterval = 5 * time.Millisecond }).await(1)
+	cluster.Store(0xb)
+	urls.Store(&[]string{members[1].url})
+	eventually(t, "the other cluster to be refused", func() bool { return strings.Contains(s.log.String(), "it belongs to the cluster b") })
+	if got := s.available(); !slices.Equal(got, []string{members[0].url}) {
+		t.Errorf("P12: %v", got)
+	}
+	peer.CloseClientConnections()
+	peer.Config.Handler = http.NotFoundHandler()
+	if a := s.get("/x"); a.body != "ok" {
+		t.Errorf("P11: %+v", a)
+	}
+}
+
+// P40, P14: new client URLs are followed, and a failure is a reason to look at once.
+func TestMembersThatMove(t *testing.T) {
+	_, members := fakeCluster(t, ok, ok)
+	var urls atomic.Pointer[[]string]
+	urls.Store(&[]string{members[0].url})
+	s := newSite(t, []string{fakePeer(t, 1, func() []string { return *urls.Load() }).URL}).await(1)
+	urls.Store(&[]string{members[1].url})
+	members[0].close()
+	eventually(t, "requests to be served again", func() bool { return s.get("/x").body == "ok" })
+	if got := s.available(); !slices.Equal(got, []string{members[1].url}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// R101, P19: a proxy whose own URL is advertised does not talk to itself for ever, and gets over it.
+func TestALoopIsCut(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := "http://" + listener.Addr().String()
+	var urls atomic.Pointer[[]string]
+	urls.Store(&[]string{own})
+	peer := fakePeer(t, 1, func() []string { return *urls.Load() }).URL
+	s := newSiteOn(t, listener, []string{peer}, func(o *Options) { o.RefreshInterval = 100 * time.Millisecond })
+	eventually(t, "the loop to be found", func() bool {
+		s.get("/v2/keys/x")
+		return strings.Contains(s.get(pathEndpoints).body, "leads back to this proxy")
+	})
+	if a := s.do("PUT", "/v2/keys/x", "value=1"); a.status != 503 && a.status != 508 {
+		t.Errorf("R101: %+v", a)
+	}
+	_, members := fakeCluster(t, ok)
+	urls.Store(&[]string{own, members[0].url})
+	eventually(t, "the member to be found", func() bool { return s.get("/x").body == "ok" })
+
+	// Two proxies that lead to each other, and one of them to a member.
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := newSiteOn(t, other, []string{fakePeer(t, 1, func() []string { return []string{s.url} }).URL}).await(1)
+	urls.Store(&[]string{two.url, members[0].url})
+	for range 50 {
+		if a := two.get("/x"); a.body != "ok" {
+			t.Errorf("R101: through two proxies: %+v", a)
+		}
+	}
+	request, err := http.NewRequest("GET", s.url+"/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header[headerProxies] = []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}
+	if a, err := receive(request); err != nil || a.status != 508 {
+		t.Errorf("through nine proxies: %+v, %v", a, err)
+	}
+}
+
+// R104, P6: the list is written as a whole, and one that was damaged otherwise is refused with advice.
+func TestClusterFileThatWasCut(t *testing.T) {
+	const path = "/data/proxy/cluster"
+	fsys := disk.NewMem()
+	file := newClusterFile(fsys, "/data/proxy")
+	note := &clusterNote{PeerURLs: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}, ClusterID: 0xabc}
+	if err := file.write(note); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := disk.ReadFile(fsys, path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		cut := disk.NewMem()
+		if err := cut.MkdirAll("/data/proxy"); err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.WriteFile(cut, path, whole[:n]); err != nil {
+			t.Fatal(err)
+		}
+		p, err := New(Options{FS: cut, Dir: "/data/proxy"})
+		var refused *ClusterFileError
+		switch {
+		case err == nil && (len(p.known.PeerURLs) != 2 || p.known.ClusterID != 0xabc):
+			t.Errorf("R104: %q was taken for %+v", whole[:n], p.known)
+		case err != nil && (!errors.As(err, &refused) || !strings.Contains(err.Error(), "delete the file")):
+			t.Errorf("R104: %q: %v", whole[:n], err)
+		}
+	}
+	// A loss of power at any moment leaves what was, or what was to be.
+	for seed := range uint64(50) {
+		crashed := fsys.Clone()
+		if err := newClusterFile(crashed, "/data/proxy").write(&clusterNote{PeerURLs: []string{"http://127.0.0.1:3"}, ClusterID: 0xabc}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(Options{FS: crashed.Crash(seed), Dir: "/data/proxy"}); err != nil {
+			t.Errorf("R104: seed %d: %v", seed, err)
+		}
+	}
+	for name, text := range map[string]string{"no peers": `{"PeerURLs":[]}`, "a bad id": `{"PeerURLs":["a"],"ClusterID":"x"}`, "empty": "", "null": "null"} {
+		if _, err := parseNote([]byte(text)); err == nil {
+			t.Errorf("%s: %q was taken", name, text)
+		}
+	}
+	if old, err := parseNote([]byte(`{"PeerURLs":["http://127.0.0.1:1"]}`)); err != nil || old.ClusterID != 0 {
+		t.Errorf("the reference's file: %+v, %v", old, err)
+	}
+}
+
+// P3, P5, P9: what was learned is kept, comes before the flags, and is doubted only after long silence.
+func TestTheClusterIsRemembered(t *testing.T) {
+	cluster, fsys := membertest.Start(t, 2), disk.NewMem()
+	keep := func(o *Options) { o.FS = fsys }
+	s := newSite(t, cluster.PeerURLs()[:1], keep).await(2)
+	if s.KnowsCluster() {
+		t.Error("a new proxy knows its cluster")
+	}
+	eventually(t, "the list", func() bool { note, err := s.file.read(); return err == nil && note != nil && len(note.PeerURLs) == 2 })
+	s.stop()
+	cluster.Members[0].Stop()
+	again := newSite(t, []string{"http://127.0.0.1:1"}, keep).await(1)
+	if !again.KnowsCluster() || !strings.Contains(again.log.String(), "from cluster file") {
+		t.Error("a proxy that ran before does not know its cluster")
+	}
+	doubting := &refresher{p: again.Proxy, note: &clusterNote{PeerURLs: []string{"http://b:1"}}, heard: time.Now()}
+	if got := doubting.peers(soon(t)); !slices.Equal(got, []string{"http://b:1"}) {
+		t.Errorf("P3: %v", got)
+	}
+	doubting.heard = time.Now().Add(-doubtAfter)
+	if got := doubting.peers(soon(t)); !slices.Equal(got, []string{"http://127.0.0.1:1", "http://b:1"}) {
+		t.Errorf("P5: after a minute: %v", got)
+	}
+}
+
+// A proxy whose first peers cannot be told ends; one that is stopped while it waits for them ends well (P4).
+func TestFirstPeers(t *testing.T) {
+	wrong := errors.New("the token is unknown")
+	s := newSite(t, nil, func(o *Options) {
+		o.Peers = func(ctx context.Context) ([]string, error) { <-ctx.Done(); return nil, ctx.Err() }
+	})
+	if a := s.get("/v2/keys/"); a.status != 503 {
+		t.Errorf("while it waits: %+v", a)
+	}
+	s.stop()
+	p, err := New(Options{FS: disk.NewMem(), Dir: "/p", Log: s.o.Log, Peers: func(context.Context) ([]string, error) { return nil, wrong }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(soon(t)); !errors.Is(err, wrong) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// Safe requests are never dropped while members restart one by one, and a member that says that it is about to stop,
+// or starts, costs no write either.
+func TestNothingIsDroppedWhileMembersRestart(t *testing.T) {
+	cluster := membertest.Start(t, 3)
+	s := newSite(t, cluster.PeerURLs()).await(3)
+	s.do("PUT", "/v2/keys/k", "value=1")
+	end := make(chan struct{})
+	failed := make(chan error, 8)
+	var done atomic.Int64
+	for n := range cap(failed) {
+		target := []string{"/v2/keys/k", "/v2/keys/?recursive=true", "/version", "/v2/members"}[n%4]
+		go func() {
+			for {
+				select {
+				case <-end:
+					failed <- nil
+					return
+				default:
+				}
+				a, err := send("GET", s.url+target, "")
+				if err == nil && a.status != 200 {
+					err = fmt.Errorf("GET %s = %d %s", target, a.status, a.body)
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+				done.Add(1)
+			}
+		}()
+	}
+	for range 3 {
+		for _, m := range cluster.Members {
+			m.Stop()
+			m.Start()
+			s.await(3)
+		}
+	}
+	close(end)
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d requests", done.Load())
+}
