@@ -9,8 +9,8 @@ import (
 
 // Sentences that several rows share.
 const (
-	noTLS   = "TLS is not built yet"
-	noAuth  = "authentication is not built yet"
+	noTLS  = "TLS is not built yet"
+	noAuth = "authentication is not built yet"
 )
 
 func proxyRows(d *draft) []row {
