@@ -67,7 +67,7 @@ func recoverMember(d dataDir, o Options, logger memberLog) (*recovered, error) {
 		return create(d, o)
 	}
 	if o.Force == NoForce {
-		return reopen(d, o, logger)
+		return resume(d, o, note, logger)
 	}
 	if err := refound(d, o, note, logger); err != nil {
 		return nil, err
