@@ -12,14 +12,23 @@ import (
 // is there, because its log is being read or its cluster is being asked, it
 // says so instead of letting clients wait (F32).
 type gate struct {
-	behind atomic.Pointer[http.Handler]
+	behind  atomic.Pointer[http.Handler]
+	leaving atomic.Bool
 }
 
 // open lets requests through to a handler from now on.
 func (g *gate) open(h http.Handler) { g.behind.Store(&h) }
 
+// leave has each answer from now on tell the client that its connection ends, so
+// that it goes elsewhere before the port is closed. A request on a connection
+// that is just being closed is lost, and nobody knows whether it was done.
+func (g *gate) leave() { g.leaving.Store(true) }
+
 // ServeHTTP serves what is behind the gate, or says that it is closed.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.leaving.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	if h := g.behind.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return

@@ -24,4 +24,8 @@ func TestAClosedGateSaysSo(t *testing.T) { // F32
 	if w := get("/v2/keys/a"); w.Code != http.StatusNotFound {
 		t.Errorf("an open gate answers %d", w.Code)
 	}
+	g.leave()
+	if w := get("/v2/keys/a"); w.Header().Get("Connection") != "close" {
+		t.Errorf("a gate that is about to close answers %v", w.Header())
+	}
 }

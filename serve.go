@@ -24,8 +24,12 @@ import (
 	"canopy/store"
 )
 
-// drainTimeout is how long an orderly stop waits for requests in flight (F38).
-const drainTimeout = 2 * time.Second
+// An orderly stop tells clients for a moment that it is near, before ports are
+// closed, and then waits for requests in flight (F38).
+const (
+	leaveTime    = 100 * time.Millisecond
+	drainTimeout = 2 * time.Second
+)
 
 // serve runs a member and its HTTP servers until ctx ends or one of them fails.
 func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
@@ -316,8 +320,11 @@ func (s *servers) serve() error {
 	return group.Wait()
 }
 
-// drain ends watches, and lets requests finish for at most drainTimeout.
+// drain sends clients away, ends watches, and lets requests finish for at most
+// drainTimeout.
 func (s *servers) drain(handler interface{ Close(context.Context) error }, logger *logrus.Logger) {
+	s.client.leave()
+	time.Sleep(leaveTime)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	var group errgroup.Group
