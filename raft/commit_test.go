@@ -96,3 +96,20 @@ func TestUncommittedBytesAreFreedByCommit(t *testing.T) {
 		t.Fatalf("proposal after commit = %v", err)
 	}
 }
+
+// A follower has entries of its own behind what the leader has compared. They are not what the leader speaks of when it says how
+// far it has committed.
+func TestFollowerCommitsOnlyWhatWasCompared(t *testing.T) {
+	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, State{
+		HardState: HardState{Term: 2},
+		Snapshot:  SnapshotMeta{Index: 10, Term: 1, Configuration: Configuration{Voters: []MemberID{1, 2, 3}}},
+		Entries:   []Entry{{Index: 11, Term: 1}, {Index: 12, Term: 2}, {Index: 13, Term: 2}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	step(t, m, 2, Append{Term: 3, PrevIndex: 11, PrevTerm: 1, Commit: 14})
+	if m.commit != 11 {
+		t.Errorf("commit = %d after a comparison up to entry 11, want 11", m.commit)
+	}
+}
