@@ -92,6 +92,9 @@ var mayImport = map[string][]string{
 	"etcdserver/etcdserverpb": {},
 	"etcdserver/metrics":      {},
 	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/raft", "canopy/rafthttp", "canopy/store"},
+	"discovery":               {"canopy/config", "canopy/internal/disk"},
+	"discovery/dnstest":       {},
+	"discovery/service":       {"canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
 	"bench":                   {},
 }
 
