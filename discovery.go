@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sirupsen/logrus"
@@ -112,6 +113,9 @@ func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger
 	budget := api.NewBudget(discoveryConnections(), nil, nil)
 	server := api.NewHTTPServer(handler, api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }})
 	logger.Infof("discovery service listening on %s", listener.Addr())
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		logger.Warnf("failed to notify systemd for readiness: %v", err)
+	}
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	defer stopStore()
 	group, ctx := errgroup.WithContext(ctx)

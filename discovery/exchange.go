@@ -57,6 +57,7 @@ type answer struct {
 // endpointClient asks one discovery endpoint.
 type endpointClient struct {
 	token  Token
+	proxy  string // for the log; "": none
 	client *http.Client
 }
 
@@ -75,10 +76,13 @@ func newEndpointClient(t Token, proxy string) (*endpointClient, error) {
 		if err != nil || u.Host == "" {
 			return nil, errors.New("--discovery-proxy: allowed is http://host:port, or host:port")
 		}
-		transport.Proxy = http.ProxyURL(u)
+		transport.Proxy, proxy = http.ProxyURL(u), u.Redacted()
 	}
-	return &endpointClient{t, &http.Client{Transport: transport}}, nil
+	return &endpointClient{t, proxy, &http.Client{Transport: transport}}, nil
 }
+
+// name is the endpoint in messages.
+func (c *endpointClient) name() string { return c.token.url.Scheme + "://" + c.token.url.Host }
 
 func (c *endpointClient) close() { c.client.CloseIdleConnections() }
 
@@ -144,7 +148,7 @@ func (c *endpointClient) unreachable(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return &unsureError{fmt.Errorf("error connecting to %s: %w", c.token.url.Host, err)}
+	return &unsureError{fmt.Errorf("error connecting to %s: %w", c.name(), err)}
 }
 
 // read makes sense of an answer (D14, D19).
@@ -164,7 +168,7 @@ func (c *endpointClient) read(response *http.Response, body []byte) (answer, err
 	}
 	switch {
 	case a.status >= 500 || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestTimeout:
-		return a, &unsureError{fmt.Errorf("error connecting to %s: it answers %d %s", c.token.url.Host, a.status, shown(body))}
+		return a, &unsureError{fmt.Errorf("error connecting to %s: it answers %d %s", c.name(), a.status, shown(body))}
 	case a.status == http.StatusOK && len(body) == 0:
 		return a, nil
 	case len(body) > answerMax:

@@ -46,8 +46,8 @@ func newJoiner(o Options) (*joiner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Proxy != "" {
-		o.Log.Infof("discovery: using proxy %q", o.Proxy)
+	if at.proxy != "" {
+		o.Log.Infof("discovery: using proxy %q", at.proxy)
 	}
 	return &joiner{Options: o, at: at, polls: backoff{pause: o.Pause}, found: map[string]bool{}}, nil
 }

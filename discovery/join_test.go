@@ -206,6 +206,7 @@ func TestWhatEndsBadly(t *testing.T) {
 		{name: "no password", size: "3", script: refuseWith(everything, 401, `{"errorCode":110,"message":"The request requires user authentication"}`), want: ErrRefused, text: "401 The request requires"},
 		{name: "a value that does not parse (D20)", size: "3", keys: [][2]string{{"1a", "m2=nonsense"}}, want: ErrInvalidURL},
 		{name: "a value without name (D20)", size: "3", keys: [][2]string{{"1a", "=http://a:1"}}, want: ErrInvalidURL},
+		{name: "a name that would forge log lines (M3)", size: "3", keys: [][2]string{{"1a", "m2\nroot=http://a:1"}}, want: ErrInvalidURL},
 		{name: "an empty value (D20)", size: "3", keys: [][2]string{{"1a", ""}}, want: ErrInvalidURL},
 		{name: "two names in one value", size: "3", keys: [][2]string{{"1a", "m2=http://a:1,m3=http://b:1"}}, want: ErrInvalidURL},
 		{name: "a key that is no ID", size: "3", keys: [][2]string{{"hello", "m2=http://a:1"}}, want: ErrInvalidURL},

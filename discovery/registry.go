@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"canopy/config"
 )
@@ -36,7 +38,7 @@ func ParsePeer(key, value string) (Peer, error) {
 		return Peer{}, fmt.Errorf("the value %q does not name one member", value)
 	}
 	for name, urls := range cluster {
-		if name == "" {
+		if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
 			return Peer{}, fmt.Errorf("the value %q has no name", value)
 		}
 		return Peer{id, name, urls.Strings()}, nil

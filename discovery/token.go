@@ -38,6 +38,9 @@ func ParseToken(text string) (Token, error) {
 // String is the URL as it goes into IDs (B17) and into the log.
 func (t Token) String() string { return t.text }
 
+// Host is the name or address of the service, without a port.
+func (t Token) Host() string { return t.url.Hostname() }
+
 // at is the URL of what lies below the token.
 func (t Token) at(below string) *url.URL {
 	u := t.url

@@ -75,12 +75,12 @@ func TestThroughAnHTTPProxy(t *testing.T) {
 	}))
 	defer proxy.Close()
 	p := newProcess(t, "m1", service.url)
-	p.Proxy = strings.TrimPrefix(proxy.URL, "http://")
+	p.Proxy = "me:geheim@" + strings.TrimPrefix(proxy.URL, "http://")
 	if peers, err := Join(t.Context(), p.Options); err != nil || len(peers) != 1 || passed.Load() < 3 {
 		t.Errorf("Join = %v, %v, with %d requests through the proxy", peers, err, passed.Load())
 	}
-	if !strings.Contains(p.log.String(), `using proxy "`+p.Proxy+`"`) {
-		t.Errorf("the log does not name the proxy:\n%s", p.log)
+	if !strings.Contains(p.log.String(), `using proxy "http://me:xxxxx@127.0.0.1:`) {
+		t.Errorf("the log does not name the proxy, or shows its password:\n%s", p.log)
 	}
 	p.Proxy = "http://"
 	if _, err := Join(t.Context(), p.Options); err == nil || !strings.Contains(err.Error(), "--discovery-proxy") {

@@ -39,20 +39,28 @@ func OpenInside(fsys disk.FS, dir string, log *logrus.Logger) (*Inside, error) {
 		Bootstrap: func() (etcdserver.Bootstrap, error) {
 			return etcdserver.Bootstrap{Cluster: map[string][]string{name: {peer}}, Token: name}, nil
 		},
-		Transport: func(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
-			return rafthttp.New(rafthttp.Options{
-				Self: self, ServerVersion: etcdserver.APIVersion, PeerURLs: func() []string { return []string{peer} },
-				Heartbeat: 100 * time.Millisecond, Election: time.Second, Owner: owner, Log: log.WithField("pkg", "rafthttp"),
-			})
-		},
+		Transport: transport(log, peer),
 	})
 	if err != nil {
 		return nil, err
+	}
+	if own := etcdserver.MemberIDOf([]string{peer}, name); member.ID() != own {
+		return nil, errors.Join(fmt.Errorf("data directory %s: it belongs to the member %v of a cluster, and not to a discovery service", dir, member.ID()), member.Close())
 	}
 	i := &Inside{member: member, handler: api.New(member, api.Options{}), pipes: newPipes()}
 	i.server = &http.Server{Handler: i.handler}
 	i.transport = &http.Transport{DialContext: i.pipes.dial, ResponseHeaderTimeout: storeTimeout, MaxIdleConnsPerHost: idlePerHost}
 	return i, nil
+}
+
+// transport is that of a member without peers.
+func transport(log *logrus.Logger, peer string) func(rafthttp.Identity, rafthttp.Owner) etcdserver.Transport {
+	return func(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
+		return rafthttp.New(rafthttp.Options{
+			Self: self, ServerVersion: etcdserver.APIVersion, PeerURLs: func() []string { return []string{peer} },
+			Heartbeat: 100 * time.Millisecond, Election: time.Second, Owner: owner, Log: log.WithField("pkg", "rafthttp"),
+		})
+	}
 }
 
 // RoundTrip carries a request to the member.

@@ -57,6 +57,35 @@ func (l *limiter) allow(address netip.Prefix) bool {
 	return tokens.Allow()
 }
 
+// waitsMax is how many waits one address may have open at once.
+const waitsMax = 256
+
+// waiters counts the waits that are open, by address.
+type waiters struct {
+	// mu guards open, for the length of one method.
+	mu   sync.Mutex
+	open map[netip.Prefix]int
+}
+
+// enter counts a wait, or refuses it; who was let in has to leave.
+func (w *waiters) enter(address netip.Prefix) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open[address] >= waitsMax {
+		return false
+	}
+	w.open[address]++
+	return true
+}
+
+func (w *waiters) leave(address netip.Prefix) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open[address]--; w.open[address] == 0 {
+		delete(w.open, address)
+	}
+}
+
 // address is who asks, as far as limits go: an IPv4 address, or the network of
 // an IPv6 one, all of whose addresses one host can have.
 func (s *Service) address(r *http.Request) netip.Prefix {

@@ -39,6 +39,12 @@ func (s *Service) serveKey(w http.ResponseWriter, r *http.Request) {
 		if _, there := s.find(w, r, token); !there {
 			return
 		}
+		who := s.address(r)
+		if !s.waits.enter(who) {
+			tooMany(w)
+			return
+		}
+		defer s.waits.leave(who)
 		waiting, cancel := context.WithTimeoutCause(r.Context(), s.waitMax(), errWaited)
 		defer cancel()
 		r = r.WithContext(waiting)

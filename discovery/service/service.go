@@ -17,6 +17,7 @@ import (
 	"hash/maphash"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ type Service struct {
 	doors  doors
 	askers *limiter
 	makers *limiter
+	waits  waiters
 
 	health, tokens, made, metrics http.Handler
 }
@@ -61,6 +63,7 @@ func New(o Options) *Service {
 	s := &Service{
 		o: o, store: store{o.Store}, doors: doors{chance: maphash.MakeSeed()},
 		askers: newLimiter(o.Rate, burst(o.Rate, 5)),
+		waits:  waiters{open: map[netip.Prefix]int{}},
 		makers: newLimiter(o.NewRate/time.Hour.Seconds(), burst(o.NewRate, 1.0/6)),
 	}
 	s.pass = s.newPass()

@@ -18,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"canopy/discovery"
+	"canopy/etcdserver"
 	"canopy/internal/disk"
 )
 
@@ -44,6 +45,29 @@ func quiet() *logrus.Logger {
 	l := logrus.New()
 	l.SetOutput(io.Discard)
 	return l
+}
+
+// A directory of a member of another cluster is not taken for a store.
+func TestTheDirectoryOfAMember(t *testing.T) {
+	fsys := disk.NewMem()
+	member, err := etcdserver.Open(etcdserver.Options{
+		FS: fsys, DataDir: "/data", Name: "m1", Log: quiet(),
+		Bootstrap: func() (etcdserver.Bootstrap, error) {
+			return etcdserver.Bootstrap{Cluster: map[string][]string{"m1": {"http://m1:2380"}}, Token: "other"}, nil
+		},
+		Transport: transport(quiet(), "http://m1:2380"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := member.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the lock is free again
+		if _, err := OpenInside(fsys, "/data", quiet()); err == nil || !strings.Contains(err.Error(), "and not to a discovery service") {
+			t.Errorf("OpenInside = %v", err)
+		}
+	}
 }
 
 // site is a service that listens on loopback.
@@ -436,6 +460,30 @@ func TestTheTableOfAddressesIsBounded(t *testing.T) {
 	}
 	if known := len(l.now) + len(l.old); known > 2*addressesMax {
 		t.Errorf("%d addresses are remembered, want at most %d", known, 2*addressesMax)
+	}
+}
+
+// So many waits may be open for one address; each that ends makes room.
+func TestTheLimitOfWaits(t *testing.T) {
+	w := waiters{open: map[netip.Prefix]int{}}
+	one, other := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
+	for range waitsMax {
+		if !w.enter(one) {
+			t.Fatal("a wait is refused before the limit")
+		}
+	}
+	if w.enter(one) || !w.enter(other) {
+		t.Error("the limit does not hold, or holds for others")
+	}
+	w.leave(one)
+	if !w.enter(one) {
+		t.Error("a wait that has ended makes no room")
+	}
+	for range waitsMax {
+		w.leave(one)
+	}
+	if w.leave(other); len(w.open) != 0 {
+		t.Errorf("addresses are remembered without waits: %v", w.open)
 	}
 }
 
