@@ -302,6 +302,47 @@ func TestKillsDuringDiscovery(t *testing.T) {
 	c.isOneCluster()
 }
 
+// A process that waits tells systemd for whom, ends in good order when it is
+// told to, and goes on when it is started again (F33, F38).
+func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
+	place := newService(t)
+	token := place.newToken(2)
+	s := place.newJoiner("m1", token)
+	socket := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	s.environ = append(s.environ, "NOTIFY_SOCKET="+socket)
+	s.launch()
+	s.waitLine("found 1 of 2 members, waiting for 1")
+	heard := make([]byte, 4096)
+	for told := ""; !strings.Contains(told, "STATUS=found 1 of 2 members\nEXTEND_TIMEOUT_USEC="); {
+		if err := systemd.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := systemd.Read(heard)
+		if err != nil {
+			t.Fatalf("systemd was told %q, and then %v", told, err)
+		}
+		told = string(heard[:n])
+	}
+	if status := s.signal(syscall.SIGTERM); status != 0 || !strings.Contains(s.output.String(), "stopped before there was a member") {
+		t.Errorf("it ended with %d\n%s", status, s.output)
+	}
+	s.launch()
+	s.waitLine("found 1 of 2 members, waiting for 1")
+	other := place.newJoiner("m2", token)
+	other.launch()
+	c := &cluster{t: t, members: []*server{s, other}}
+	c.waitServing()
+	c.isOneCluster()
+	if _, err := os.Stat(filepath.Join(s.dir, "member", "discovery")); !os.IsNotExist(err) {
+		t.Errorf("the note about the wait is left: %v", err)
+	}
+}
+
 // A member whose data is lost does not come back as who it was; one that never
 // had any does (D24).
 func TestALostDataDirectory(t *testing.T) {
