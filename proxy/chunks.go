@@ -2,7 +2,7 @@ package proxy
 
 import "errors"
 
-// A chunkScanner finds the frames in a chunked body that is passed on as it is (RFC 9112, 7.1). It takes them in the
+// A chunkScanner finds the frames in a chunked body (RFC 9112, 7.1), which may then be passed on as it is. It takes them in the
 // one form that members write, and nothing that could be read in two ways: no extensions, no bare line feeds, no
 // trailers.
 type chunkScanner struct {
@@ -33,8 +33,8 @@ var (
 // chunkDigits is how long the size of a chunk may be.
 const chunkDigits = 8
 
-// scan looks at the next bytes.
-func (s *chunkScanner) scan(b []byte) error {
+// scan looks at the next bytes. If it is given a function, that gets what is within the chunks.
+func (s *chunkScanner) scan(b []byte, within func([]byte) error) error {
 	for len(b) > 0 {
 		if s.ended {
 			return errAfterEnd
@@ -42,11 +42,16 @@ func (s *chunkScanner) scan(b []byte) error {
 		if s.state == inData {
 			n := min(uint64(len(b)), s.left)
 			s.left -= n
-			b = b[n:]
 			s.payload = true
 			if s.left == 0 {
 				s.state = afterData
 			}
+			if within != nil {
+				if err := within(b[:n]); err != nil {
+					return err
+				}
+			}
+			b = b[n:]
 			continue
 		}
 		if err := s.frame(b[0]); err != nil {

@@ -6,7 +6,9 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -15,14 +17,16 @@ import (
 type conn struct {
 	net.Conn
 	raw    syscall.RawConn // to look at it without reading; nil with TLS
-	in     *bufio.Reader   // of this conn; what it holds comes first. A stream drops it
+	in     *bufio.Reader   // of this conn; what it holds comes first. Nil after detach
+	held   []byte          // what in held when it was detached
 	o      *Options
 	left   int // bytes that may still come, while the head of an answer is read
 	reused bool
 	idle   time.Time // since when it has been idle
 
 	readBy, writeBy time.Time // the deadlines of the connection; zero: none
-	stale           bool      // what look found
+	interrupted     atomic.Bool
+	stale           bool // what look found
 	peeked          [1]byte
 	look            func(fd uintptr) bool
 }
@@ -40,7 +44,7 @@ var (
 
 func newConn(c net.Conn, o *Options) *conn {
 	up := &conn{Conn: c, o: o, left: math.MaxInt}
-	up.in = bufio.NewReaderSize(up, readerBytes)
+	up.attach()
 	if s, ok := c.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			up.raw = raw
@@ -51,6 +55,36 @@ func newConn(c net.Conn, o *Options) *conn {
 		return true
 	}
 	return up
+}
+
+// attach gives the connection a reader.
+func (c *conn) attach() {
+	c.in = c.o.readers.Get().(*bufio.Reader)
+	c.in.Reset(c)
+}
+
+// detach takes the reader away: from now on the connection is to be read directly, after what was held. A watch that
+// waits needs no reader.
+func (c *conn) detach() {
+	if c.in == nil {
+		return
+	}
+	first, _ := c.in.Peek(c.in.Buffered()) // cannot fail
+	c.held = append(c.held, first...)
+	c.o.readers.Put(c.in)
+	c.in = nil
+}
+
+// isCalm waits until there is something to read, at most so long, and tells whether nothing came. The connection is
+// detached.
+func (c *conn) isCalm(d time.Duration) bool {
+	if c.raw == nil || len(c.held) > 0 {
+		return false
+	}
+	c.setReadBy(time.Now().Add(d))
+	err := c.awaitInput()
+	c.setReadBy(time.Time{})
+	return errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted.Load()
 }
 
 // Read reads what in asks for, up to the limit of a head.
@@ -76,9 +110,9 @@ func (c *conn) isStale() bool {
 	return c.stale || err != nil
 }
 
-// awaitInput waits until there is something to read, without a buffer to read into.
+// awaitInput waits until there is something to read, without a buffer to read into. The connection is detached.
 func (c *conn) awaitInput() error {
-	if c.raw == nil || c.in != nil && c.in.Buffered() > 0 {
+	if c.raw == nil {
 		return nil
 	}
 	return c.raw.Read(func(fd uintptr) bool { return hasInput(fd, c.peeked[:]) })
@@ -89,16 +123,30 @@ func (c *conn) awaitInput() error {
 func (c *conn) expectBy(d time.Duration) {
 	if d <= 0 {
 		if !c.readBy.IsZero() {
-			c.readBy = time.Time{}
-			_ = c.SetReadDeadline(c.readBy) // fails on a closed connection, which needs none
+			c.setReadBy(time.Time{})
 		}
 		return
 	}
 	now := time.Now()
 	if left := c.readBy.Sub(now); left < d || left > d+d/2 {
-		c.readBy = now.Add(d + d/2)
-		_ = c.SetReadDeadline(c.readBy)
+		c.setReadBy(now.Add(d + d/2))
 	}
+}
+
+// setReadBy moves the deadline of reads, unless the connection was interrupted. A connection that is closed needs none.
+func (c *conn) setReadBy(t time.Time) {
+	c.readBy = t
+	_ = c.SetReadDeadline(t)
+	if c.interrupted.Load() {
+		c.interrupt()
+	}
+}
+
+// interrupt has whoever reads or writes fail at once, now and later. It may be called by any goroutine. The connection
+// has to be closed then.
+func (c *conn) interrupt() {
+	c.interrupted.Store(true)
+	_ = c.SetDeadline(time.Unix(1, 0))
 }
 
 // send writes, within Options.WriteTimeout or up to half as long again. It tells whether any byte may have gone out.
@@ -108,6 +156,9 @@ func (c *conn) send(b []byte) (sent bool, err error) {
 		if c.writeBy.Sub(now) < d {
 			c.writeBy = now.Add(d + d/2)
 			_ = c.SetWriteDeadline(c.writeBy)
+			if c.interrupted.Load() {
+				c.interrupt()
+			}
 		}
 	}
 	n, err := c.Conn.Write(b)

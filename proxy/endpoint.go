@@ -81,6 +81,9 @@ func (e *endpoint) take() *conn {
 // give takes back a connection whose answer was read to its end.
 func (e *endpoint) give(c *conn) {
 	c.idle = time.Now()
+	if c.in == nil {
+		c.attach()
+	}
 	e.mu.Lock()
 	keep := len(e.idle) < idleMax && !e.closed
 	if keep {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -14,6 +15,9 @@ import (
 const (
 	// probeSpacing is how far probes are apart at least, and while no endpoint is available.
 	probeSpacing = 100 * time.Millisecond
+	// manyWatches is how many watches have to come or go for their memory to be given back to the system: what it takes
+	// to open one is several times what an open one needs, and a process full of them makes no more garbage.
+	manyWatches = 256
 	// probeBytesMax bounds what is read of an answer.
 	probeBytesMax = 4 << 10
 )
@@ -29,6 +33,7 @@ type verdict struct {
 // keepProbing asks all endpoints for their version until ctx ends, so that those that rest are brought back without a
 // request of a client, and those that are frozen are found out (P17, P18).
 func (p *Proxy) keepProbing(ctx context.Context) {
+	watches := int64(0) // when memory was given back last
 	for {
 		wait := p.o.FailureWait
 		if p.list.next(nil) == nil {
@@ -40,6 +45,10 @@ func (p *Proxy) keepProbing(ctx context.Context) {
 		p.probeAll(ctx)
 		for _, e := range p.list.all() {
 			e.expire(time.Now().Add(-idleTimeout))
+		}
+		if n := p.watches.n.Load(); n > watches+manyWatches || n < watches-manyWatches {
+			watches = n
+			debug.FreeOSMemory()
 		}
 	}
 }
@@ -91,7 +100,7 @@ func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
 	}
 	v.reached = true
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, c.interrupt)()
 	c.expectBy(time.Second + 2*p.o.Election)
 	head := "GET /version HTTP/1.1\r\nHost: " + e.address + "\r\nConnection: close\r\n" + headerProxies + ": " + p.id + "\r\n\r\n"
 	if _, err := c.send([]byte(head)); err != nil {

@@ -22,6 +22,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -67,6 +68,7 @@ type Options struct {
 	Log       *logrus.Logger       // required
 
 	patience time.Duration // within which an answer has to begin, made of Election
+	readers  *sync.Pool    // *bufio.Reader, of connections to members
 }
 
 // The defaults of Options, and what is not to be set.
@@ -100,6 +102,7 @@ func (o Options) withDefaults() Options {
 		o.Registry = prometheus.NewRegistry()
 	}
 	o.patience = 5*time.Second + 2*o.Election // longer than a member waits for its quorum (P18, K121)
+	o.readers = &sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readerBytes) }}
 	return o
 }
 

@@ -77,7 +77,7 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			x.abort(w)
 			return true
 		}
-	case status == http.StatusOK && q.watch:
+	case status == http.StatusOK && q.watch && isChunked(x.answer):
 		p.relayWatch(ctx, w, r, q, x)
 		return false
 	}
@@ -86,7 +86,7 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	p.copyHeader(w.Header(), x.answer.Header)
 	w.WriteHeader(x.answer.StatusCode)
-	if err := p.copyBody(w, x); err != nil {
+	if err := p.copyBody(w, q, x); err != nil {
 		x.abort(w)
 		panic(http.ErrAbortHandler) // so that the client sees that it is cut
 	}
@@ -119,13 +119,14 @@ func (p *Proxy) relaySmall(w http.ResponseWriter, r *http.Request, q *request, x
 	return false
 }
 
-// copyBody passes a body on as it comes. A member has Options.patience for each part, and the client clientTimeout.
-func (p *Proxy) copyBody(w http.ResponseWriter, x *exchange) error {
+// copyBody passes a body on as it comes. A member has answerTime for each part, and the client clientTimeout.
+func (p *Proxy) copyBody(w http.ResponseWriter, q *request, x *exchange) error {
 	buffer := p.buffer()
 	defer p.release(buffer)
 	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // that of the request
 	for {
-		x.expectBy(p.o.patience)
+		x.expectBy(p.answerTime(q))
 		n, err := x.answer.Body.Read(*buffer)
 		if n > 0 {
 			_ = control.SetWriteDeadline(time.Now().Add(clientTimeout))
@@ -145,6 +146,14 @@ func (p *Proxy) copyBody(w http.ResponseWriter, x *exchange) error {
 			return err
 		}
 	}
+}
+
+// answerTime is how long a member may take for its answer to begin, or to go on.
+func (p *Proxy) answerTime(q *request) time.Duration {
+	if q.watch {
+		return p.o.ReadTimeout
+	}
+	return p.o.patience
 }
 
 // copyHeader takes over what is not for one connection only (P26). Where this proxy decides which web pages may read

@@ -117,11 +117,8 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 // over sends a request over a connection, and reads the head of the answer. Without one the connection is closed.
 func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
 	x := &exchange{conn: c, endpoint: e}
-	x.unbind = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	patience := p.o.patience
-	if q.watch {
-		patience = p.o.ReadTimeout
-	}
+	x.unbind = context.AfterFunc(ctx, c.interrupt)
+	patience := p.answerTime(q)
 	if q.body != nil {
 		patience += p.o.BodyTimeout
 	}
@@ -162,9 +159,16 @@ func (x *exchange) startUpload(p *Proxy, b *body) {
 	}()
 }
 
+// release lets go of the context, and of all that hangs on it.
+func (x *exchange) release() (untouched bool) {
+	untouched = x.unbind()
+	x.unbind = nil
+	return untouched
+}
+
 // abort gives up the connection, and waits until nothing uses it any more.
 func (x *exchange) abort(w http.ResponseWriter) {
-	x.unbind()
+	x.release()
 	x.Close()
 	x.endUpload(w)
 }
@@ -192,7 +196,7 @@ func (u *upload) ended() bool {
 // done ends an exchange whose answer was read to its end: the connection can be used again, unless something is left
 // on it.
 func (x *exchange) done(w http.ResponseWriter) {
-	clean := x.unbind() && !x.answer.Close && x.in.Buffered() == 0
+	clean := x.release() && !x.answer.Close && (x.in == nil || x.in.Buffered() == 0)
 	if x.upload != nil {
 		clean = clean && x.upload.ended() && x.upload.whole
 	}

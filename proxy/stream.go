@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A stream is a streaming watch on a client's connection that was taken over from net/http. The chunks of the member
+// A stream is a watch on a client's connection that was taken over from net/http. The chunks of the member
 // are passed on as they are, after a look at their frames. While it waits, it has two goroutines with small stacks,
 // and no buffer.
 type stream struct {
@@ -21,12 +21,16 @@ type stream struct {
 	held    []byte // what is not passed on before the first event
 }
 
-// takeOver makes a stream of a watch whose answer has begun; false if it cannot be one, and nothing has happened.
-// HTTP/1.0 knows no chunks, HTTP/2 shares its connections, and watches for one event leave theirs usable.
-func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s *resumer) bool {
-	chunked := len(x.answer.TransferEncoding) == 1 && x.answer.TransferEncoding[0] == "chunked"
+// isStream tells whether a watch is for many events.
+func isStream(r *http.Request) bool {
 	wanted, err := strconv.ParseBool(r.URL.Query().Get("stream"))
-	if err != nil || !wanted || !chunked || r.ProtoMajor != 1 || r.ProtoMinor != 1 {
+	return err == nil && wanted
+}
+
+// takeOver makes a stream of a watch; head is what the client still has to get before the chunks. If it tells that it
+// cannot, nothing has happened: HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
+func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s *resumer, head []byte) bool {
+	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
 		return false
 	}
 	ctx := context.Background()
@@ -39,17 +43,18 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 		leave()
 		return false
 	}
-	x.unbind() // from the context of the request, which ends with the handler
+	x.release() // the context of the request ends with the handler
 	t := &stream{p: p, client: client, x: x, resumer: s}
 	go func() { // watchSet.close waits for it
 		defer leave()
-		t.run(ctx, streamHead(w.Header()))
+		t.run(ctx, head)
 	}()
 	return true
 }
 
 // streamHead is the beginning of the answer on the wire.
 func streamHead(header http.Header) []byte {
+	header = header.Clone()
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	header.Set("Transfer-Encoding", "chunked")
@@ -71,7 +76,7 @@ func (s *stream) run(ctx context.Context, head []byte) {
 		awaitEnd(s.client)
 		cancel()
 	}()
-	if s.write(head) == nil {
+	if len(head) == 0 || s.write(head) == nil {
 		s.pass(ctx)
 	}
 	s.x.Close()
@@ -107,53 +112,23 @@ func (s *stream) pass(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		next.unbind()
+		next.release()
 		s.x, s.chunks, s.held = next, chunkScanner{}, nil
 	}
 }
 
 // passFrom passes on what one member sends.
 func (s *stream) passFrom(ctx context.Context) error {
-	x := s.x
-	defer context.AfterFunc(ctx, func() { _ = x.SetDeadline(time.Unix(1, 0)) })()
-	if n := x.in.Buffered(); n > 0 {
-		first, err := x.in.Peek(n)
-		if err != nil {
-			return err
-		}
-		if err := s.passOn(first); err != nil {
-			return err
-		}
-	}
-	x.in, x.answer = nil, nil // from now on the connection is read directly
-	for !s.chunks.ended {
-		x.expectBy(s.p.o.ReadTimeout)
-		if err := x.awaitInput(); err != nil {
-			return err
-		}
-		if err := s.passRead(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// passRead passes on one read.
-func (s *stream) passRead() error {
-	buffer := s.p.buffer()
-	defer s.p.release(buffer)
-	n, err := s.x.Conn.Read(*buffer)
-	if err != nil {
-		return err
-	}
-	return s.passOn((*buffer)[:n])
+	defer context.AfterFunc(ctx, s.x.interrupt)()
+	s.x.answer = nil // nobody needs it any more
+	return s.p.passChunks(s.x, &s.chunks, s.passOn)
 }
 
 // passOn looks at the frames of what has come, and writes it to the client. Before the first event it is held back: an
 // end without one is not passed on.
 func (s *stream) passOn(b []byte) error {
 	before := s.chunks.payload
-	if err := s.chunks.scan(b); err != nil {
+	if err := s.chunks.scan(b, nil); err != nil {
 		return err
 	}
 	switch {

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +18,7 @@ var errClosing = errors.New("proxy: it is shutting down")
 type watchSet struct {
 	ctx context.Context // of all watches
 	end context.CancelFunc
+	n   atomic.Int64 // that are open
 
 	mu     sync.Mutex // guards closed and adding to open
 	closed bool
@@ -34,12 +35,14 @@ func (s *watchSet) enter(ctx *context.Context) (leave func(), err error) {
 		return nil, errClosing
 	}
 	s.open.Add(1)
+	s.n.Add(1)
 	c, cancel := context.WithCancel(*ctx)
 	unbind := context.AfterFunc(s.ctx, cancel)
 	*ctx = c
 	return func() {
 		unbind()
 		cancel()
+		s.n.Add(-1)
 		s.open.Done()
 	}, nil
 }
@@ -132,7 +135,7 @@ func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, erro
 		if err != nil {
 			return nil, err
 		}
-		if x.answer.StatusCode == http.StatusOK {
+		if x.answer.StatusCode == http.StatusOK && isChunked(x.answer) {
 			s.p.o.Log.Debugf("proxy: took up a watch of %s at %s", broken.url, x.endpoint.url)
 			return x, nil
 		}
@@ -151,26 +154,47 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 	defer p.metrics.watches.Dec()
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
-	if p.takeOver(w, r, x, s) {
+	if isStream(r) && p.takeOver(w, r, x, s, streamHead(w.Header())) {
 		q.streams = true
 		return
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // no time-out of a request ends a watch
-	w.Header().Del("Content-Length")
 	w.WriteHeader(http.StatusOK)
 	if err := control.Flush(); err != nil {
 		x.abort(w)
 		return
 	}
+	x.detach()
+	if x.isCalm(calmAfter) && p.takeOver(w, r, x, s, nil) {
+		q.streams = true
+		return
+	}
+	p.passEvents(ctx, w, x, s)
+}
+
+// calmAfter is when a watch counts as one that waits for long. Then the costs of taking it over from net/http, and a
+// new connection for the client's next request, are nothing beside what its buffers and its stack would take.
+const calmAfter = time.Second
+
+// passEvents passes events on through net/http.
+func (p *Proxy) passEvents(ctx context.Context, w http.ResponseWriter, x *exchange, s *resumer) {
+	control := http.NewResponseController(w)
 	for {
-		delivered, err := p.copyEvents(w, x)
-		if delivered && err == nil {
+		var chunks chunkScanner
+		err := p.passChunks(x, &chunks, func(b []byte) error {
+			_ = control.SetWriteDeadline(time.Now().Add(clientTimeout))
+			if err := chunks.scan(b, func(data []byte) error { _, err := w.Write(data); return err }); err != nil {
+				return err
+			}
+			return control.Flush()
+		})
+		if err == nil && chunks.payload {
 			x.done(w)
 			return
 		}
 		x.abort(w)
-		if !delivered && ctx.Err() == nil {
+		if !chunks.payload && ctx.Err() == nil {
 			if x, err = s.resume(ctx, x.endpoint); err == nil {
 				continue
 			}
@@ -179,39 +203,36 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 	}
 }
 
-// copyEvents passes on what comes, until the answer ends. It tells whether there was anything.
-func (p *Proxy) copyEvents(w http.ResponseWriter, x *exchange) (delivered bool, err error) {
-	control := http.NewResponseController(w)
-	for {
-		if err := x.awaitInput(); err != nil {
-			return delivered, err
-		}
-		n, err := p.copyEvent(w, x)
-		delivered = delivered || n > 0
-		if errors.Is(err, io.EOF) {
-			return delivered, nil
-		}
-		if err == nil {
-			err = control.Flush()
-		}
-		if err != nil {
-			return delivered, err
-		}
-		x.expectBy(p.o.ReadTimeout)
-	}
+// isChunked tells whether an answer comes in chunks, as that to a watch does.
+func isChunked(answer *http.Response) bool {
+	return len(answer.TransferEncoding) == 1 && answer.TransferEncoding[0] == "chunked"
 }
 
-// copyEvent passes on one read.
-func (p *Proxy) copyEvent(w http.ResponseWriter, x *exchange) (int, error) {
+// passChunks gives a function what is read of a chunked answer, which looks at it with the scanner, until the last
+// chunk. While it waits the connection holds no buffer.
+func (p *Proxy) passChunks(x *exchange, chunks *chunkScanner, pass func([]byte) error) error {
+	x.detach()
+	var err error
+	if len(x.held) > 0 {
+		err = pass(x.held)
+		x.held = nil
+	}
+	for err == nil && !chunks.ended {
+		x.expectBy(p.o.ReadTimeout)
+		if err = x.awaitInput(); err == nil {
+			err = p.passRead(x, pass)
+		}
+	}
+	return err
+}
+
+// passRead is one read.
+func (p *Proxy) passRead(x *exchange, pass func([]byte) error) error {
 	buffer := p.buffer()
 	defer p.release(buffer)
-	n, err := x.answer.Body.Read(*buffer)
-	if n == 0 {
-		return 0, err
+	n, err := x.Conn.Read(*buffer)
+	if err != nil {
+		return err
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientTimeout))
-	if _, err := w.Write((*buffer)[:n]); err != nil {
-		return n, err
-	}
-	return n, err
+	return pass((*buffer)[:n])
 }
