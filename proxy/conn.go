@@ -16,13 +16,12 @@ import (
 // A conn is a connection to a member. One goroutine at a time uses it, to write a request and read the answer.
 type conn struct {
 	net.Conn
-	raw    syscall.RawConn // to look at it without reading; nil with TLS
-	in     *bufio.Reader   // of this conn; what it holds comes first. Nil after detach
-	held   []byte          // what in held when it was detached
-	o      *Options
-	left   int // bytes that may still come, while the head of an answer is read
-	reused bool
-	idle   time.Time // since when it has been idle
+	raw  syscall.RawConn // to look at it without reading; nil with TLS
+	in   *bufio.Reader   // of this conn; what it holds comes first. Nil after detach
+	held []byte          // what in held when it was detached
+	o    *Options
+	left int       // bytes that may still come, while the head of an answer is read
+	idle time.Time // since when it has been idle
 
 	readBy, writeBy time.Time // the deadlines of the connection; zero: none
 	interrupted     atomic.Bool

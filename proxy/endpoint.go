@@ -28,9 +28,10 @@ type endpoint struct {
 	host    string // for TLS
 	o       *Options
 
-	resting  atomic.Pointer[rest]
-	leaving  atomic.Int64 // Unix time in ns until which it is only the second choice
-	answered atomic.Int64 // Unix time in ns of the last answer; 0: none yet
+	resting   atomic.Pointer[rest]
+	leaving   atomic.Int64 // Unix time in ns until which it is only the second choice
+	restarted atomic.Bool  // it is only the second choice until a probe finds it well
+	answered  atomic.Int64 // Unix time in ns of the last answer; 0: none yet
 
 	mu     sync.Mutex // guards idle and closed
 	idle   []*conn    // the one used last comes last
@@ -58,7 +59,9 @@ func newEndpoint(text string, o *Options) (*endpoint, error) {
 	return &endpoint{url: text, address: net.JoinHostPort(u.Hostname(), port), secure: u.Scheme == "https", host: u.Hostname(), o: o}, nil
 }
 
-// take gives an idle connection that is still good, or nil.
+// take gives an idle connection that is still good, or nil. One that the member has closed means that it was started
+// anew, since it would keep idle connections for longer than we do: until it has caught up it may lack what clients
+// have seen.
 func (e *endpoint) take() *conn {
 	for {
 		e.mu.Lock()
@@ -71,10 +74,10 @@ func (e *endpoint) take() *conn {
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
 		if !c.isStale() {
-			c.reused = true
 			return c
 		}
 		c.Close()
+		e.restarted.Store(true)
 	}
 }
 
@@ -151,8 +154,11 @@ func (e *endpoint) dial(ctx context.Context) (*conn, error) {
 	return newConn(secured, e.o), nil
 }
 
-// isSecondChoice tells whether the member said that it is about to stop.
+// isSecondChoice tells whether the member said that it is about to stop, or was started anew a moment ago.
 func (e *endpoint) isSecondChoice() bool {
+	if e.restarted.Load() {
+		return true
+	}
 	until := e.leaving.Load()
 	return until != 0 && time.Now().UnixNano() < until
 }

@@ -85,6 +85,7 @@ func (p *Proxy) probeAll(ctx context.Context) {
 
 // wakeUp has an endpoint used again.
 func (p *Proxy) wakeUp(e *endpoint) {
+	e.restarted.Store(false)
 	if e.resting.Swap(nil) != nil {
 		p.o.Log.Infof("proxy: marked endpoint %s available", e.url)
 	}

@@ -17,6 +17,7 @@ type request struct {
 	watch   bool   // the answer may take any time
 	streams bool   // a stream holds on to the head
 	tried   []*endpoint
+	fresh   bool        // idle connections are no longer tried
 	silent  []*endpoint // those that took it over a fresh connection, and did not answer
 }
 

@@ -55,11 +55,11 @@ const (
 // *noEndpointError.
 func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*exchange, error) {
 	for {
-		e := p.list.next(q.tried)
+		e, c := p.choose(q)
 		if e == nil {
 			return nil, &noEndpointError{tried: len(q.tried)}
 		}
-		x, how, err := p.sendTo(ctx, w, q, e)
+		x, how, err := p.sendTo(ctx, w, q, e, c)
 		switch {
 		case err == nil:
 			p.judgeSilent(q, e)
@@ -73,43 +73,58 @@ func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*e
 		if how == lost && !q.repeatable() {
 			wake(p.probeNow)
 			p.o.Log.Warnf("proxy: %s may or may not have done a %s: %v", e.url, q.method, err)
-			return nil, &noEndpointError{tried: len(q.tried), unknown: true}
+			return nil, &noEndpointError{tried: max(1, len(q.tried)), unknown: true}
 		}
 		if q.body != nil && q.body.forgot {
-			return nil, &noEndpointError{tried: len(q.tried), unknown: how == lost}
+			return nil, &noEndpointError{tried: max(1, len(q.tried)), unknown: how == lost}
 		}
 	}
 }
 
-// sendTo gives a request to an endpoint: over a connection that is there, and if that turns out to be dead without
-// harm, over a fresh one.
-func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint) (*exchange, try, error) {
-	if c := e.take(); c != nil {
-		x, how, err := p.over(ctx, w, q, e, c)
-		if err == nil || ctx.Err() != nil {
-			return x, how, err
+// choose gives the endpoint for a request, and an idle connection to it if there is one that is good.
+func (p *Proxy) choose(q *request) (*endpoint, *conn) {
+	for {
+		e := p.list.next(q.tried)
+		if e == nil || q.fresh {
+			return e, nil
 		}
-		e.drop() // the others are as old
-		frozen := errors.Is(err, os.ErrDeadlineExceeded)
-		if how == lost && (frozen || !q.repeatable()) || q.body != nil && q.body.forgot {
-			q.tried = append(q.tried, e)
-			if frozen {
-				q.silent = append(q.silent, e)
-			}
-			return nil, how, err
+		known := e.restarted.Load()
+		c := e.take()
+		if c != nil || known || !e.restarted.Load() {
+			return e, c
 		}
+		wake(p.probeNow) // and look again: another one is the first choice now
 	}
-	q.tried = append(q.tried, e)
-	c, err := e.dial(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			p.rest(e, err.Error())
+}
+
+// sendTo gives a request to an endpoint, over a connection that was idle, or else over a fresh one. An idle one that
+// turns out to be dead says nothing of the endpoint: it is not noted as tried.
+func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
+	reused := c != nil
+	if !reused {
+		q.tried = append(q.tried, e)
+		var err error
+		if c, err = e.dial(ctx); err != nil {
+			if ctx.Err() == nil {
+				p.rest(e, err.Error())
+			}
+			return nil, unsent, err
 		}
-		return nil, unsent, err
 	}
 	x, how, err := p.over(ctx, w, q, e, c)
-	if err != nil && ctx.Err() == nil {
+	frozen := errors.Is(err, os.ErrDeadlineExceeded)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case !reused || frozen:
 		q.silent = append(q.silent, e)
+	default:
+		q.fresh = true
+		e.restarted.Store(true)
+		e.drop() // the others are as old
+		wake(p.probeNow)
+	}
+	if err != nil && reused && (frozen || how == lost && !q.repeatable()) {
+		q.tried = append(q.tried, e)
 	}
 	return x, how, err
 }
