@@ -27,7 +27,7 @@ func FuzzStep(f *testing.F) {
 			} else {
 				writes = fuzzOwner(m, in, op, writes)
 			}
-			fuzzCheck(m)
+			fuzzCheck(t, m)
 		}
 	})
 }
@@ -165,11 +165,10 @@ func fuzzOwner(m *Machine, in *fuzzInput, op byte, writes uint64) uint64 {
 	return writes
 }
 
-func fuzzCheck(m *Machine) {
-	check(m.log.base <= m.commit && m.commit <= m.log.last(), "commit %d of (%d, %d]", m.commit, m.log.base, m.log.last())
-	check(m.applied <= m.applying && m.applying <= m.commit, "applied %d of %d", m.applied, m.commit)
-	check(m.log.durable <= m.log.last() && m.log.handed <= m.log.last(), "durable %d of %d", m.log.durable, m.log.last())
-	checkUncommitted(m)
-	checkConfigs(m)
+func fuzzCheck(t *testing.T, m *Machine) {
+	t.Helper()
+	if err := m.Check(); err != nil {
+		t.Fatal(err)
+	}
 	_ = m.Status()
 }

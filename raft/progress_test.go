@@ -1,18 +1,10 @@
 package raft
 
-import (
-	"math/rand/v2"
-	"testing"
-)
+import "testing"
 
 // The window is compared with a plain queue.
 func TestWindowAgreesWithAPlainQueue(t *testing.T) {
-	seed := *simSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("replay with -seed=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 4))
+	r := dice(t)
 	for range 500 {
 		messagesMax, bytesMax := 1+r.IntN(40), int64(1+r.IntN(2000))
 		var w window

@@ -19,7 +19,7 @@ func (s *stage) collect(a *actor) {
 			a.writes = append(a.writes, w.Write)
 		}
 		for _, out := range w.Send {
-			s.net = append(s.net, simMessage{from: a.id, to: out.To, msg: out.Message})
+			s.net = append(s.net, mail{a.id, out.To, out.Message})
 		}
 		for !a.held && len(a.writes) > 0 {
 			a.disk.write(a.writes[0])
@@ -83,7 +83,7 @@ func (s *stage) deliverTo(a *actor) {
 	}
 }
 
-func (s *stage) deliver(p simMessage) {
+func (s *stage) deliver(p mail) {
 	from, to := s.actors[p.from], s.actors[p.to]
 	ok := to != nil && to.m != nil && !s.cut[[2]MemberID{p.from, p.to}]
 	if s.trace {

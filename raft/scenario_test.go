@@ -35,15 +35,44 @@ type stage struct {
 	out     strings.Builder
 	options Config
 	actors  map[MemberID]*actor
-	net     []simMessage
+	net     []mail
 	cut     map[[2]MemberID]bool
 	trace   bool
 }
 
+// mail is a message on its way.
+type mail struct {
+	from, to MemberID
+	msg      Message
+}
+
+// actor is a member: a machine, if it is up, and a disk.
 type actor struct {
-	simNode
-	held bool // its disk finishes nothing
-	role SoftState
+	id     MemberID
+	m      *Machine
+	disk   stageDisk
+	writes []*Write
+	state  Index // of the state machine
+	held   bool  // its disk finishes nothing
+	role   SoftState
+}
+
+type stageDisk struct {
+	hard    HardState
+	snap    SnapshotMeta
+	entries []Entry // behind snap
+}
+
+func (d *stageDisk) write(w *Write) {
+	if w.Snapshot != nil {
+		d.snap, d.entries = *w.Snapshot, nil
+	}
+	if len(w.Entries) > 0 {
+		d.entries = append(slices.Clip(d.entries[:w.Entries[0].Index-d.snap.Index-1]), w.Entries...)
+	}
+	if w.HardState != nil {
+		d.hard = *w.HardState
+	}
 }
 
 func newStage() *stage {
@@ -63,7 +92,7 @@ func (s *stage) play(t *testing.T, words []string) {
 	case "member":
 		s.member(t, args)
 	case "join":
-		s.open(t, &actor{simNode: simNode{id: s.id(t, args[0])}})
+		s.open(t, &actor{id: s.id(t, args[0])})
 	case "run":
 		s.trace = slices.Contains(args, "trace")
 		s.run()
@@ -121,7 +150,7 @@ func (s *stage) playOn(t *testing.T, name string, a *actor, args []string) {
 	case "free-disk":
 		a.held = false
 	case "crash":
-		a.m, a.writes, a.applies = nil, nil, nil
+		a.m, a.writes = nil, nil
 	case "restart":
 		s.open(t, a)
 	default:
@@ -189,7 +218,7 @@ func (s *stage) members(t *testing.T, args []string) {
 		t.Fatal(err)
 	}
 	for _, elder := range elders {
-		a := &actor{simNode: simNode{id: elder.Member}}
+		a := &actor{id: elder.Member}
 		a.disk.hard, a.disk.entries = first.HardState, first.Entries
 		s.open(t, a)
 	}
@@ -197,7 +226,7 @@ func (s *stage) members(t *testing.T, args []string) {
 
 // member opens one on a disk with a snapshot at 10 of term 1, and entries of the terms given.
 func (s *stage) member(t *testing.T, args []string) {
-	a := &actor{simNode: simNode{id: s.id(t, args[0])}}
+	a := &actor{id: s.id(t, args[0])}
 	a.disk.snap = SnapshotMeta{Index: 10, Term: 1}
 	a.disk.hard.Commit = 10
 	for _, arg := range args[1:] {
