@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,20 +145,49 @@ const memberPatience = 2 * time.Second
 
 // knowsStarted asks one member, by one of its URLs after the other, whether it
 // knows the member with the id to have run.
-func (p *peering) knowsStarted(ctx context.Context, peerURLs []string, id uint64) (bool, error) {
+func (p *peering) knowsStarted(ctx context.Context, urls []string, id uint64) (bool, error) {
 	var last error
-	for _, u := range peerURLs {
-		ctx, cancel := context.WithTimeout(ctx, memberPatience)
-		_, members, err := p.fetch(ctx, u)
-		cancel()
+	for _, u := range urls {
+		started, err := p.askStarted(ctx, u, urls, id)
 		if err == nil {
-			return slices.ContainsFunc(members, func(m etcdserver.MemberInfo) bool {
-				return uint64(m.ID) == id && len(m.ClientURLs) > 0
-			}), nil
+			return started, nil
 		}
 		last = err
 	}
 	return false, last
+}
+
+// askStarted believes a no only once the member has all that is committed: one
+// that lags, or has no leader yet, may not have heard that another has run.
+func (p *peering) askStarted(ctx context.Context, peerURL string, urls []string, id uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, memberPatience)
+	defer cancel()
+	_, members, err := p.fetch(ctx, peerURL)
+	if err != nil || hasRun(members, id) {
+		return err == nil, err
+	}
+	last := fmt.Errorf("%s has not published itself yet", peerURL)
+	for _, m := range members {
+		if !slices.Equal(slices.Sorted(slices.Values(m.PeerURLs)), slices.Sorted(slices.Values(urls))) {
+			continue
+		}
+		for _, door := range m.ClientURLs {
+			status, _, err := p.ask(ctx, http.MethodGet, door+"/health", nil) // reads linearizably
+			if err == nil && status == http.StatusOK {
+				_, members, err = p.fetch(ctx, peerURL)
+				return hasRun(members, id), err
+			}
+			if err == nil {
+				err = fmt.Errorf("its health is %d", status)
+			}
+			last = fmt.Errorf("%s cannot read what is committed: %w", door, err)
+		}
+	}
+	return false, last
+}
+
+func hasRun(members []etcdserver.MemberInfo, id uint64) bool {
+	return slices.ContainsFunc(members, func(m etcdserver.MemberInfo) bool { return uint64(m.ID) == id && len(m.ClientURLs) > 0 })
 }
 
 // begun is called once this member has a log: whatever was to be discovered no

@@ -140,10 +140,19 @@ func (p *meetingPlace) newJoiner(name, token string, flags ...string) *server {
 func (s *server) waitLine(text string) {
 	s.t.Helper()
 	eventually(s.t, 30*time.Second, s.name+" to log "+text, func() error {
-		if !strings.Contains(s.output.String(), text) {
-			return fmt.Errorf("it has not; its log ends with\n%s", tail(s.output.String(), 5))
+		ended := false
+		select {
+		case <-s.exited:
+			ended = true
+		default:
 		}
-		return nil
+		if strings.Contains(s.output.String(), text) {
+			return nil
+		}
+		if ended {
+			s.t.Fatalf("%s ended without having logged %q\n%s", s.name, text, tail(s.output.String(), 20))
+		}
+		return fmt.Errorf("it has not; its log ends with\n%s", tail(s.output.String(), 5))
 	})
 }
 
