@@ -311,6 +311,21 @@ func TestKillsDuringDiscovery(t *testing.T) {
 	c.isOneCluster()
 }
 
+// Two spellings of one token lead to one cluster (R106, D25).
+func TestTwoSpellingsLeadToOneCluster(t *testing.T) {
+	place := newService(t)
+	token := place.newToken(2)
+	c := &cluster{t: t, members: []*server{
+		place.newJoiner("m1", token), place.newJoiner("m2", strings.Replace(token, "127.0.0.1", "localhost", 1)+"/"),
+	}}
+	for _, s := range c.members {
+		s.launch()
+	}
+	c.waitServing()
+	c.isOneCluster()
+	c.members[0].waitLine("it was given another spelling of the discovery URL")
+}
+
 // A process that waits tells systemd for whom, ends in good order when it is
 // told to, and goes on when it is started again (F33, F38).
 func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
