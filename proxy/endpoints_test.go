@@ -113,6 +113,27 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 	}
 }
 
+// What most peers say counts: one that lags, or was removed without knowing it, changes nothing (R105).
+func TestTheMajorityOfThePeersCounts(t *testing.T) {
+	now := report{1, []string{"http://p:1", "http://p:2"}, []string{"http://c:1"}}
+	old := report{1, []string{"http://p:1", "http://p:3"}, []string{"http://c:3"}}
+	for _, reports := range [][]report{{now}, {old, now, now}, {now, old, now}, {now, now, old}, {now, old}} {
+		if got := mostCommon(reports); !slices.Equal(got.clients, now.clients) {
+			t.Errorf("mostCommon(%v) = %v", reports, got)
+		}
+	}
+	_, members := fakeCluster(t, ok, ok)
+	right, wrong := []string{members[0].url}, []string{members[1].url}
+	var peers []string
+	for _, urls := range [][]string{wrong, right, right} {
+		peers = append(peers, fakePeerOf(t, 1, &peers, func() []string { return urls }).URL)
+	}
+	s := newSite(t, peers).await(1)
+	if got := s.available(); !slices.Equal(got, right) {
+		t.Errorf("endpoints %v, want %v", got, right)
+	}
+}
+
 // P40, P14: new client URLs are followed, and a failure is a reason to look at once.
 func TestMembersThatMove(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)

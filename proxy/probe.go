@@ -27,10 +27,10 @@ type verdict struct {
 	endpoint *endpoint
 	err      error
 	reached  bool // a connection was made
-	ready    bool // it serves keys, or would if it had a quorum
+	ready    bool // it has caught up with a quorum
 }
 
-// keepProbing asks all endpoints for their version until ctx ends, so that those that rest are brought back without a
+// keepProbing asks all endpoints how they are until ctx ends, so that those that rest are brought back without a
 // request of a client, and those that are frozen are found out (P17, P18).
 func (p *Proxy) keepProbing(ctx context.Context) {
 	watches := int64(0) // when memory was given back last
@@ -78,7 +78,7 @@ func (p *Proxy) probeAll(ctx context.Context) {
 		case v.ready || !ready:
 			p.wakeUp(v.endpoint)
 		default:
-			p.rest(v.endpoint, "it is starting")
+			p.rest(v.endpoint, "it is starting, or has no quorum")
 		}
 	}
 }
@@ -91,47 +91,53 @@ func (p *Proxy) wakeUp(e *endpoint) {
 	}
 }
 
-// probe asks one endpoint for its version, over a connection of its own. One that this proxy is behind answers 508.
+// probe asks one endpoint for its version, and, if it is one of a member that serves, for its health: that is good once
+// the member has caught up with the others, and as long as it is not cut off from them.
 func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
 	v := verdict{endpoint: e}
-	c, err := e.dial(ctx)
+	var version struct{ Etcdcluster string }
+	status, err := p.ask(ctx, &v, "/version", &version)
+	switch {
+	case err != nil:
+		v.err = fmt.Errorf("/version: %w", err)
+	case status == http.StatusLoopDetected:
+		v.err = errLeadsBack
+	case status != http.StatusOK:
+		v.err = fmt.Errorf("/version was answered with status %d", status)
+	default:
+		e.answered.Store(time.Now().UnixNano())
+	}
+	if v.err != nil || version.Etcdcluster == "not_decided" {
+		return v // it is starting, or has never had a leader
+	}
+	status, err = p.ask(ctx, &v, "/health", nil)
+	v.ready = err == nil && status < http.StatusInternalServerError
+	return v
+}
+
+var errLeadsBack = errors.New("leads back to this proxy")
+
+// ask makes a request over a connection of its own, so that one that was idle says nothing wrong. One that this proxy
+// is behind answers 508.
+func (p *Proxy) ask(ctx context.Context, v *verdict, path string, into any) (status int, err error) {
+	c, err := v.endpoint.dial(ctx)
 	if err != nil {
-		v.err = err
-		return v
+		return 0, err
 	}
 	v.reached = true
 	defer c.Close()
 	defer context.AfterFunc(ctx, c.interrupt)()
 	c.expectBy(time.Second + 2*p.o.Election)
-	head := "GET /version HTTP/1.1\r\nHost: " + e.address + "\r\nConnection: close\r\n" + headerProxies + ": " + p.id + "\r\n\r\n"
+	head := "GET " + path + " HTTP/1.1\r\nHost: " + v.endpoint.address + "\r\nConnection: close\r\n" + headerProxies + ": " + p.id + "\r\n\r\n"
 	if _, err := c.send([]byte(head)); err != nil {
-		v.err = err
-		return v
+		return 0, err
 	}
 	answer, err := c.receive(http.MethodGet)
 	if err != nil {
-		v.err = fmt.Errorf("no answer to /version: %w", err)
-		return v
+		return 0, err
 	}
-	v.ready, v.err = readVersion(answer)
-	if v.err == nil {
-		e.answered.Store(time.Now().UnixNano())
+	if into == nil || answer.StatusCode != http.StatusOK {
+		return answer.StatusCode, nil
 	}
-	return v
-}
-
-// readVersion tells whether an answer to /version is one of a member that serves. One that is starting, or has never
-// had a leader, does not know the version of its cluster.
-func readVersion(answer *http.Response) (ready bool, err error) {
-	if answer.StatusCode == http.StatusLoopDetected {
-		return false, errors.New("leads back to this proxy")
-	}
-	if answer.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("/version was answered with %s", answer.Status)
-	}
-	var version struct{ Etcdcluster string }
-	if err := json.NewDecoder(io.LimitReader(answer.Body, probeBytesMax)).Decode(&version); err != nil {
-		return false, fmt.Errorf("/version: %w", err)
-	}
-	return version.Etcdcluster != "not_decided", nil
+	return answer.StatusCode, json.NewDecoder(io.LimitReader(answer.Body, probeBytesMax)).Decode(into)
 }

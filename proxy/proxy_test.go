@@ -217,7 +217,10 @@ func fakeCluster(t testing.TB, handlers ...http.HandlerFunc) (peer string, membe
 // versioned answers the probes of a proxy, and leaves the rest to a handler.
 func versioned(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/version" {
+		switch r.URL.Path {
+		case "/health":
+			return
+		case "/version":
 			io.WriteString(w, `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`)
 			return
 		}
@@ -227,6 +230,11 @@ func versioned(h http.HandlerFunc) http.HandlerFunc {
 
 // fakePeer is a peer port that names members with these client URLs.
 func fakePeer(t testing.TB, cluster uint64, clientURLs func() []string) *httptest.Server {
+	return fakePeerOf(t, cluster, nil, clientURLs)
+}
+
+// fakePeerOf is one of several peers; nil stands for itself alone.
+func fakePeerOf(t testing.TB, cluster uint64, peers *[]string, clientURLs func() []string) *httptest.Server {
 	t.Helper()
 	var server *httptest.Server
 	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -236,7 +244,11 @@ func fakePeer(t testing.TB, cluster uint64, clientURLs func() []string) *httptes
 			ClientURLs []string `json:"clientURLs"`
 		}
 		w.Header().Set("X-Etcd-Cluster-Id", fmt.Sprintf("%x", cluster))
-		json.NewEncoder(w).Encode([]remote{{1, []string{server.URL}, clientURLs()}})
+		peerURLs := []string{server.URL}
+		if peers != nil {
+			peerURLs = *peers
+		}
+		json.NewEncoder(w).Encode([]remote{{1, peerURLs, clientURLs()}})
 	}))
 	t.Cleanup(server.Close)
 	return server
@@ -249,8 +261,8 @@ type raw struct {
 	requests []string
 }
 
-// newRaw answers each request, of which it has read head and body, with what the function returns, and closes the
-// connection. Probes are answered well.
+// newRaw answers each request, of which it has read head and body, with what the function returns. Then it closes the
+// connection, unless it was an answerText. Probes are answered well.
 func newRaw(t testing.TB, answer func(request string) string) *raw {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -275,19 +287,27 @@ func newRaw(t testing.TB, answer func(request string) string) *raw {
 func (s *raw) serve(conn net.Conn, answer func(string) string) {
 	defer conn.Close()
 	var text bytes.Buffer
-	request, err := http.ReadRequest(bufio.NewReader(io.TeeReader(conn, &text)))
-	if err != nil {
-		return
+	in := bufio.NewReader(io.TeeReader(conn, &text))
+	for {
+		text.Reset()
+		request, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, request.Body)
+		if request.URL.Path == "/version" || request.URL.Path == "/health" {
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}")
+			return
+		}
+		s.mu.Lock()
+		s.requests = append(s.requests, text.String())
+		s.mu.Unlock()
+		reply := answer(text.String())
+		io.WriteString(conn, reply)
+		if !strings.Contains(reply, scripted) {
+			return
+		}
 	}
-	io.Copy(io.Discard, request.Body)
-	if request.URL.Path == "/version" {
-		io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}")
-		return
-	}
-	s.mu.Lock()
-	s.requests = append(s.requests, text.String())
-	s.mu.Unlock()
-	io.WriteString(conn, answer(text.String()))
 }
 
 func (s *raw) seen() []string {
@@ -296,9 +316,12 @@ func (s *raw) seen() []string {
 	return append([]string(nil), s.requests...)
 }
 
+// scripted marks answers after which the connection goes on.
+const scripted = "Scripted"
+
 // answerText is an answer of a raw server that keeps the connection.
 func answerText(status int, body string) string {
-	return fmt.Sprintf("HTTP/1.1 %d Scripted\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+	return fmt.Sprintf("HTTP/1.1 %d "+scripted+"\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
 }
 
 func TestKeysThroughAProxy(t *testing.T) {

@@ -3,11 +3,13 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"canopy/rafthttp"
@@ -47,7 +49,7 @@ func (p *Proxy) firstNote(ctx context.Context) (*clusterNote, error) {
 		return nil, err
 	}
 	if len(urls) == 0 {
-		return nil, fmt.Errorf("proxy: no peer URLs to find the cluster by")
+		return nil, errors.New("proxy: there are no peer URLs to find the cluster by")
 	}
 	p.o.Log.Infof("proxy: using peer urls %v", urls)
 	return &clusterNote{PeerURLs: sorted(urls)}, nil
@@ -92,27 +94,82 @@ func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// refresh asks one peer after the other, in order, until one gives a list that can be used (P9). If none does, all
-// stays as it is (P11).
+// report is what a peer says of its cluster.
+type report struct {
+	cluster        uint64
+	peers, clients []string // sorted
+}
+
+// refresh asks all peers at once, and takes what most of them say (P9): one that has not caught up, or does not know
+// yet that it was removed, is outvoted. If none gives a list that can be used, all stays as it is (P11).
 func (s *refresher) refresh(ctx context.Context) {
-	var failures []string
-	for _, peer := range s.peers(ctx) {
-		asking, cancel := context.WithTimeout(ctx, peerTimeout)
-		cluster, members, err := rafthttp.FetchMembers(asking, s.client, peer)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			err = s.accept(cluster, members)
-		}
-		if err == nil {
-			s.heard, s.complaint = time.Now(), ""
-			return
-		}
-		failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %v", peer, err))
+	peers := s.peers(ctx)
+	reports, errs := make([]report, len(peers)), make([]error, len(peers))
+	var asking sync.WaitGroup
+	for n, peer := range peers {
+		asking.Go(func() { reports[n], errs[n] = s.ask(ctx, peer) })
 	}
-	s.complain(failures)
+	asking.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	var good []report
+	var failures []string
+	for n, err := range errs {
+		if err == nil {
+			good = append(good, reports[n])
+		} else {
+			failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %v", peers[n], err))
+		}
+	}
+	if len(good) == 0 {
+		s.complain(failures)
+		return
+	}
+	s.heard, s.complaint = time.Now(), ""
+	s.accept(mostCommon(good))
+}
+
+// ask has one peer report, and refuses reports that cannot be used (P12).
+func (s *refresher) ask(ctx context.Context, peer string) (report, error) {
+	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+	defer cancel()
+	cluster, members, err := rafthttp.FetchMembers(ctx, s.client, peer)
+	if err != nil {
+		return report{}, err
+	}
+	if s.note.ClusterID != 0 && cluster != s.note.ClusterID {
+		return report{}, fmt.Errorf("it belongs to the cluster %x, and this proxy to %x: delete %s to move it", cluster, s.note.ClusterID, s.p.file.name)
+	}
+	r := report{cluster: cluster}
+	for _, m := range members {
+		r.peers = append(r.peers, m.PeerURLs...)
+		r.clients = append(r.clients, m.ClientURLs...)
+	}
+	r.peers, r.clients = sorted(r.peers), sorted(r.clients)
+	if len(r.peers) == 0 {
+		return report{}, errors.New("it names no members")
+	}
+	return r, nil
+}
+
+// mostCommon gives the report that most peers agree on; of several, the first.
+func mostCommon(reports []report) report {
+	votes := func(of report) (n int) {
+		for _, r := range reports {
+			if r.cluster == of.cluster && slices.Equal(r.peers, of.peers) && slices.Equal(r.clients, of.clients) {
+				n++
+			}
+		}
+		return n
+	}
+	best := reports[0]
+	for _, r := range reports[1:] {
+		if votes(r) > votes(best) {
+			best = r
+		}
+	}
+	return best
 }
 
 // peers are those that are asked: the known ones, and, once those have been silent for long, those of the flags, which
@@ -128,31 +185,19 @@ func (s *refresher) peers(ctx context.Context) []string {
 	return sorted(slices.Concat(s.note.PeerURLs, flags))
 }
 
-// accept takes over what a peer says of its cluster, if that is ours (P12).
-func (s *refresher) accept(cluster uint64, members []rafthttp.RemoteMember) error {
-	if s.note.ClusterID != 0 && cluster != s.note.ClusterID {
-		return fmt.Errorf("it belongs to the cluster %x, and this proxy to %x: delete %s to move it", cluster, s.note.ClusterID, s.p.file.name)
+// accept takes over what was reported.
+func (s *refresher) accept(r report) {
+	s.remember(&clusterNote{PeerURLs: r.peers, ClusterID: r.cluster})
+	if len(r.clients) == 0 {
+		return // the cluster is about to begin
 	}
-	var peers, clients []string
-	for _, m := range members {
-		peers = append(peers, m.PeerURLs...)
-		clients = append(clients, m.ClientURLs...)
-	}
-	if len(peers) == 0 {
-		return fmt.Errorf("it names no members")
-	}
-	s.remember(&clusterNote{PeerURLs: sorted(peers), ClusterID: cluster})
-	if len(clients) == 0 {
-		return nil // of a cluster that is about to begin
-	}
-	if err := s.p.list.replace(clients, &s.p.o); err != nil {
+	if err := s.p.list.replace(r.clients, &s.p.o); err != nil {
 		s.p.o.Log.Warnf("proxy: a member advertises what is no URL: %v", err)
 	}
 	if !s.found {
 		s.found = true
 		s.p.o.Log.Infof("proxy: endpoints found %q", urlsOf(s.p.list.all()))
 	}
-	return nil
 }
 
 func urlsOf(list []*endpoint) []string {

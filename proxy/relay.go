@@ -72,7 +72,7 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			return true
 		}
 	case status == http.StatusLoopDetected && x.answer.Header[headerProxies] != nil:
-		p.rest(x.endpoint, "leads back to this proxy")
+		p.rest(x.endpoint, errLeadsBack.Error())
 		if p.another(q) {
 			x.abort(w)
 			return true
