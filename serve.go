@@ -27,7 +27,7 @@ import (
 // An orderly stop tells clients for a moment that it is near, before ports are
 // closed, and then waits for requests in flight (F38).
 const (
-	leaveTime    = 100 * time.Millisecond
+	leaveTime    = 200 * time.Millisecond
 	drainTimeout = 2 * time.Second
 )
 
