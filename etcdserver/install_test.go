@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"io"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -65,4 +66,35 @@ func (c *testCluster) carry(from, to *running, meta snap.Meta) (raft.Snapshot, *
 		c.t.Fatal(err)
 	}
 	return message, prepared
+}
+
+// Two hundred snapshots beside a member that is dead leave nothing behind (R19).
+func TestSnapshotsLeaveNoGoroutines(t *testing.T) {
+	c := newTestCluster(t, 3, func(o *Options) {
+		o.SnapshotEntries, o.MaxSnapshots, o.MaxLogs = 1, 3, 1
+		o.Store.HistoryEvents = 10 // it is part of a snapshot, which is due when the log outweighs half of one
+	})
+	leader := c.leader()
+	dead := c.others(leader)[0]
+	c.forget(dead)
+	dead.halt()
+	newest := func() raft.Index {
+		if meta := leader.snapshot.newest.Load(); meta != nil {
+			return meta.Index
+		}
+		return 0
+	}
+	snapshot := func(times int) {
+		for range times {
+			before := newest()
+			eventually(t, "another snapshot", func() bool {
+				leader.set("/k", "v")
+				return newest() > before
+			})
+		}
+	}
+	snapshot(5)
+	before := runtime.NumGoroutine()
+	snapshot(200)
+	eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before+2 })
 }

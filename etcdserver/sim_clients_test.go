@@ -68,6 +68,7 @@ func (c *client) registers() {
 		if m == nil {
 			continue
 		}
+		c.look(m)
 		o := operation{key: fmt.Sprintf("/r%d", c.dice.IntN(5))}
 		value := fmt.Sprintf("%d-%d", c.id, c.n)
 		switch c.dice.IntN(8) {
@@ -85,6 +86,21 @@ func (c *client) registers() {
 		}
 		last[o.key] = c.operate(m, o)
 	}
+}
+
+// look reads what a member has at the moment: that never goes back while it runs.
+func (c *client) look(m *running) {
+	view, err := m.Read(context.Background(), false)
+	if err != nil {
+		c.fail("a plain read on %s: %v", m.Name(), err)
+		return
+	}
+	c.noted(func() {
+		if before := c.views[m]; before != nil && (view.Index() < before.Index() || view.Time() < before.Time()) {
+			c.t.Errorf("seed %d: %s went back from index %d to %d", c.seed, m.Name(), before.Index(), view.Index())
+		}
+		c.views[m] = view
+	})
 }
 
 // operate does an operation and notes it. It gives the value that the client

@@ -113,8 +113,9 @@ type sim struct {
 	lines    []string
 	failed   bool
 	done     []porcupine.Operation
-	promised map[string]store.Index // values of in-order keys that were acknowledged
-	streams  map[int][]*store.Event // by watcher
+	promised map[string]store.Index   // values of in-order keys that were acknowledged
+	streams  map[int][]*store.Event   // by watcher
+	views    map[*running]*store.View // as a client saw them last
 }
 
 // simulate runs the cluster of one seed.
@@ -122,7 +123,7 @@ func simulate(t *testing.T, seed uint64) *sim {
 	s := &sim{
 		t: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
-		promised: map[string]store.Index{}, streams: map[int][]*store.Event{},
+		promised: map[string]store.Index{}, streams: map[int][]*store.Event{}, views: map[*running]*store.View{},
 	}
 	s.sky = &weather{seed: seed, spikes: uint64(s.dice.IntN(30))}
 	s.sky.clear()
