@@ -5,11 +5,16 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
-// keptBytes is how much of a body that is not small is kept, in order to send it again (P20).
-const keptBytes = 1 << 20
+// keptBytes is how much of a body that is not small is kept, in order to send it again (P20), and keptBytesAll how much
+// of all of them together.
+const (
+	keptBytes    = 1 << 20
+	keptBytesAll = 256 << 20
+)
 
 // errBody is matched by the failure to read what the client sends.
 var errBody = errors.New("proxy: failed to read request body")
@@ -21,6 +26,9 @@ type body struct {
 	kept    []byte
 	forgot  bool  // more was read than is kept
 	failure error // of reading from the client
+
+	all     *atomic.Int64 // bytes that all bodies keep
+	counted int64         // of those, this one's
 }
 
 // addBody reads a small body into the head, which is complete then, or makes ready to stream a larger one. It needs a
@@ -47,7 +55,7 @@ func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) erro
 	case err != nil:
 		return errors.Join(errBody, err)
 	default:
-		q.body = &body{from: r.Body, length: r.ContentLength, kept: append([]byte(nil), (*buffer)[:n]...)}
+		q.body = &body{from: r.Body, length: r.ContentLength, kept: append([]byte(nil), (*buffer)[:n]...), all: &p.kept}
 		q.finishHead(r.ContentLength)
 	}
 	return nil
@@ -92,11 +100,22 @@ func (b *body) sendTo(c *conn, buffer []byte) error {
 
 // keep remembers a part, or gives up remembering.
 func (b *body) keep(part []byte) {
-	if b.forgot || len(b.kept)+len(part) > keptBytes {
-		b.forgot, b.kept = true, nil
+	if b.forgot {
+		return
+	}
+	b.counted += int64(len(part))
+	if b.all.Add(int64(len(part))) > keptBytesAll || len(b.kept)+len(part) > keptBytes {
+		b.forget()
 		return
 	}
 	b.kept = append(b.kept, part...)
+}
+
+// forget gives up what is kept: the body can no longer be sent again.
+func (b *body) forget() {
+	b.forgot, b.kept = true, nil
+	b.all.Add(-b.counted)
+	b.counted = 0
 }
 
 func (b *body) sendPart(c *conn, part []byte) error {

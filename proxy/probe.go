@@ -121,10 +121,10 @@ var errLeadsBack = errors.New("leads back to this proxy")
 // is behind answers 508.
 func (p *Proxy) ask(ctx context.Context, v *verdict, path string, into any) (status int, err error) {
 	c, err := v.endpoint.dial(ctx)
+	v.reached = err == nil || isOwnFault(err) // then the endpoint is not to blame
 	if err != nil {
 		return 0, err
 	}
-	v.reached = true
 	defer c.Close()
 	defer context.AfterFunc(ctx, c.interrupt)()
 	c.expectBy(time.Second + 2*p.o.Election)

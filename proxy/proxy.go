@@ -29,6 +29,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -115,8 +116,9 @@ type Proxy struct {
 	list    endpointList
 	scrapes http.Handler // of /metrics
 	metrics *metrics
-	buffers sync.Pool // *[]byte, of bufferBytes
-	heads   sync.Pool // *[]byte, for the heads of requests
+	buffers sync.Pool    // *[]byte, of bufferBytes
+	heads   sync.Pool    // *[]byte, for the heads of requests
+	kept    atomic.Int64 // bytes of large bodies
 
 	watches    watchSet
 	refreshNow chan struct{} // has room for one

@@ -53,8 +53,11 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// releaseHead keeps a head for the next request, unless it grew large, or a stream needs it on.
+// releaseHead keeps a head for the next request, unless it grew large, or a stream needs it on, and gives up the body.
 func (p *Proxy) releaseHead(head *[]byte, q *request) {
+	if q != nil && q.body != nil {
+		q.body.forget()
+	}
 	if q != nil && !q.streams && cap(q.head) <= headBytesKept {
 		*head = q.head
 		p.heads.Put(head)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -105,7 +106,7 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 		q.tried = append(q.tried, e)
 		var err error
 		if c, err = e.dial(ctx); err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !isOwnFault(err) {
 				p.rest(e, err.Error())
 			}
 			return nil, unsent, err
@@ -127,6 +128,11 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 		q.tried = append(q.tried, e)
 	}
 	return x, how, err
+}
+
+// isOwnFault tells whether a connection could not be made for want of something here: descriptors, or ports.
+func isOwnFault(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
 // over sends a request over a connection, and reads the head of the answer. Without one the connection is closed.

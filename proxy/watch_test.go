@@ -272,3 +272,26 @@ func TestChunks(t *testing.T) {
 		}
 	}
 }
+
+// FuzzChunks compares the scanner with net/http: what it takes for whole means the same to both.
+func FuzzChunks(f *testing.F) {
+	for _, text := range []string{"5\r\nhello\r\n0\r\n\r\n", "0\r\n\r\n", "a\r\n0123456789\r\n", "5;x\r\nhello\r\n0\r\n\r\n", "5\nhello\n0\n\n", "00000000\r\n\r\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var s chunkScanner
+		var data strings.Builder
+		err := s.scan([]byte(text), func(b []byte) error { data.Write(b); return nil })
+		if err != nil || !s.ended {
+			return
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+text)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := io.ReadAll(answer.Body)
+		if err != nil || string(want) != data.String() {
+			t.Errorf("%q: %q here, %q, %v in net/http", text, data.String(), want, err)
+		}
+	})
+}
