@@ -44,7 +44,7 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	}
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
-	servers := newServers(c, listeners, set, logger)
+	servers := newServers(c, listeners, clientConnections(1), set, logger)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error { return sampleFiles(ctx, set) })
@@ -267,7 +267,8 @@ type serverOn struct {
 // cannot use up.
 const peerConnections = 256
 
-func newServers(c config.Config, l listeners, set *metrics.Set, logger *logrus.Logger) *servers {
+// newServers makes them, for at most so many connections of clients.
+func newServers(c config.Config, l listeners, clientsMax int, set *metrics.Set, logger *logrus.Logger) *servers {
 	s := &servers{}
 	add := func(on []net.Listener, h http.Handler, budget *api.Budget) {
 		limits := api.Limits{
@@ -282,20 +283,24 @@ func newServers(c config.Config, l listeners, set *metrics.Set, logger *logrus.L
 			s.all = append(s.all, serverOn{api.NewHTTPServer(h, limits), budget.Listener(listener)})
 		}
 	}
-	clients := connectionBudget(set)
+	clients := connectionBudget(clientsMax, set)
 	add(l.client, &s.client, clients)
 	add(l.metrics, &s.metrics, clients)
 	add(l.peer, &s.peer, api.NewBudget(peerConnections, func(bool) { set.Refused("peer connection") }, func(int) {}))
 	return s
 }
 
-// connectionBudget bounds the connections of all client listeners by the file
-// descriptors there are (F36).
-func connectionBudget(set *metrics.Set) *api.Budget {
+// clientConnections is how many connections of clients there may be, over all
+// listeners, if each takes so many file descriptors (F36).
+func clientConnections(descriptors uint64) int {
 	most := 1 << 20
 	if limit := fileLimit(); limit > filesReserved {
-		most = int(min(uint64(most), limit-filesReserved))
+		most = int(min(uint64(most), (limit-filesReserved)/descriptors))
 	}
+	return max(most, 1)
+}
+
+func connectionBudget(most int, set *metrics.Set) *api.Budget {
 	refused := func(idle bool) {
 		if idle {
 			set.Refused("idle connection")
