@@ -113,10 +113,29 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 	}
 }
 
+// A member that has not told its client URLs yet is about to: the proxy does not wait an interval for it.
+func TestAMemberThatBeginsIsFoundSoon(t *testing.T) {
+	_, members := fakeCluster(t, ok, ok)
+	var begun atomic.Bool
+	peer := httptest.NewServer(nil)
+	defer peer.Close()
+	peer.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Etcd-Cluster-Id", "a")
+		second := "[]"
+		if begun.Load() {
+			second = fmt.Sprintf("[%q]", members[1].url)
+		}
+		fmt.Fprintf(w, `[{"id":1,"peerURLs":[%q],"clientURLs":[%q]},{"id":2,"peerURLs":["http://127.0.0.1:1"],"clientURLs":%s}]`, peer.URL, members[0].url, second)
+	})
+	s := newSite(t, []string{peer.URL}, func(o *Options) { o.RefreshInterval = time.Hour }).await(1)
+	begun.Store(true)
+	s.await(2)
+}
+
 // What most peers say counts: one that lags, or was removed without knowing it, changes nothing (R105).
 func TestTheMajorityOfThePeersCounts(t *testing.T) {
-	now := report{1, []string{"http://p:1", "http://p:2"}, []string{"http://c:1"}}
-	old := report{1, []string{"http://p:1", "http://p:3"}, []string{"http://c:3"}}
+	now := report{cluster: 1, peers: []string{"http://p:1", "http://p:2"}, clients: []string{"http://c:1"}}
+	old := report{cluster: 1, peers: []string{"http://p:1", "http://p:3"}, clients: []string{"http://c:3"}}
 	for _, reports := range [][]report{{now}, {old, now, now}, {now, old, now}, {now, now, old}, {now, old}} {
 		if got := mostCommon(reports); !slices.Equal(got.clients, now.clients) {
 			t.Errorf("mostCommon(%v) = %v", reports, got)

@@ -34,6 +34,7 @@ type refresher struct {
 	fromFlags  bool      // the note came from them in this run, so that they have nothing more to say
 	heard      time.Time // when a peer last answered; the beginning at first
 	found      bool      // endpoints were found in this run
+	beginning  time.Time // since when a member has not told its client URLs; zero if all have
 	complaint  string    // the failures that were logged last
 	complained time.Time
 }
@@ -58,7 +59,7 @@ func (p *Proxy) firstNote(ctx context.Context) (*clusterNote, error) {
 func sorted(urls []string) []string { return slices.Compact(slices.Sorted(slices.Values(urls))) }
 
 // keepRefreshing looks at the members until ctx ends: at each interval, when asked to, and each second while no
-// endpoint is known.
+// endpoint is known, or a member is about to begin.
 func (p *Proxy) keepRefreshing(ctx context.Context, first *clusterNote) {
 	transport := &http.Transport{
 		DialContext: (&net.Dialer{Timeout: max(p.o.DialTimeout, 0)}).DialContext, DisableKeepAlives: true,
@@ -73,7 +74,8 @@ func (p *Proxy) keepRefreshing(ctx context.Context, first *clusterNote) {
 	for {
 		s.refresh(ctx)
 		wait := p.o.RefreshInterval
-		if len(p.list.all()) == 0 {
+		begins := !s.beginning.IsZero() && time.Since(s.beginning) < doubtAfter // one that is never started has not our patience
+		if len(p.list.all()) == 0 || begins {
 			wait = min(wait, refreshSpacing)
 		}
 		if !sleep(ctx, min(wait, refreshSpacing), nil) || !sleep(ctx, wait-refreshSpacing, p.refreshNow) {
@@ -98,6 +100,7 @@ func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
 type report struct {
 	cluster        uint64
 	peers, clients []string // sorted
+	begins         bool     // a member has not told its client URLs yet
 }
 
 // refresh asks all peers at once, and takes what most of them say (P9): one that has not caught up, or does not know
@@ -145,6 +148,7 @@ func (s *refresher) ask(ctx context.Context, peer string) (report, error) {
 	for _, m := range members {
 		r.peers = append(r.peers, m.PeerURLs...)
 		r.clients = append(r.clients, m.ClientURLs...)
+		r.begins = r.begins || len(m.ClientURLs) == 0
 	}
 	r.peers, r.clients = sorted(r.peers), sorted(r.clients)
 	if len(r.peers) == 0 {
@@ -188,6 +192,12 @@ func (s *refresher) peers(ctx context.Context) []string {
 // accept takes over what was reported.
 func (s *refresher) accept(r report) {
 	s.remember(&clusterNote{PeerURLs: r.peers, ClusterID: r.cluster})
+	switch {
+	case !r.begins:
+		s.beginning = time.Time{}
+	case s.beginning.IsZero():
+		s.beginning = time.Now()
+	}
 	if len(r.clients) == 0 {
 		return // the cluster is about to begin
 	}
