@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -84,13 +85,15 @@ func (c *consistency) applied(own stateHash, state *applied) {
 			c.settle(id, own.index, true)
 		}
 	}
-	c.compare(own.index, state.config)
 	c.mu.Unlock()
 	for id := range state.members.members {
 		if id != c.self {
 			c.tell(id, own, true)
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.compare(own.index, state.config)
 }
 
 // reset forgets this member's former states, which another one has replaced.
@@ -220,8 +223,9 @@ func (m *Member) Differences() []Difference {
 	return all
 }
 
-// quarantine ends this member when its state turns out to be damaged, and
-// leaves a note that keeps it from being served again.
+// quarantine ends this member when its state turns out to be damaged: at once
+// for its clients, and for the other members when they have heard why. A note
+// keeps it from being served again.
 func (m *Member) quarantine(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -230,6 +234,12 @@ func (m *Member) quarantine(ctx context.Context) error {
 		note := fmt.Sprintf("the state of member %v at index %d differs from that of a majority of cluster %v\n", m.self, index, m.cluster)
 		if err := disk.WriteFile(m.dir.fs, m.dir.inconsistent(), []byte(note)); err != nil {
 			m.log.unmarked(err)
+		}
+		m.damaged.Store(true)
+		m.store.CloseWatchers(ErrInconsistent)
+		select {
+		case <-time.After(leaveAfter):
+		case <-ctx.Done():
 		}
 		return &InconsistentError{Member: m.self, Dir: m.dir.root}
 	}

@@ -20,7 +20,7 @@ var (
 	ErrNoSpace = errors.New("etcdserver: no space left on device, only reads and deletes are served")
 	// ErrTooBusy: more requests wait than the member holds. Nothing was done.
 	ErrTooBusy = errors.New("etcdserver: too many requests are waiting")
-	// ErrInconsistent: the members' states differ, and no majority says which is right (R12).
+	// ErrInconsistent: this member's state is not that of the others, or nobody knows which is right (R12). Nothing was done.
 	ErrInconsistent = errors.New("etcdserver: the members' states differ")
 	// ErrTooLarge: the request does not fit a log record. Nothing was done.
 	ErrTooLarge = errors.New("etcdserver: request is too large")

@@ -148,6 +148,7 @@ type Member struct {
 
 	contacts contacts
 	vouched  strangers
+	damaged  atomic.Bool // the state must not be served
 	leave    leaving
 	peers    Transport
 	store    *store.Store
@@ -331,7 +332,7 @@ func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
 
 // ship orders a snapshot for a member.
 func (m *Member) ship(to raft.MemberID, message raft.Snapshot) {
-	if !m.courier.orders.put(order{to, message}) {
+	if m.damaged.Load() || !m.courier.orders.put(order{to, message}) {
 		m.raft.calls.put(func() { m.raft.machine.SnapshotSent(to, false) })
 	}
 }

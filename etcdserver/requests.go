@@ -18,7 +18,10 @@ const requestMax = 24 << 20
 // *store.Error, or one of this package: after ErrTimeout… and ErrStopped the
 // outcome is unknown (K122). If ctx ends first, the write goes on (K125).
 func (m *Member) Do(ctx context.Context, c store.Command) (Applied, error) {
-	if m.writer.full.Load() && grows(c) {
+	switch {
+	case m.damaged.Load():
+		return Applied{}, ErrInconsistent
+	case m.writer.full.Load() && grows(c):
 		return Applied{}, ErrNoSpace
 	}
 	command, err := store.EncodeCommand(nil, c)
@@ -97,6 +100,9 @@ func (m *Member) timeoutError(start time.Time) error {
 // linearizable, one that holds every write that was acknowledged anywhere
 // before the call (dissertation 6.4).
 func (m *Member) Read(ctx context.Context, linearizable bool) (*store.View, error) {
+	if m.damaged.Load() {
+		return nil, ErrInconsistent
+	}
 	if !linearizable {
 		return m.store.View(), nil
 	}
@@ -137,7 +143,7 @@ func contextError(ctx context.Context, err error) error {
 func (m *Member) Health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.options.Election, ErrTimeout)
 	defer cancel()
-	if _, undecided := m.apply.compare.differences(); undecided {
+	if _, undecided := m.apply.compare.differences(); undecided || m.damaged.Load() {
 		return ErrInconsistent
 	}
 	return m.barrier(ctx)

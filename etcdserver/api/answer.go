@@ -132,14 +132,14 @@ func asKeysError(err error) (status int, e *store.Error) {
 		return statusOf(e.Code), e
 	}
 	var ended *store.ErrWatchEnded
-	if errors.As(err, &ended) {
-		err = etcdserver.ErrStopped // the only reason why a watch is refused
+	if errors.As(err, &ended) && !errors.Is(err, etcdserver.ErrInconsistent) {
+		err = etcdserver.ErrStopped // the only other reason why a watch is refused
 	}
 	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
 	switch {
 	case errors.Is(err, etcdserver.ErrNoSpace):
 		return http.StatusInsufficientStorage, e
-	case errors.Is(err, etcdserver.ErrTooBusy), errors.Is(err, errTooManyWatches), errors.Is(err, errTooManyBodies):
+	case errors.Is(err, etcdserver.ErrTooBusy), errors.Is(err, etcdserver.ErrInconsistent), errors.Is(err, errTooManyWatches), errors.Is(err, errTooManyBodies):
 		return http.StatusServiceUnavailable, e
 	case errors.Is(err, etcdserver.ErrTooLarge):
 		return http.StatusBadRequest, &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
