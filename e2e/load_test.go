@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -41,14 +44,22 @@ func (l *load) write(writer int) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	key := fmt.Sprintf("/load/w%d", writer)
+	var known *[]*server
+	var targets []*server // those of known whose port is not closed
 	for n := 1; ; n++ {
 		select {
 		case <-l.end:
 			return
 		default:
 		}
-		targets := *l.targets.Load()
-		a, err := send(client, http.MethodPut, targets[n%len(targets)].client+"/v2/keys"+key, fmt.Sprintf("value=%d", n))
+		if now := l.targets.Load(); now != known || len(targets) == 0 {
+			known, targets = now, slices.Clone(*now)
+		}
+		at := n % len(targets)
+		a, err := send(client, http.MethodPut, targets[at].client+"/v2/keys"+key, fmt.Sprintf("value=%d", n))
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			targets = slices.Delete(targets, at, at+1)
+		}
 		l.mu.Lock()
 		switch {
 		case err == nil && a.status <= http.StatusCreated:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -82,15 +84,29 @@ func newServer(t *testing.T, flags ...string) *server {
 	return s
 }
 
+// freeURL names a port that nothing listens on. It is none that the system gives
+// to outgoing connections, one of which might have it by the time it is used.
 func freeURL(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+(ports.Add(1)%(lastPort-firstPort)))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return "http://" + address
+		}
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+// The ports of the tests; each process begins somewhere else.
+const firstPort, lastPort = 10_000, 32_000
+
+var ports = func() *atomic.Uint32 {
+	var next atomic.Uint32
+	next.Store(rand.Uint32N(lastPort - firstPort))
+	return &next
+}()
 
 // start runs the program and waits until it serves.
 func (s *server) start() *server {
