@@ -93,6 +93,9 @@ func serveUntilSignal(invocation config.Invocation) int {
 		return refuse(err)
 	}
 	defer closeLog()
+	if err := setPackageLevels(logger, invocation.Config.Log.PackageLevels); err != nil {
+		logger.Warn(err)
+	}
 	logNotes(logger, invocation.Notes)
 	err = serveAs(ctx, invocation.Config, logger)
 	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {

@@ -23,6 +23,7 @@ import (
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
 	"canopy/proxy"
+	"canopy/wal"
 )
 
 // serveAs runs what the data directory was begun as, and else what the flags
@@ -41,7 +42,9 @@ func serveAs(ctx context.Context, c config.Config, logger *logrus.Logger) error 
 		}
 		wanted = true
 	case len(begun) > 0:
-		logger.Info("the server is already initialized as member before, starting as etcd member...")
+		if ran, err := wal.Exists(disk.OS{}, c.LogDir()); err == nil && ran { // or it only waits for others (D24)
+			logger.Info("the server is already initialized as member before, starting as etcd member...")
+		}
 		if wanted {
 			logger.Warnf("--proxy=%s is ignored: %s belongs to a member", c.Proxy.Mode, c.DataDir)
 		}

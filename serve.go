@@ -184,7 +184,7 @@ func apiOptions(c config.Config, set *metrics.Set, registry *prometheus.Registry
 			if err != nil {
 				return err
 			}
-			logger.SetLevel(level)
+			setLevel(logger, level)
 			logger.Infof("globalLogLevel set to %q", name)
 			return nil
 		},

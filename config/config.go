@@ -101,6 +101,8 @@ type Log struct {
 	Level   string   // "debug", "info", "warn", "error", "fatal" or "panic"; default "info"
 	Format  string   // "text" or "json"; default "text"
 	Outputs []string // "stderr", "stdout" or file names; default {"stderr"}
+
+	PackageLevels string // package=LEVEL, with commas (S41)
 }
 
 // MemberDir is the part of the data directory that is this member's.

@@ -83,8 +83,8 @@ func loggingRows(d *draft) []row {
 			usage: "Short for --log-level=debug; wins over it."},
 		{name: "logger", value: choiceValue{&d.raw.logger, formats, map[string]string{"zap": "json", "capnslog": "text"}}, def: "text", aliasOf: "log-format",
 			usage: "3.4's name of --log-format."},
-		{name: "log-package-levels", value: textValue{new(string), "package=LEVEL, with commas"}, noEffect: "levels are not set by package; use --log-level",
-			usage: "Levels by package."},
+		{name: "log-package-levels", value: textValue{&l.PackageLevels, "package=LEVEL, with commas"},
+			usage: "Least severe levels of single packages: etcdserver, rafthttp, and etcdmain for all else; * is every package. A wrong one is warned about."},
 	}
 }
 
