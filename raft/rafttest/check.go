@@ -157,10 +157,11 @@ func (c *checks) logs(w *World) {
 	}
 }
 
+// inFlight counts what is not committed: a new leader may not know yet what is.
 func (c *checks) inFlight(n *node) {
 	s := n.m.Status()
 	changes := 0
-	for i := max(s.Commit, n.log.snap.Index) + 1; i <= n.log.last() && s.Role == raft.Leader; i++ {
+	for i := max(raft.Index(len(c.chosen)), n.log.snap.Index) + 1; i <= n.log.last() && s.Role == raft.Leader; i++ {
 		if change, err := raft.DecodeConfChange(n.log.at(i).Data); n.log.at(i).Type == raft.EntryConfChange && err == nil && change.Op != raft.UpdateContext {
 			changes++
 		}
