@@ -172,18 +172,34 @@ func (p *peering) askStarted(ctx context.Context, peerURL string, urls []string,
 			continue
 		}
 		for _, door := range m.ClientURLs {
-			status, _, err := p.ask(ctx, http.MethodGet, door+"/health", nil) // reads linearizably
-			if err == nil && status == http.StatusOK {
+			err := p.healthy(ctx, door)
+			if err == nil {
 				_, members, err = p.fetch(ctx, peerURL)
 				return hasRun(members, id), err
-			}
-			if err == nil {
-				err = fmt.Errorf("its health is %d", status)
 			}
 			last = fmt.Errorf("%s cannot read what is committed: %w", door, err)
 		}
 	}
 	return false, last
+}
+
+// healthy asks a member to read linearizably.
+func (p *peering) healthy(ctx context.Context, door string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, door+"/health", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		return err
+	}
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("its health is %d", response.StatusCode)
+	}
+	return nil
 }
 
 func hasRun(members []etcdserver.MemberInfo, id uint64) bool {

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
+	"canopy/client"
 	"canopy/etcdserver"
 )
-
-// answerMax bounds what is read of another member's answer, in bytes.
-const answerMax = 1 << 20
 
 // rejoin gives a member whose data is gone a new place in its cluster: what it
 // was is removed, and it is added anew, as a learner. The other members do
@@ -29,50 +24,22 @@ func (p *peering) rejoin(ctx context.Context, was *etcdserver.Joined, cluster ma
 			doors = append(doors, m.ClientURLs...)
 		}
 	}
-	body, err := json.Marshal(map[string][]string{"peerURLs": own.PeerURLs})
+	c, err := client.New(client.Config{Endpoints: doors})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--rejoin: find another member: %w", err)
 	}
-	if err := p.change(ctx, doors, http.MethodDelete, "/v2/members/"+was.Self.String(), nil, http.StatusNoContent, http.StatusGone); err != nil {
-		return nil, err
+	defer c.Close()
+	if err := c.RemoveMember(ctx, client.MemberID(was.Self)); err != nil && !answered(err, http.StatusGone) {
+		return nil, fmt.Errorf("--rejoin: remove member %v: %w", was.Self, err)
 	}
-	if err := p.change(ctx, doors, http.MethodPost, "/v2/members", body, http.StatusCreated, http.StatusConflict); err != nil {
-		return nil, err
+	if _, err := c.AddMember(ctx, own.PeerURLs); err != nil && !answered(err, http.StatusConflict) {
+		return nil, fmt.Errorf("--rejoin: add a member at %v: %w", own.PeerURLs, err)
 	}
 	return p.join(ctx, cluster)
 }
 
-// change asks one member after the other to change the membership, until one
-// has done it; 409 and 410 mean that it was done before.
-func (p *peering) change(ctx context.Context, doors []string, method, path string, body []byte, done ...int) error {
-	failures := []error{fmt.Errorf("--rejoin: no other member did %s %s", method, path)}
-	for _, door := range doors {
-		status, text, err := p.ask(ctx, method, door+path, body)
-		if err != nil {
-			failures = append(failures, err)
-			continue
-		}
-		for _, each := range done {
-			if status == each {
-				return nil
-			}
-		}
-		failures = append(failures, fmt.Errorf("%s answered %d %s", door, status, text))
-	}
-	return errors.Join(failures...)
-}
-
-func (p *peering) ask(ctx context.Context, method, url string, body []byte) (int, string, error) {
-	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
-	if err != nil {
-		return 0, "", err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := p.client.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, answerMax))
-	return response.StatusCode, string(text), err
+// answered tells whether a change was answered like that: it was done before.
+func answered(err error, status int) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Status == status
 }
