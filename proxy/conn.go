@@ -34,6 +34,9 @@ const (
 	answerHeadBytes = 1 << 20 // line and headers of an answer
 	readerBytes     = 4 << 10
 	interimMax      = 8 // answers 1xx before the real one
+
+	// justNow is how long a connection may have been idle without being looked at: less than a look takes to be worth it.
+	justNow = time.Millisecond
 )
 
 var (
@@ -101,7 +104,7 @@ func (c *conn) isStale() bool {
 	if c.in.Buffered() > 0 {
 		return true
 	}
-	if c.raw == nil {
+	if c.raw == nil || time.Since(c.idle) < justNow {
 		return false
 	}
 	c.expectBy(c.o.patience) // an old deadline would be taken for an end
