@@ -81,6 +81,7 @@ var mayImport = map[string][]string{
 	"config":                  {},
 	"raft":                    {"canopy/raft/quorum"},
 	"raft/quorum":             {},
+	"raft/rafttest":           {"canopy/raft"},
 	"store":                   {"canopy/store/storepb"},
 	"store/storepb":           {},
 	"internal/disk":           {},
@@ -95,7 +96,10 @@ var mayImport = map[string][]string{
 	"discovery":               {"canopy/config", "canopy/internal/disk"},
 	"discovery/dnstest":       {},
 	"discovery/service":       {"canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
+	"client":                  {},
+	"proxy":                   {"canopy/internal/disk", "canopy/rafthttp"},
 	"bench":                   {},
+	"internal/mutation":       {},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {
