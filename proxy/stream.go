@@ -1,12 +1,13 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
+
+	"canopy/internal/takeover"
 )
 
 // A stream is a watch on a client's connection that was taken over from net/http. The chunks of the member
@@ -30,16 +31,13 @@ func isStream(r *http.Request) bool {
 // takeOver makes a stream of a watch; head is what the client still has to get before the chunks. If it tells that it
 // cannot, nothing has happened: HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
 func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s *resumer, head []byte) bool {
-	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
-		return false
-	}
 	ctx := context.Background()
 	leave, err := p.watches.enter(&ctx)
 	if err != nil {
 		return false
 	}
-	client, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
+	client, taken := takeover.Take(w, r)
+	if !taken {
 		leave()
 		return false
 	}
@@ -52,52 +50,16 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 	return true
 }
 
-// streamHead is the beginning of the answer on the wire.
-func streamHead(header http.Header) []byte {
-	header = header.Clone()
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 200 OK\r\n")
-	header.Set("Transfer-Encoding", "chunked")
-	header.Set("Connection", "close") // what follows the stream on this connection is not read
-	_ = header.Write(&b)              // a bytes.Buffer takes everything
-	b.WriteString("\r\n")
-	return b.Bytes()
-}
-
 // run serves the stream until either side ends it.
 func (s *stream) run(ctx context.Context, head []byte) {
 	s.p.metrics.watches.Inc()
 	defer s.p.metrics.watches.Dec()
-	ctx, cancel := context.WithCancel(ctx)
-	left := make(chan struct{})
-	_ = s.client.SetDeadline(time.Time{}) // those of net/http
-	go func() {
-		defer close(left)
-		awaitEnd(s.client)
-		cancel()
-	}()
-	if len(head) == 0 || s.write(head) == nil {
-		s.pass(ctx)
-	}
-	s.x.Close()
-	cancel()
-	_ = s.client.Close() // also ends awaitEnd
-	<-left
-}
-
-// strayBytesMax is how much a client may send on a stream before it counts as broken.
-const strayBytesMax = 64 << 10
-
-// awaitEnd returns when the client has closed its side, or sends what it should not.
-func awaitEnd(conn net.Conn) {
-	var b [32]byte
-	for stray := 0; stray < strayBytesMax; {
-		n, err := conn.Read(b[:])
-		if err != nil {
-			return
+	takeover.Serve(ctx, s.client, func(ctx context.Context) {
+		if len(head) == 0 || s.write(head) == nil {
+			s.pass(ctx)
 		}
-		stray += n
-	}
+		s.x.Close()
+	})
 }
 
 // pass passes events on until the stream ends, or breaks after there was one.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"canopy/internal/takeover"
 )
 
 var errClosing = errors.New("proxy: it is shutting down")
@@ -154,7 +156,7 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 	defer p.metrics.watches.Dec()
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
-	if isStream(r) && p.takeOver(w, r, x, s, streamHead(w.Header())) {
+	if isStream(r) && p.takeOver(w, r, x, s, takeover.Head(w.Header().Clone())) {
 		q.streams = true
 		return
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/internal/takeover"
 	"canopy/store"
 )
 
@@ -24,64 +24,26 @@ type stream struct {
 // takeOver makes a stream of a request whose headers are set; false if its connection cannot be taken over, and
 // nothing has happened. HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
 func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher) bool {
-	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
-		return false
-	}
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
+	conn, taken := takeover.Take(w, r)
+	if !taken {
 		return false
 	}
 	s := &stream{h: h, conn: conn, watcher: watcher}
-	head := streamHead(w.Header())
+	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	head := takeover.Head(w.Header())
 	go s.run(h.watching, head) // Handler.Close waits for it
 	return true
-}
-
-// streamHead is the beginning of the answer on the wire.
-func streamHead(header http.Header) []byte {
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 200 OK\r\n")
-	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	header.Set("Transfer-Encoding", "chunked")
-	header.Set("Connection", "close") // what follows the stream on this connection is not read
-	_ = header.Write(&b)              // a bytes.Buffer takes everything
-	b.WriteString("\r\n")
-	return b.Bytes()
 }
 
 // run serves the stream until either side ends it.
 func (s *stream) run(ctx context.Context, head []byte) {
 	defer s.h.watches.leave()
-	ctx, cancel := context.WithCancel(ctx)
-	left := make(chan struct{})
-	_ = s.conn.SetDeadline(time.Time{}) // those of net/http
-	go func() {
-		defer close(left)
-		awaitEnd(s.conn)
-		cancel()
-	}()
-	if s.send(head) == nil {
-		s.deliver(ctx)
-	}
-	s.watcher.Close()
-	cancel()
-	_ = s.conn.Close() // also ends awaitEnd
-	<-left
-}
-
-// strayBytesMax is how much a client may send on a stream before it counts as broken.
-const strayBytesMax = 64 << 10
-
-// awaitEnd returns when the client has closed its side, or sends what it should not.
-func awaitEnd(conn net.Conn) {
-	var b [32]byte
-	for stray := 0; stray < strayBytesMax; {
-		n, err := conn.Read(b[:])
-		if err != nil {
-			return
+	takeover.Serve(ctx, s.conn, func(ctx context.Context) {
+		if s.send(head) == nil {
+			s.deliver(ctx)
 		}
-		stray += n
-	}
+		s.watcher.Close()
+	})
 }
 
 // A burst is what one write sends of events that are there already, at most.
