@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -66,6 +67,34 @@ func (c *testCluster) carry(from, to *running, meta snap.Meta) (raft.Snapshot, *
 		c.t.Fatal(err)
 	}
 	return message, prepared
+}
+
+// A member stops between storing a snapshot and noting it in its log. It goes on from the snapshot, and does so again after it
+// was written to.
+func TestASnapshotThatWasNotNoted(t *testing.T) {
+	c := newTestCluster(t, 3, func(o *Options) { o.SnapshotEntries = 10 })
+	leader := c.leader()
+	behind := c.others(leader)[0]
+	c.net.isolate(behind.ID(), true)
+	at, _ := behind.Position()
+	var metas []snap.Meta
+	eventually(t, "a snapshot that the other has not reached", func() bool {
+		leader.set("/k", "v")
+		var err error
+		if metas, err = leader.snapshot.dir.List(); err != nil {
+			t.Fatal(err)
+		}
+		return len(metas) > 0 && metas[0].Index > at+1
+	})
+	c.carry(leader, behind, metas[0])
+	for n := range 2 {
+		c.forget(behind)
+		behind.halt()
+		c.restart(behind.Name())
+		behind = c.member(behind.Name())
+		c.leader().set("/after", fmt.Sprint(n))
+		c.agree()
+	}
 }
 
 // Two hundred snapshots beside a member that is dead leave nothing behind (R19).

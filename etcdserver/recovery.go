@@ -361,6 +361,27 @@ func (r *recovered) replay() error {
 	if hard.Term < r.state.term {
 		hard.Term, hard.Vote = r.state.term, 0
 	}
+	if r.detached {
+		return r.attach()
+	}
+	return nil
+}
+
+// attach writes the mark that was lost: what is written from here on goes on
+// from the snapshot, and not from the log before.
+func (r *recovered) attach() error {
+	mark := pb.SnapshotMark{Term: uint64(r.state.term)}
+	payload, err := mark.MarshalVT()
+	if err != nil {
+		return fmt.Errorf("encode the mark of snapshot %d: %w", r.state.index, err)
+	}
+	if err := r.log.Append(wal.Record{Kind: recordSnapshot, Index: uint64(r.state.index), Payload: payload}); err != nil {
+		return err
+	}
+	if err := r.log.Sync(); err != nil {
+		return fmt.Errorf("write the mark of snapshot %d: %w", r.state.index, err)
+	}
+	r.detached = false
 	return nil
 }
 
