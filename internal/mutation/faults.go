@@ -247,7 +247,7 @@ var faults = []fault{
 		name: "talk to a member that was removed", file: "etcdserver/peers.go",
 		old: "if by, gone := state.members.removed[ID(peer)]; gone {\n\t\treturn &rafthttp",
 		new: "if by, gone := state.members.removed[ID(peer)]; gone && peer == 0 {\n\t\treturn &rafthttp",
-		pkg: "./etcdserver", tests: "Removed|Admission|Simulated",
+		pkg: "./etcdserver", tests: "ARemovedMemberIsTold|Admission",
 	},
 	{
 		name: "let a wiped member vote as its former self", file: "etcdserver/peers.go",
