@@ -270,10 +270,11 @@ func (d *duel) watch() {
 	const most = 30
 	if len(d.watchers) > most {
 		d.drainAll()
-		for _, w := range d.watchers[most/2:] {
+		left := min(most/2, len(d.watchers))
+		for _, w := range d.watchers[left:] {
 			w.Close()
 		}
-		d.watchers = d.watchers[:most/2]
+		d.watchers = d.watchers[:left]
 	}
 	w := &modelWatcher{key: d.key().clean, recursive: d.bool(2), stream: d.bool(2), may: map[uint64]modelEvent{}}
 	var since uint64
