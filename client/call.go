@@ -19,7 +19,8 @@ type call struct {
 	path   string // escaped, with the query
 	kind   string // Content-Type of the body, if there is one
 	body   string
-	into   any // what the JSON of a good answer is put into; nil: it is not looked at
+	into   any          // what the JSON of a good answer is put into; nil: it is not looked at
+	check  func() error // says what is missing in it then; nil: nothing can be
 }
 
 const (
@@ -118,11 +119,11 @@ func (c *Client) request(ctx context.Context, endpoint string, what *call) (*htt
 // read takes an answer apart.
 func (c *Client) read(answer *http.Response, what *call) error {
 	body, err := io.ReadAll(io.LimitReader(answer.Body, c.config.AnswerBytes+1))
+	if err != nil {
+		return fmt.Errorf("the answer was cut off: %w", err)
+	}
 	broken := &AnswerError{Status: answer.StatusCode, Type: answer.Header.Get("Content-Type"), Text: string(body[:min(len(body), 200)])}
 	switch {
-	case err != nil:
-		broken.Err = err
-		return broken
 	case int64(len(body)) > c.config.AnswerBytes:
 		broken.Err = fmt.Errorf("more than the %d bytes that are read", c.config.AnswerBytes)
 		return broken
@@ -131,7 +132,11 @@ func (c *Client) read(answer *http.Response, what *call) error {
 	case what.into == nil:
 		return nil
 	}
-	if broken.Err = json.Unmarshal(body, what.into); broken.Err != nil {
+	broken.Err = json.Unmarshal(body, what.into)
+	if broken.Err == nil && what.check != nil {
+		broken.Err = what.check()
+	}
+	if broken.Err != nil {
 		return broken
 	}
 	return nil

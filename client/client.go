@@ -15,8 +15,8 @@
 // one that is none of it, *ClusterError tells what each endpoint did when none of them helped, and the error of the
 // context comes back when that ended. All work with errors.Is and errors.As.
 //
-// Every method takes a context that ends its work; nothing runs between calls. Redirects are not followed, and
-// environment variables are not looked at.
+// Every method takes a context that ends its work; nothing runs between calls. Redirects are followed only if
+// Config.Redirects says so, and environment variables are not looked at.
 package client
 
 import (
@@ -35,6 +35,7 @@ import (
 // Config says where a cluster is, and how to talk to it. Zero fields have the defaults given.
 type Config struct {
 	Endpoints []string // client URLs, http or https, without a path; at least one
+	KeysPath  string   // below which the keys are, as it stands in URLs; "/" is the top; default /v2/keys
 
 	Username, Password string      // sent with every request, unless both are empty
 	TLS                *tls.Config // for https; default: the system's authorities, no certificate
@@ -42,13 +43,19 @@ type Config struct {
 	// Proxy chooses the HTTP proxy of a request, as http.Transport has it. Default: none, whatever the environment says.
 	Proxy func(*http.Request) (*url.URL, error)
 
+	// Redirects has redirects followed, up to ten; credentials go no further than to the host they are for. Default: a
+	// redirect is an answer of something else.
+	Redirects bool
+
 	DialTimeout   time.Duration // for one connection to be made; default 3 s
-	HeaderTimeout time.Duration // for an answer to begin; default 10 s, more than the 7 s a member waits for its quorum
+	TLSTimeout    time.Duration // for its TLS handshake; default DialTimeout
+	HeaderTimeout time.Duration // for an answer to begin; default 10 s, more than the 7 s a member waits for its quorum; less than 0: none
 	AnswerBytes   int64         // the largest answer that is read; default 256 MiB
 }
 
 // The defaults of Config.
 const (
+	defaultKeysPath      = "/v2/keys"
 	defaultDialTimeout   = 3 * time.Second
 	defaultHeaderTimeout = 10 * time.Second
 	defaultAnswerBytes   = 256 << 20
@@ -62,10 +69,17 @@ const (
 )
 
 func (c Config) withDefaults() Config {
+	if c.KeysPath == "" {
+		c.KeysPath = defaultKeysPath
+	}
+	c.KeysPath = strings.TrimSuffix(c.KeysPath, "/")
 	if c.DialTimeout <= 0 {
 		c.DialTimeout = defaultDialTimeout
 	}
-	if c.HeaderTimeout <= 0 {
+	if c.TLSTimeout <= 0 {
+		c.TLSTimeout = c.DialTimeout
+	}
+	if c.HeaderTimeout == 0 {
 		c.HeaderTimeout = defaultHeaderTimeout
 	}
 	if c.AnswerBytes <= 0 {
@@ -93,18 +107,24 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
+	if _, err := url.Parse(c.KeysPath); err != nil || strings.ContainsAny(c.KeysPath, "?#") || c.KeysPath != "" && c.KeysPath[0] != '/' {
+		return nil, fmt.Errorf("client: the path of the keys, %q, is not like %s", c.KeysPath, defaultKeysPath)
+	}
 	t := &http.Transport{
 		Proxy:                 c.Proxy,
 		DialContext:           (&net.Dialer{Timeout: c.DialTimeout}).DialContext,
 		TLSClientConfig:       c.TLS,
-		TLSHandshakeTimeout:   c.DialTimeout,
+		TLSHandshakeTimeout:   c.TLSTimeout,
 		ResponseHeaderTimeout: c.HeaderTimeout,
 		MaxIdleConnsPerHost:   idlePerAddress,
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true, // costs members more than it saves
 	}
-	sendBack := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{config: c, transport: t, http: &http.Client{Transport: t, CheckRedirect: sendBack}, endpoints: endpoints}, nil
+	h := &http.Client{Transport: t}
+	if !c.Redirects {
+		h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return &Client{config: c, transport: t, http: h, endpoints: endpoints}, nil
 }
 
 // Close gives up connections that are idle. Calls under way are not ended, their contexts do that.

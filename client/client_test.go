@@ -265,6 +265,9 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"too large": "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat(" ", 2000),
 		"empty":     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 		"nonsense":  "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}",
+		"null":      answerText(200, "null"),
+		"other":     answerText(200, `{"hello":"world"}`),
+		"no child":  answerText(200, `{"action":"get","node":{"dir":true,"nodes":[{"dir":true,"nodes":[null]}]}}`),
 	} {
 		bad, _ := breaker(t, answer)
 		_, err := newClientOf(t, client.Config{Endpoints: []string{bad}, AnswerBytes: 1000}).Get(ctx, "/k", client.GetOptions{})
@@ -317,6 +320,53 @@ func TestCredentialsStayWithTheirServer(t *testing.T) {
 	_, err := c.Get(soon(t), "/k", client.GetOptions{})
 	if err == nil || name != "root" || password != "secret" || elsewhere.Load() != 0 {
 		t.Errorf("R114: %v; %q asked here, %d requests elsewhere", err, name, elsewhere.Load())
+	}
+}
+
+// A directory can be taken for the top of the keys: then a client sees nothing else.
+func TestKeysBelowAPath(t *testing.T) {
+	endpoints, ctx := membertest.Start(t, 1).ClientURLs(), soon(t)
+	whole := newClient(t, endpoints...)
+	for _, path := range []string{"/v2/keys/dir/a%2Fb", "/v2/keys/other/"} {
+		c := newClientOf(t, client.Config{Endpoints: endpoints, KeysPath: path})
+		below := "/dir/a%2Fb"
+		if path == "/v2/keys/other/" {
+			below = "/other"
+		}
+		r := wants(t)(c.Set(ctx, "/k", "v", client.SetOptions{}))
+		if r.Node.Key != below+"/k" && r.Node.Key != "/dir/a/b/k" {
+			t.Errorf("%s: set %s", path, r.Node.Key)
+		}
+		for _, key := range []string{"", "/"} {
+			if r := wants(t)(c.Get(ctx, key, client.GetOptions{})); len(r.Node.Nodes) != 1 {
+				t.Errorf("%s: Get(%q) = %+v", path, key, r.Node)
+			}
+		}
+		w := c.Watch("", client.WatchOptions{Recursive: true, After: r.Index})
+		wants(t)(whole.Set(ctx, "/elsewhere", "v", client.SetOptions{}))
+		child := wants(t)(c.Set(ctx, "/child", "v", client.SetOptions{}))
+		if event, err := w.Next(ctx); err != nil || event.Node.Key != child.Node.Key {
+			t.Errorf("%s: %+v, %v", path, event, err)
+		}
+	}
+	for _, bad := range []string{"v2/keys", "/v2?x=1", "/v2#x", "/%zz"} {
+		if _, err := client.New(client.Config{Endpoints: endpoints, KeysPath: bad}); err == nil {
+			t.Errorf("the path %q was taken", bad)
+		}
+	}
+}
+
+// Redirects are followed if that was asked for, by reads and by writes.
+func TestRedirects(t *testing.T) {
+	member, ctx := membertest.Start(t, 1).ClientURLs()[0], soon(t)
+	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, member+"/v2/keys"+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	defer moved.Close()
+	c := newClientOf(t, client.Config{Endpoints: []string{moved.URL}, KeysPath: "/", Redirects: true})
+	wants(t)(c.Set(ctx, "/k", "v", client.SetOptions{}))
+	if r := wants(t)(c.Get(ctx, "/k", client.GetOptions{})); r.Node.Value != "v" {
+		t.Errorf("%+v", r.Node)
 	}
 }
 

@@ -61,7 +61,7 @@ func (e *Error) Is(target error) bool {
 	return ok && code == e.Code && code != 0
 }
 
-// AnswerError is an answer that is none of the API's: not JSON, cut off, or too large. Something else may listen there.
+// AnswerError is an answer that is none of the API's: not its JSON, or too large. Something else may listen there.
 type AnswerError struct {
 	Status int    // the HTTP status
 	Type   string // the Content-Type

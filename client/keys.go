@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +48,7 @@ func (c *Client) Get(ctx context.Context, key string, o GetOptions) (*Response, 
 	q.flag("recursive", o.Recursive)
 	q.flag("sorted", o.Sorted)
 	q.flag("quorum", o.Quorum)
-	return c.keys(ctx, call{method: http.MethodGet, path: q.after(keyPath(key))})
+	return c.keys(ctx, call{method: http.MethodGet, path: q.after(c.keyPath(key))})
 }
 
 // SetOptions say what to write, and on which conditions. The zero value makes a file that stays, or replaces one.
@@ -86,7 +88,7 @@ func (c *Client) Set(ctx context.Context, key, value string, o SetOptions) (*Res
 	q.flag("dir", o.Dir)
 	q.flag("refresh", o.Refresh)
 	q.flag("noValueOnSuccess", o.Brief)
-	return c.keys(ctx, call{method: http.MethodPut, path: keyPath(key), kind: kindForm, body: q.encode()})
+	return c.keys(ctx, call{method: http.MethodPut, path: c.keyPath(key), kind: kindForm, body: q.encode()})
 }
 
 // CreateInOrder makes a file within a directory, under a name that is greater than that of all before it.
@@ -94,7 +96,7 @@ func (c *Client) CreateInOrder(ctx context.Context, dir, value string, ttl time.
 	q := query{}
 	q.text("value", value)
 	q.ttl(ttl)
-	return c.keys(ctx, call{method: http.MethodPost, path: keyPath(dir), kind: kindForm, body: q.encode()})
+	return c.keys(ctx, call{method: http.MethodPost, path: c.keyPath(dir), kind: kindForm, body: q.encode()})
 }
 
 // DeleteOptions say what to delete, and on which conditions. The zero value deletes a file.
@@ -112,13 +114,13 @@ func (c *Client) Delete(ctx context.Context, key string, o DeleteOptions) (*Resp
 	q.flag("dir", o.Dir)
 	q.text("prevValue", o.PrevValue)
 	q.number("prevIndex", o.PrevIndex)
-	return c.keys(ctx, call{method: http.MethodDelete, path: q.after(keyPath(key))})
+	return c.keys(ctx, call{method: http.MethodDelete, path: q.after(c.keyPath(key))})
 }
 
 // keys makes a call to the keys API.
 func (c *Client) keys(ctx context.Context, what call) (*Response, error) {
 	var r Response
-	what.into = &r
+	what.into, what.check = &r, r.whole
 	header, err := c.do(ctx, what)
 	if err != nil {
 		return nil, err
@@ -129,13 +131,34 @@ func (c *Client) keys(ctx context.Context, what call) (*Response, error) {
 	return &r, nil
 }
 
-// keyPath is the path of a key, with every byte as it is.
-func keyPath(key string) string {
+// whole says what an answer lacks that each has.
+func (r *Response) whole() error {
+	if r.Action == "" {
+		return errors.New("it does not tell an action")
+	}
+	for _, n := range []*Node{r.Node, r.PrevNode} {
+		if n != nil && n.hasNil() {
+			return errors.New("it has a node that is null")
+		}
+	}
+	return nil
+}
+
+// hasNil tells whether a node is missing among those below.
+func (n *Node) hasNil() bool {
+	return slices.ContainsFunc(n.Nodes, func(below *Node) bool { return below == nil || below.hasNil() })
+}
+
+// keyPath is the path of a key, with every byte as it is. That of "" has no slash at the end.
+func (c *Client) keyPath(key string) string {
+	if key == "" {
+		return c.config.KeysPath
+	}
 	parts := strings.Split(strings.TrimPrefix(key, "/"), "/")
 	for n, part := range parts {
 		parts[n] = url.PathEscape(part)
 	}
-	return "/v2/keys/" + strings.Join(parts, "/")
+	return c.config.KeysPath + "/" + strings.Join(parts, "/")
 }
 
 // query are the parameters of a request.

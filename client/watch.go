@@ -38,7 +38,7 @@ func (w *Watcher) After() uint64 { return w.after }
 // carries the present Index. Then read the key, and Watch after the Index of what was read.
 func (w *Watcher) Next(ctx context.Context) (*Response, error) {
 	for wait := (backoff{}); ; {
-		event, err := w.poll(ctx)
+		event, err := w.Poll(ctx)
 		switch {
 		case err == nil:
 			return event, nil
@@ -53,9 +53,11 @@ func (w *Watcher) Next(ctx context.Context) (*Response, error) {
 	}
 }
 
-// poll makes one request for the change after the position. Requests for single events, instead of a stream, are what
-// every server gets right (K109).
-func (w *Watcher) poll(ctx context.Context) (*Response, error) {
+// Poll is Next for those who wait in their own way: it makes one request for the change after the position, and its
+// error is whatever came in between. Nothing is lost by it; the next Poll asks for the same change.
+//
+// Requests for single events, instead of a stream, are what every server gets right (K109).
+func (w *Watcher) Poll(ctx context.Context) (*Response, error) {
 	if w.after == 0 {
 		if err := w.begin(ctx); err != nil {
 			return nil, err
@@ -65,7 +67,7 @@ func (w *Watcher) poll(ctx context.Context) (*Response, error) {
 	q.flag("wait", true)
 	q.flag("recursive", w.recursive)
 	q.number("waitIndex", w.after+1)
-	event, err := w.client.keys(ctx, call{method: http.MethodGet, path: q.after(keyPath(w.key))})
+	event, err := w.client.keys(ctx, call{method: http.MethodGet, path: q.after(w.client.keyPath(w.key))})
 	switch {
 	case err != nil:
 		return nil, err
@@ -80,7 +82,7 @@ var errNotAhead = errors.New("the server answered with an earlier change")
 
 // begin finds out where the history is now.
 func (w *Watcher) begin(ctx context.Context) error {
-	header, err := w.client.do(ctx, call{method: http.MethodHead, path: keyPath(w.key)})
+	header, err := w.client.do(ctx, call{method: http.MethodHead, path: w.client.keyPath(w.key)})
 	var said *Error
 	switch {
 	case err == nil:

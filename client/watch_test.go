@@ -101,6 +101,23 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// Poll tells what Next waits out, and the next Poll goes on.
+func TestPollTellsOfFailures(t *testing.T) {
+	member, ctx := membertest.Start(t, 1).Members[0], soon(t)
+	c := newClient(t, member.ClientURL)
+	r := wants(t)(c.Set(ctx, "/k", "1", client.SetOptions{}))
+	w := c.Watch("/k", client.WatchOptions{After: r.Index - 1})
+	member.Stop()
+	var failed *client.ClusterError
+	if _, err := w.Poll(ctx); !errors.As(err, &failed) || w.After() != r.Index-1 {
+		t.Errorf("Poll = %v, position %d", err, w.After())
+	}
+	member.Start()
+	if event, err := w.Poll(ctx); err != nil || event.Node.ModifiedIndex != r.Index {
+		t.Errorf("Poll = %+v, %v", event, err)
+	}
+}
+
 // TestWatchSurvivesMembers has members stop and start, at random, while one client writes and another one watches.
 func TestWatchSurvivesMembers(t *testing.T) {
 	dice, cluster, ctx := newDice(t), membertest.Start(t, 3), soon(t)
