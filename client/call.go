@@ -172,6 +172,8 @@ func refusal(answer *http.Response, body []byte, broken *AnswerError) error {
 
 func indexOf(h http.Header) uint64 { return number(h, "X-Etcd-Index", 10) }
 
+func clusterOf(h http.Header) uint64 { return number(h, "X-Etcd-Cluster-Id", 16) }
+
 // number is that of a header; 0 if it has none.
 func number(h http.Header, name string, base int) uint64 {
 	n, err := strconv.ParseUint(h.Get(name), base, 64)

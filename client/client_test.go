@@ -140,9 +140,13 @@ func wants(t testing.TB) func(*client.Response, error) *client.Response {
 func TestMembers(t *testing.T) {
 	cluster, ctx := membertest.Start(t, 2), soon(t)
 	c := newClient(t, cluster.Members[0].ClientURL)
-	members, err := c.Members(ctx)
+	all, err := c.Members(ctx)
+	members := all.Members
 	if err != nil || len(members) != 2 || members[0].ID == 0 || len(members[0].PeerURLs) != 1 {
 		t.Fatalf("Members = %+v, %v", members, err)
+	}
+	if r := wants(t)(c.Get(ctx, "/", client.GetOptions{})); all.ClusterID == 0 || all.ClusterID != r.ClusterID {
+		t.Errorf("the cluster is %x to members, and %x to keys", all.ClusterID, r.ClusterID)
 	}
 	leader, err := c.Leader(ctx)
 	if err != nil || leader.ID != members[0].ID && leader.ID != members[1].ID {

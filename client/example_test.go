@@ -144,10 +144,10 @@ func ExampleClient_Sync() {
 	if err := c.Sync(ctx); err != nil {
 		log.Fatal(err)
 	}
-	members, err := c.Members(ctx)
+	all, err := c.Members(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(len(members), "member,", len(c.Endpoints()), "endpoint")
+	fmt.Println(len(all.Members), "member,", len(c.Endpoints()), "endpoint")
 	// Output: 1 member, 1 endpoint
 }

@@ -127,7 +127,7 @@ func (c *Client) keys(ctx context.Context, what call) (*Response, error) {
 	}
 	r.Index = indexOf(header)
 	r.RaftIndex, r.RaftTerm = number(header, "X-Raft-Index", 10), number(header, "X-Raft-Term", 10)
-	r.ClusterID = number(header, "X-Etcd-Cluster-Id", 16)
+	r.ClusterID = clusterOf(header)
 	return &r, nil
 }
 

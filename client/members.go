@@ -35,11 +35,18 @@ type Member struct {
 	ClientURLs []string `json:"clientURLs"`
 }
 
-// Members lists all members, as the one that is asked knows them.
-func (c *Client) Members(ctx context.Context) ([]Member, error) {
-	var list struct{ Members []Member }
-	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v2/members", into: &list})
-	return list.Members, err
+// A Membership is who makes up a cluster.
+type Membership struct {
+	ClusterID uint64   `json:"-"` // 0 if the server does not tell
+	Members   []Member `json:"members"`
+}
+
+// Members gives all members, as the one that is asked knows them.
+func (c *Client) Members(ctx context.Context) (Membership, error) {
+	var all Membership
+	header, err := c.do(ctx, call{method: http.MethodGet, path: "/v2/members", into: &all})
+	all.ClusterID = clusterOf(header)
+	return all, err
 }
 
 // Leader gives the member that leads. If there is none, the error carries an *Error with status 503.
@@ -79,12 +86,12 @@ func peerURLsJSON(urls []string) string {
 
 // Sync replaces the endpoints by the client URLs of all members. Behind a proxy this goes past it, to the members.
 func (c *Client) Sync(ctx context.Context) error {
-	members, err := c.Members(ctx)
+	all, err := c.Members(ctx)
 	if err != nil {
 		return err
 	}
 	var urls []string
-	for _, m := range members {
+	for _, m := range all.Members {
 		urls = append(urls, m.ClientURLs...)
 	}
 	return c.SetEndpoints(urls)
