@@ -1,39 +1,44 @@
 package discovery
 
 import (
-	"net/http"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
+
+	"canopy/client"
 )
 
-// Whatever an endpoint answers, it is taken for a registry that a cluster can
+// Whatever stands under a token, it is taken for members that a cluster can
 // have, or refused.
-func FuzzAnswer(f *testing.F) {
-	f.Add(200, `{"action":"get","node":{"key":"/t","dir":true,"nodes":[{"key":"/t/1a","value":"m1=http://a:1","createdIndex":5}]}}`)
-	f.Add(200, `{"node":null}`)
-	f.Add(404, `{"errorCode":100,"message":"Key not found","cause":"/t"}`)
-	f.Add(500, `<html>`)
-	f.Add(200, ``)
-	c := &endpointClient{}
-	f.Fuzz(func(t *testing.T, status int, body string) {
-		a, err := c.read(&http.Response{StatusCode: status, Header: http.Header{"X-Etcd-Index": {"7"}}}, []byte(body))
-		if err != nil || a.node == nil {
+func FuzzRegistry(f *testing.F) {
+	f.Add(`{"dir":true,"nodes":[{"key":"/t/1a","value":"m1=http://a:1","createdIndex":5},{"key":"/t/b","value":"m2=http://b:1","createdIndex":4}]}`)
+	f.Add(`{"dir":true,"nodes":[{"key":"/t/1a","value":"m1=http://a:1"},{"key":"/t/01a","value":"m2=http://b:1"}]}`)
+	f.Add(`{"dir":true,"nodes":[{"key":"","dir":true}]}`)
+	f.Add(`{"value":"m1=http://a:1"}`)
+	d := &directory{}
+	f.Fuzz(func(t *testing.T, text string) {
+		list := &client.Response{}
+		if err := json.Unmarshal([]byte(text), &list.Node); err != nil || list.Node != nil && slices.Contains(list.Node.Nodes, nil) {
+			return // which the client refuses
+		}
+		r, err := d.registry(3, list)
+		if err != nil {
 			return
 		}
-		var list []registration
-		for _, n := range a.node.Nodes {
-			list = append(list, registration{key: n.Key, value: n.Value, dir: n.Dir})
-		}
-		peers, err := c.peers(list)
+		peers, err := d.peers(r.first())
 		if err != nil {
 			return
 		}
 		seen := map[string]bool{}
 		for _, p := range peers {
 			if p.ID == 0 || p.Name == "" || len(p.PeerURLs) == 0 || seen[p.Name] || strings.ContainsAny(p.Name, ",=") {
-				t.Errorf("%q gives the peers %v", body, peers)
+				t.Errorf("%q gives the peers %v", text, peers)
 			}
 			seen[p.Name] = true
+		}
+		if len(peers) > 3 || r.complete() != (len(peers) == 3) {
+			t.Errorf("%q gives %d peers of 3, complete: %v", text, len(peers), r.complete())
 		}
 	})
 }

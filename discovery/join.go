@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
+	"canopy/client"
 	"canopy/internal/disk"
 )
 
@@ -34,7 +34,7 @@ type Options struct {
 // joiner is one process on its way into a cluster.
 type joiner struct {
 	Options
-	at    *endpointClient
+	at    *directory
 	polls backoff
 	there bool            // the token was seen
 	found map[string]bool // the keys that were logged
@@ -42,12 +42,16 @@ type joiner struct {
 }
 
 func newJoiner(o Options) (*joiner, error) {
-	at, err := newEndpointClient(o.Token, o.Proxy)
+	proxy, err := parseProxy(o.Proxy)
 	if err != nil {
 		return nil, err
 	}
-	if at.proxy != "" {
-		o.Log.Infof("discovery: using proxy %q", at.proxy)
+	at, err := newDirectory(o.Token, proxy)
+	if err != nil {
+		return nil, err
+	}
+	if proxy != nil {
+		o.Log.Infof("discovery: using proxy %q", proxy.Redacted())
 	}
 	return &joiner{Options: o, at: at, polls: backoff{pause: o.Pause}, found: map[string]bool{}}, nil
 }
@@ -59,7 +63,7 @@ func Members(ctx context.Context, o Options) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer j.at.close()
+	defer j.at.keys.Close()
 	for {
 		r, err := j.look(ctx)
 		if err != nil {
@@ -87,7 +91,7 @@ func Join(ctx context.Context, o Options) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer j.at.close()
+	defer j.at.keys.Close()
 	self, err := j.self()
 	if err != nil {
 		return nil, err
@@ -182,13 +186,13 @@ const briefly = time.Second
 // wait waits until something may have changed since a look (D11).
 func (j *joiner) wait(ctx context.Context, r registry) error {
 	began := time.Now()
-	a, err := j.at.watch(ctx, r.index+1)
+	happened, err := j.at.watch(ctx, r.index)
 	switch {
 	case isUnsure(err):
 		return j.polls.wait(ctx, j.Log, fmt.Errorf("waiting for other nodes: %w", err))
 	case err != nil:
 		return err
-	case a.node == nil && time.Since(began) < briefly:
+	case !happened && time.Since(began) < briefly:
 		return j.polls.wait(ctx, j.Log, fmt.Errorf("waiting for other nodes: %s ends waits at once", j.Token))
 	}
 	j.polls.reset()
@@ -206,21 +210,20 @@ func (j *joiner) register(ctx context.Context, self *identity, r registry) error
 	if err := self.remember(); err != nil {
 		return err
 	}
-	a, err := j.at.create(ctx, "/"+self.note.Key, self.note.Value)
+	err := j.at.create(ctx, "/"+self.note.Key, self.note.Value)
 	switch {
-	case isUnsure(err):
-		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %w", err))
-	case err != nil:
-		return err
-	case a.status < 300:
+	case err == nil:
 		j.polls.reset()
 		return nil
-	case a.code == codeExists:
+	case errors.Is(err, client.ErrNodeExist):
 		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %s was not there a moment ago, and is now", self.note.Key))
-	case a.code == codeNotFound || a.status == http.StatusNotFound:
+	case isMissing(err):
 		return nil // the next look tells
 	}
-	return j.at.refused(a)
+	if err = j.at.judge(err); isUnsure(err) {
+		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %w", err))
+	}
+	return err
 }
 
 // full gives the members that were faster.

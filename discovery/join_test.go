@@ -115,6 +115,7 @@ func TestProcessesFindEachOther(t *testing.T) {
 		p := newProcess(t, fmt.Sprintf("m%d", n), service.url)
 		all, done = append(all, p), append(done, p.start(t.Context()))
 		eventually(t, "a registration", func() bool { return len(service.keys()) == n+1 })
+		eventually(t, "it to be seen", func() bool { return strings.Contains(p.log.String(), fmt.Sprintf("found %d", n+1)) })
 	}
 	var want []Peer
 	for _, p := range all {

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
+	"canopy/client"
 	"canopy/config"
 )
 
@@ -82,80 +82,80 @@ func (r registry) at(key string) int {
 }
 
 // look asks for the size and the registrations once (D8).
-func (c *endpointClient) look(ctx context.Context) (registry, error) {
-	size, err := c.size(ctx)
+func (d *directory) look(ctx context.Context) (registry, error) {
+	size, err := d.size(ctx)
 	if err != nil {
 		return registry{}, err
 	}
-	a, err := c.get(ctx, "")
-	if err != nil {
-		return registry{}, err
-	}
+	list, err := d.get(ctx, "")
 	switch {
-	case a.code == codeNotFound:
-		return registry{}, c.noSize()
-	case a.status >= 400:
-		return registry{}, c.refused(a)
-	case a.node == nil || !a.node.Dir:
-		return registry{}, c.bad("the token is no directory")
+	case isMissing(err):
+		return registry{}, d.noSize()
+	case err != nil:
+		return registry{}, d.judge(err)
 	}
-	r := registry{size: size, index: a.index}
-	for _, n := range a.node.Nodes {
+	return d.registry(size, list)
+}
+
+// registry reads the list of registrations.
+func (d *directory) registry(size int, list *client.Response) (registry, error) {
+	if list.Node == nil || !list.Node.Dir {
+		return registry{}, d.bad("the token is no directory")
+	}
+	r := registry{size: size, index: 1} // that of the size, at least
+	for _, n := range list.Node.Nodes {
 		r.all = append(r.all, registration{path.Base(n.Key), n.Value, n.CreatedIndex, n.Dir})
-		if a.index == 0 {
-			r.index = max(r.index, n.ModifiedIndex)
-		}
+		r.index = max(r.index, n.ModifiedIndex)
 	}
+	r.index = cmp.Or(list.Index, r.index) // a relay may have dropped the header
 	slices.SortFunc(r.all, func(a, b registration) int { return cmp.Compare(a.created, b.created) })
 	return r, nil
 }
 
-func (c *endpointClient) size(ctx context.Context) (int, error) {
-	a, err := c.get(ctx, "/_config/size")
+func (d *directory) size(ctx context.Context) (int, error) {
+	r, err := d.get(ctx, "/_config/size")
 	switch {
+	case isMissing(err):
+		return 0, d.noSize()
 	case err != nil:
-		return 0, err
-	case a.code == codeNotFound || a.status == http.StatusNotFound:
-		return 0, c.noSize()
-	case a.status >= 400:
-		return 0, c.refused(a)
-	case a.node == nil || a.node.Dir:
-		return 0, c.bad("its size is no value")
+		return 0, d.judge(err)
+	case r.Node == nil || r.Node.Dir:
+		return 0, d.bad("its size is no value")
 	}
-	size, err := ParseSize(a.node.Value)
+	size, err := ParseSize(r.Node.Value)
 	if err != nil {
-		return 0, &TokenError{c.token, ErrBadSize, fmt.Sprintf("%q; %v", a.node.Value, err), adviceNewToken}
+		return 0, &TokenError{d.token, ErrBadSize, fmt.Sprintf("%q; %v", r.Node.Value, err), adviceNewToken}
 	}
 	return size, nil
 }
 
-func (c *endpointClient) noSize() error {
-	return &TokenError{c.token, ErrNoSize, c.token.at("/_config/size").Redacted(), adviceEndpoint + "; a token is gone when it was deleted, or has expired"}
+func (d *directory) noSize() error {
+	return &TokenError{d.token, ErrNoSize, d.token.at("/_config/size").Redacted(), adviceEndpoint + "; a token is gone when it was deleted, or has expired"}
 }
 
 // peers reads registrations, and refuses lists that no cluster can have: a
 // name, a URL or an ID that comes twice (D12, D21, B20).
-func (c *endpointClient) peers(list []registration) ([]Peer, error) {
+func (d *directory) peers(list []registration) ([]Peer, error) {
 	var peers []Peer
 	names, ids, urls := map[string]bool{}, map[uint64]bool{}, map[string]bool{}
 	for _, r := range list {
 		if r.dir {
-			return nil, &TokenError{c.token, ErrInvalidURL, r.key + " is a directory", adviceNewToken}
+			return nil, &TokenError{d.token, ErrInvalidURL, r.key + " is a directory", adviceNewToken}
 		}
 		p, err := ParsePeer(r.key, r.value)
 		if err != nil {
-			return nil, &TokenError{c.token, ErrInvalidURL, err.Error(), adviceNewToken}
+			return nil, &TokenError{d.token, ErrInvalidURL, err.Error(), adviceNewToken}
 		}
 		if names[p.Name] {
-			return nil, &TokenError{c.token, ErrDuplicateName, p.Name, adviceNoReuse}
+			return nil, &TokenError{d.token, ErrDuplicateName, p.Name, adviceNoReuse}
 		}
 		if ids[p.ID] {
-			return nil, &TokenError{c.token, ErrDuplicateID, r.key, adviceNoReuse}
+			return nil, &TokenError{d.token, ErrDuplicateID, r.key, adviceNoReuse}
 		}
 		names[p.Name], ids[p.ID] = true, true
 		for _, u := range p.PeerURLs {
 			if urls[u] {
-				return nil, &TokenError{c.token, ErrDuplicateURL, u, adviceNoReuse}
+				return nil, &TokenError{d.token, ErrDuplicateURL, u, adviceNoReuse}
 			}
 			urls[u] = true
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"canopy/client"
 )
 
 // tokenService is the part of the v2 API that discovery speaks, over one token,
@@ -21,10 +23,10 @@ type tokenService struct {
 
 	// mu guards what follows.
 	mu      sync.Mutex
-	nodes   []node // below the token
-	size    string // "": none is set
+	nodes   []*client.Node // below the token
+	size    string         // "": none is set
 	index   uint64
-	events  []node
+	events  []*client.Node
 	changed chan struct{} // closed when there is an event
 	script  func(w http.ResponseWriter, r *http.Request) bool
 	asked   []string
@@ -56,10 +58,10 @@ func (s *tokenService) set(key, value string) {
 	s.do(func() { s.put(key, value) })
 }
 
-func (s *tokenService) put(key, value string) node {
+func (s *tokenService) put(key, value string) *client.Node {
 	s.index++
-	n := node{Key: "/discovery/tok1/" + key, Value: value, CreatedIndex: s.index, ModifiedIndex: s.index}
-	s.nodes = append(slices.DeleteFunc(s.nodes, func(old node) bool { return old.Key == n.Key }), n)
+	n := &client.Node{Key: "/discovery/tok1/" + key, Value: value, CreatedIndex: s.index, ModifiedIndex: s.index}
+	s.nodes = append(slices.DeleteFunc(s.nodes, func(old *client.Node) bool { return old.Key == n.Key }), n)
 	s.happened(n)
 	return n
 }
@@ -67,12 +69,12 @@ func (s *tokenService) put(key, value string) node {
 func (s *tokenService) delete(key string) {
 	s.do(func() {
 		s.index++
-		s.nodes = slices.DeleteFunc(s.nodes, func(old node) bool { return path.Base(old.Key) == key })
-		s.happened(node{Key: "/discovery/tok1/" + key, ModifiedIndex: s.index})
+		s.nodes = slices.DeleteFunc(s.nodes, func(old *client.Node) bool { return path.Base(old.Key) == key })
+		s.happened(&client.Node{Key: "/discovery/tok1/" + key, ModifiedIndex: s.index})
 	})
 }
 
-func (s *tokenService) happened(n node) {
+func (s *tokenService) happened(n *client.Node) {
 	s.events = append(s.events, n)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -114,19 +116,19 @@ func (s *tokenService) serveGet(w http.ResponseWriter, below string) {
 	w.Header().Set("X-Etcd-Index", strconv.FormatUint(s.index, 10))
 	switch {
 	case s.size == "":
-		v2Error(w, http.StatusNotFound, codeNotFound, "Key not found")
+		v2Error(w, http.StatusNotFound, client.ErrKeyNotFound, "Key not found")
 	case below == "":
-		v2Answer(w, http.StatusOK, "get", node{Key: "/discovery/tok1", Dir: true, Nodes: s.nodes})
+		v2Answer(w, http.StatusOK, "get", &client.Node{Key: "/discovery/tok1", Dir: true, Nodes: s.nodes})
 	default:
-		v2Answer(w, http.StatusOK, "get", node{Key: "/discovery/tok1/_config/size", Value: s.size})
+		v2Answer(w, http.StatusOK, "get", &client.Node{Key: "/discovery/tok1/_config/size", Value: s.size})
 	}
 }
 
 func (s *tokenService) serveCreate(w http.ResponseWriter, key, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.ContainsFunc(s.nodes, func(n node) bool { return path.Base(n.Key) == key }) {
-		v2Error(w, http.StatusPreconditionFailed, codeExists, "Key already exists")
+	if slices.ContainsFunc(s.nodes, func(n *client.Node) bool { return path.Base(n.Key) == key }) {
+		v2Error(w, http.StatusPreconditionFailed, client.ErrNodeExist, "Key already exists")
 		return
 	}
 	v2Answer(w, http.StatusCreated, "create", s.put(key, value))
@@ -136,7 +138,7 @@ func (s *tokenService) serveWait(w http.ResponseWriter, r *http.Request) {
 	from, _ := strconv.ParseUint(r.URL.Query().Get("waitIndex"), 10, 64)
 	for {
 		s.mu.Lock()
-		at := slices.IndexFunc(s.events, func(n node) bool { return n.ModifiedIndex >= from })
+		at := slices.IndexFunc(s.events, func(n *client.Node) bool { return n.ModifiedIndex >= from })
 		changed := s.changed
 		if at >= 0 {
 			v2Answer(w, http.StatusOK, "set", s.events[at])
@@ -153,13 +155,13 @@ func (s *tokenService) serveWait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func v2Answer(w http.ResponseWriter, status int, action string, n node) {
+func v2Answer(w http.ResponseWriter, status int, action string, n *client.Node) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]any{"action": action, "node": n}) // a client that is gone asks again
 }
 
-func v2Error(w http.ResponseWriter, status, code int, message string) {
+func v2Error(w http.ResponseWriter, status int, code client.Code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"errorCode":%d,"message":%q,"cause":"/discovery/tok1","index":4}`, code, message)

@@ -94,7 +94,7 @@ var mayImport = map[string][]string{
 	"etcdserver/etcdserverpb": {},
 	"etcdserver/metrics":      {},
 	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/takeover", "canopy/raft", "canopy/rafthttp", "canopy/store"},
-	"discovery":               {"canopy/config", "canopy/internal/disk"},
+	"discovery":               {"canopy/client", "canopy/config", "canopy/internal/disk"},
 	"discovery/dnstest":       {},
 	"discovery/service":       {"canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
 	"client":                  {},
