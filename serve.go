@@ -21,6 +21,7 @@ import (
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
+	"canopy/internal/http1"
 	"canopy/store"
 )
 
@@ -259,7 +260,11 @@ type servers struct {
 }
 
 type serverOn struct {
-	server   *http.Server
+	server interface {
+		Serve(net.Listener) error
+		Shutdown(context.Context) error
+		Close() error
+	}
 	listener net.Listener
 }
 
@@ -280,7 +285,8 @@ func newServers(c config.Config, l listeners, clientsMax int, set *metrics.Set, 
 			ErrorLog:      func(line string) { logger.Debug("http: " + line) },
 		}
 		for _, listener := range on {
-			s.all = append(s.all, serverOn{api.NewHTTPServer(h, limits), budget.Listener(listener)})
+			server := http1.New(api.NewHTTPServer(h, limits), api.IsPlain)
+			s.all = append(s.all, serverOn{server, budget.Listener(listener)})
 		}
 	}
 	clients := connectionBudget(clientsMax, set)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/tls"
 	"math"
 	"net"
 	"net/http"
@@ -141,8 +140,8 @@ func (c *budgetConn) Close() error {
 func (b *Budget) ConnState(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*budgetConn)
 	if !ok {
-		if t, isTLS := conn.(*tls.Conn); isTLS {
-			c, ok = t.NetConn().(*budgetConn)
+		if around, wraps := conn.(interface{ NetConn() net.Conn }); wraps { // TLS, or handed over by http1
+			c, ok = around.NetConn().(*budgetConn)
 		}
 	}
 	switch {

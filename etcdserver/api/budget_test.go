@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"canopy/internal/http1"
 	"canopy/store"
 )
 
@@ -37,7 +38,7 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &site{t: t, handler: New(newSoloMember(store.Options{}), Options{}), addr: listener.Addr().String()}
-	s.server = NewHTTPServer(s.handler, Limits{ConnState: b.ConnState})
+	s.server = http1.New(NewHTTPServer(s.handler, Limits{ConnState: b.ConnState}), IsPlain)
 	go s.server.Serve(b.Listener(listener))
 	defer s.server.Close()
 

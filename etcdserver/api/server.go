@@ -4,6 +4,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -74,6 +75,13 @@ func NewHTTPServer(handler http.Handler, l Limits) *http.Server {
 	s.Protocols.SetHTTP2(!l.HTTP2Disabled)
 	s.Protocols.SetUnencryptedHTTP2(!l.HTTP2Disabled)
 	return s
+}
+
+// IsPlain tells whether a request is answered soon, whether its client stays or not: a request of keys that is no watch.
+// Package http1 may serve it. Parameters may hide behind escapes, which nobody but a watch has any use for here.
+func IsPlain(r *http.Request) bool {
+	query := r.URL.RawQuery
+	return strings.HasPrefix(r.URL.Path, keysPrefix) && !strings.Contains(query, "wait") && !strings.Contains(query, "%")
 }
 
 // lineWriter gives each line that a log.Logger writes to a function.

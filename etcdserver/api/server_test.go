@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"canopy/internal/http1"
 	"canopy/store"
 )
 
@@ -22,7 +23,7 @@ type site struct {
 	t       *testing.T
 	member  *soloMember
 	handler *Handler
-	server  *http.Server
+	server  *http1.Server
 	addr    string
 }
 
@@ -42,7 +43,7 @@ func newSiteOf(t *testing.T, m *soloMember, o Options, l Limits) *site {
 	if l.ConnState == nil {
 		l.ConnState = budget.ConnState
 	}
-	s.server = NewHTTPServer(s.handler, l)
+	s.server = http1.New(NewHTTPServer(s.handler, l), IsPlain)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

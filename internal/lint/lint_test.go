@@ -85,6 +85,7 @@ var mayImport = map[string][]string{
 	"store":                   {"canopy/store/storepb"},
 	"store/storepb":           {},
 	"internal/disk":           {},
+	"internal/http1":          {},
 	"internal/takeover":       {},
 	"wal":                     {"canopy/internal/disk"},
 	"snap":                    {"canopy/internal/disk"},

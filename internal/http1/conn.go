@@ -1,0 +1,109 @@
+package http1
+
+import (
+	"context"
+	"log"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// bufferBytes is the size up to which a request can be plain.
+const bufferBytes = 4 << 10
+
+// A conn serves one connection, in one goroutine.
+type conn struct {
+	net.Conn
+	server  *Server
+	buffer  []byte // what was read, and not served yet
+	room    []byte // buffer is a part of it
+	request request
+	answer  answer
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{Conn: nc, server: s, room: make([]byte, bufferBytes)}
+	ctx := context.WithValue(context.Background(), http.ServerContextKey, s.http)
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr())
+	c.request.begin(ctx, nc.RemoteAddr().String())
+	c.answer.begin(c)
+	return c
+}
+
+// serve answers requests until the connection ends, or a request is not plain.
+func (c *conn) serve(rest *handover) {
+	defer c.server.forget(c)
+	defer c.recover()
+	c.tell(http.StateNew)
+	for wait := c.server.http.ReadHeaderTimeout; c.fill(wait); wait = c.server.http.IdleTimeout {
+		for len(c.buffer) > 0 {
+			r, n := c.request.parse(c.buffer)
+			if r == nil || !c.server.plain(r) {
+				rest.give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
+				return
+			}
+			c.buffer = c.buffer[n:]
+			if !c.do(r) {
+				c.end()
+				return
+			}
+		}
+	}
+	c.end()
+}
+
+// fill waits for the next request.
+func (c *conn) fill(wait time.Duration) bool {
+	var until time.Time
+	if wait > 0 {
+		until = time.Now().Add(wait)
+	}
+	if err := c.SetReadDeadline(until); err != nil || c.server.closing.Load() { // which sets a deadline of its own, later
+		return false
+	}
+	n, err := c.Read(c.room)
+	c.buffer = c.room[:n]
+	return err == nil
+}
+
+// do answers a request, and tells whether there may be another.
+func (c *conn) do(r *http.Request) bool {
+	c.tell(http.StateActive)
+	c.answer.reset(r)
+	c.server.http.Handler.ServeHTTP(&c.answer, r)
+	if !c.answer.finish() {
+		return false
+	}
+	c.tell(http.StateIdle)
+	return true
+}
+
+// tell keeps the server's owner informed of what the connection is doing.
+func (c *conn) tell(state http.ConnState) {
+	if hook := c.server.http.ConnState; hook != nil {
+		hook(c.Conn, state)
+	}
+}
+
+func (c *conn) end() {
+	c.Close()
+	c.tell(http.StateClosed)
+}
+
+// recover keeps the panic of a handler to its connection, as net/http does.
+func (c *conn) recover() {
+	err := recover()
+	if err == nil {
+		return
+	}
+	defer c.end()
+	if err == http.ErrAbortHandler {
+		return
+	}
+	logf := log.Printf
+	if c.server.http.ErrorLog != nil {
+		logf = c.server.http.ErrorLog.Printf
+	}
+	logf("http: panic serving %v: %v\n%s", c.RemoteAddr(), err, debug.Stack())
+}

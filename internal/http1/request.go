@@ -1,0 +1,228 @@
+package http1
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A request is the place of one connection's requests, one after the other.
+type request struct {
+	origin http.Request // what they have in common
+	r      http.Request
+	url    url.URL
+	body   body
+	fields fields
+}
+
+// begin sets what all requests of a connection have in common.
+func (q *request) begin(ctx context.Context, remoteAddr string) {
+	q.origin = *(&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: remoteAddr}).WithContext(ctx)
+}
+
+// parse reads the first request of b, of which it is the first n bytes; nil if it is not plain, or not whole. What it
+// gives holds until the next call.
+func (q *request) parse(b []byte) (r *http.Request, n int) {
+	lineEnd := bytes.Index(b, crlf)
+	if lineEnd < 0 {
+		return nil, 0
+	}
+	method, path, query, ok := parseLine(b[:lineEnd])
+	if !ok {
+		return nil, 0
+	}
+	fieldsEnd := bytes.Index(b[lineEnd:], crlfcrlf)
+	if fieldsEnd <= 0 { // at least Host is needed
+		return nil, 0
+	}
+	if !q.fields.take(b[lineEnd+len(crlf) : lineEnd+fieldsEnd]) {
+		return nil, 0
+	}
+	head := lineEnd + fieldsEnd + len(crlfcrlf)
+	if len(b)-head < q.fields.length {
+		return nil, 0
+	}
+	q.url = url.URL{Path: path, RawQuery: query}
+	q.r = q.origin
+	q.r.Method, q.r.URL, q.r.RequestURI = method, &q.url, path
+	if query != "" {
+		q.r.RequestURI = path + "?" + query
+	}
+	q.r.Host, q.r.Header = q.fields.host, q.fields.header
+	q.r.ContentLength, q.r.Body = int64(q.fields.length), http.NoBody
+	if q.fields.length > 0 {
+		q.body.rest = b[head : head+q.fields.length]
+		q.r.Body = &q.body
+	}
+	return &q.r, head + q.fields.length
+}
+
+var (
+	crlf     = []byte("\r\n")
+	crlfcrlf = []byte("\r\n\r\n")
+)
+
+// parseLine reads a request line. Its strings are copies.
+func parseLine(line []byte) (method, path, query string, ok bool) {
+	space := bytes.IndexByte(line, ' ')
+	if space < 0 {
+		return "", "", "", false
+	}
+	method = plainMethod(line[:space])
+	target, isHTTP11 := bytes.CutSuffix(line[space+1:], []byte(" HTTP/1.1"))
+	if method == "" || !isHTTP11 || len(target) == 0 || target[0] != '/' {
+		return "", "", "", false
+	}
+	mark := bytes.IndexByte(target, '?')
+	if mark < 0 {
+		mark = len(target)
+	}
+	if !allAre(target[:mark], isPathByte) || mark == len(target)-1 || !allAre(target[mark:], isQueryByte) {
+		return "", "", "", false
+	}
+	text := string(target)
+	return method, text[:mark], text[min(mark+1, len(text)):], true
+}
+
+// plainMethod gives the name of a method that may be plain, or "".
+func plainMethod(b []byte) string {
+	switch string(b) {
+	case http.MethodGet:
+		return http.MethodGet
+	case http.MethodPut:
+		return http.MethodPut
+	case http.MethodPost:
+		return http.MethodPost
+	case http.MethodDelete:
+		return http.MethodDelete
+	case http.MethodHead:
+		return http.MethodHead
+	}
+	return ""
+}
+
+func allAre[T ~string | ~[]byte](text T, is func(byte) bool) bool {
+	for i := range len(text) {
+		if !is(text[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// isPathByte tells what stands for itself in a path, whoever writes or reads it (RFC 3986 §3.3, without those that some
+// escape).
+func isPathByte(c byte) bool {
+	return isAlphanumeric(c) || strings.IndexByte("-_.~/:@&=+$", c) >= 0
+}
+
+// isQueryByte tells what stands for itself in a query, the mark before it included. Escapes are the handler's affair.
+func isQueryByte(c byte) bool { return '!' <= c && c <= '~' && c != '#' }
+
+// fields are the headers of the latest request. Clients send the same ones again and again: those are not read anew.
+type fields struct {
+	block  []byte // what they were read from
+	header http.Header
+	host   string
+	length int // of the body
+}
+
+// take reads a block of header lines, without the last line's end. It tells whether all of them are plain.
+func (f *fields) take(block []byte) bool {
+	if f.header != nil && bytes.Equal(block, f.block) {
+		return true
+	}
+	f.block = append(f.block[:0], block...)
+	f.header, f.host, f.length = nil, "", 0
+	header := make(http.Header, 8)
+	values := make([]string, 0, 8)
+	for line := range strings.SplitSeq(string(block), "\r\n") {
+		name, value, ok := strings.Cut(line, ":")
+		value = strings.Trim(value, " ")
+		if !ok || !isToken(name) || !isPlainValue(value) {
+			return false
+		}
+		name = http.CanonicalHeaderKey(name)
+		if !f.note(name, value, header[name] != nil) {
+			return false
+		}
+		if name != "Host" {
+			values = append(values, value)
+			last := len(values) - 1
+			header[name] = slices.Concat(header[name], values[last:last+1:last+1])
+		}
+	}
+	if f.host == "" {
+		return false
+	}
+	f.header = header
+	return true
+}
+
+// note takes what a header says of the request itself. False if that makes the request one for net/http.
+func (f *fields) note(name, value string, again bool) bool {
+	switch name {
+	case "Host":
+		again = f.host != ""
+		f.host = value
+		return !again && value != "" && allAre(value, isHostByte)
+	case "Content-Length":
+		length, ok := plainLength(value)
+		f.length = length
+		return ok && !again
+	case "Connection":
+		return strings.EqualFold(value, "keep-alive")
+	case "Transfer-Encoding", "Trailer", "Te", "Expect", "Upgrade", "Pragma":
+		return false
+	}
+	return true
+}
+
+// plainLength reads the length of a body that could be in the buffer.
+func plainLength(text string) (n int, ok bool) {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return 0, false
+		}
+		n = 10*n + int(text[i]-'0')
+	}
+	return n, 0 < len(text) && len(text) <= 4
+}
+
+func isHostByte(c byte) bool { return isAlphanumeric(c) || strings.IndexByte("-._:[]", c) >= 0 }
+
+// isToken tells whether text can be the name of a header (RFC 9110 §5.6.2).
+func isToken(text string) bool {
+	return text != "" && allAre(text, func(c byte) bool { return isAlphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 })
+}
+
+func isPlainValue(value string) bool {
+	return allAre(value, func(c byte) bool { return ' ' <= c && c <= '~' })
+}
+
+// A body is that of a request which is all there.
+type body struct{ rest []byte }
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (b *body) Close() error {
+	b.rest = nil
+	return nil
+}

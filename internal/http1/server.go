@@ -1,0 +1,184 @@
+// Package http1 serves the plain requests of an HTTP/1.1 connection itself, and leaves all others to net/http.
+//
+// What clients of a key store send is nearly always the same few lines: a method, a short target, a handful of
+// headers, perhaps a small form. net/http is made for everything that HTTP can be, and spends more on such a request
+// than the store does: a goroutine that watches the connection, a context, deadlines, a request and its headers made
+// anew each time. Here a connection has one goroutine, which reads a whole request in one piece, hands it to the same
+// http.Handler, and writes the answer in one piece.
+//
+//	accept → read → plain? → handler → write ┐
+//	           ↑      │no                    │
+//	           └──────│──────────────────────┘
+//	                  ↓
+//	            http.Server, with all bytes that were read
+//
+// The rule that keeps it honest: this package refuses nothing. A request that is not plain in every byte (request.go),
+// that has not arrived as a whole, or that the owner does not want here, is never answered with an error, but given to
+// net/http together with its connection, for good. So it needs no limits, time-outs and error answers of its own, and
+// what both can serve they serve alike, to the byte; the tests hold one against the other.
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A Server serves the connections of listeners: plain requests by itself, the others through an http.Server whose
+// handler, time-outs and ConnState hold for both. A request that is served here
+//
+//   - is read completely before the handler is called, so that read deadlines which the handler sets mean nothing,
+//   - has a context that does not end when the client leaves: it is for handlers that end by themselves,
+//   - must not be used, nor its headers be changed, after the handler has returned,
+//   - cannot be hijacked, and has no trailers.
+//
+// It is used by any number of goroutines.
+type Server struct {
+	http  *http.Server
+	plain func(*http.Request) bool
+	date  atomic.Pointer[date]
+
+	closing atomic.Bool // set under mu
+
+	// mu guards the fields below, for the length of one method.
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+
+	serving sync.WaitGroup // one for each of conns
+}
+
+// New makes a server around s, which must not be served by itself. Requests for which plain is false go to s, whatever
+// they look like; plain sees method, URL and headers, and no body.
+func New(s *http.Server, plain func(*http.Request) bool) *Server {
+	return &Server{http: s, plain: plain, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}
+}
+
+// Serve accepts connections until the listener fails, or Shutdown or Close is called; then the error is
+// http.ErrServerClosed. The listener is closed in any case.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	s.mu.Lock()
+	s.listeners[l] = struct{}{}
+	closing := s.closing.Load()
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
+	if closing {
+		return http.ErrServerClosed
+	}
+	rest := newHandover(l.Addr())
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(rest) }()
+	err := s.accept(l, rest)
+	rest.Close()
+	return errors.Join(err, <-served)
+}
+
+// The pauses after an Accept for which there were no descriptors or no memory.
+const (
+	acceptPause    = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// accept serves each connection that comes.
+func (s *Server) accept(l net.Listener, rest *handover) error {
+	pause := acceptPause
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = acceptPause
+			s.begin(nc, rest)
+		case s.closing.Load():
+			return http.ErrServerClosed
+		case isPassing(err):
+			time.Sleep(pause)
+			pause = min(2*pause, acceptPauseMax)
+		default:
+			return err
+		}
+	}
+}
+
+// isPassing tells whether Accept may work again, without anything being done about it.
+func isPassing(err error) bool {
+	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+// begin serves a connection, beside everything else.
+func (s *Server) begin(nc net.Conn, rest *handover) {
+	if _, isTLS := nc.(*tls.Conn); isTLS {
+		rest.give(nc) // the protocol is still to be negotiated
+		return
+	}
+	c := newConn(s, nc)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.serving.Go(func() { c.serve(rest) })
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+// stop closes the listeners, so that Serve returns, and gives the connections that there are.
+func (s *Server) stop() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing.Store(true)
+	for l := range s.listeners {
+		l.Close()
+	}
+	return slices.Collect(maps.Keys(s.conns))
+}
+
+// Shutdown closes the listeners and idle connections, and waits until the requests in flight are answered or ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, c := range s.stop() {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes those that wait for a request
+	}
+	err := s.http.Shutdown(ctx)
+	ended := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, ctx.Err())
+	}
+}
+
+// Close closes all listeners and connections at once. It does not wait for handlers.
+func (s *Server) Close() error {
+	for _, c := range s.stop() {
+		c.Close()
+	}
+	return s.http.Close()
+}

@@ -1,0 +1,336 @@
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// site is a server whose handler can be held up.
+type site struct {
+	*Server
+	addr    string
+	entered chan string   // paths, as requests reach the handler
+	leave   chan struct{} // one for each request that may be answered; closed: all
+	log     syncBuffer
+
+	mu     sync.Mutex
+	states []http.ConnState
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{entered: make(chan string, 10), leave: make(chan struct{})}
+	s.Server = New(&http.Server{
+		Handler:   http.HandlerFunc(s.handle),
+		ErrorLog:  log.New(&s.log, "", 0),
+		ConnState: s.note,
+	}, func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/other") })
+	s.addr = serve(t, s.Serve, s.Close)
+	return s
+}
+
+func (s *site) handle(w http.ResponseWriter, r *http.Request) {
+	s.entered <- r.URL.Path
+	<-s.leave
+	if strings.HasSuffix(r.URL.Path, "panic") {
+		panic("a fault of the handler")
+	}
+	if _, ours := w.(*answer); ours {
+		w.Header().Set("Served", "here")
+	}
+	fmt.Fprint(w, r.URL.Path)
+}
+
+func (s *site) note(_ net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states = append(s.states, state)
+}
+
+// client is one connection to a site.
+type client struct {
+	t  *testing.T
+	in *bufio.Reader
+	net.Conn
+}
+
+func (s *site) dial(t *testing.T) *client {
+	t.Helper()
+	conn, err := net.Dial("unix", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	return &client{t, bufio.NewReader(conn), conn}
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) get(path string) {
+	c.t.Helper()
+	c.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+// wants reads an answer.
+func (c *client) wants(body string, here, closes bool) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || string(text) != body || resp.Close != closes || (resp.Header.Get("Served") != "") != here {
+		c.t.Fatalf("answer %q %v %v, %v; want %q, here %v, closing %v", text, resp.Header, resp.Close, err, body, here, closes)
+	}
+}
+
+// ends demands that the server has nothing more to say.
+func (c *client) ends() {
+	c.t.Helper()
+	if text, err := io.ReadAll(c.in); isTimeout(err) || len(text) > 0 {
+		c.t.Fatalf("at the end: %q, %v", text, err)
+	}
+}
+
+func TestAConnectionChangesHandsForGood(t *testing.T) {
+	s := newSite(t)
+	close(s.leave)
+	c := s.dial(t)
+	for _, step := range []struct {
+		path string
+		here bool
+	}{{"/a", true}, {"/b", true}, {"/other", false}, {"/a", false}} {
+		c.get(step.path)
+		c.wants(step.path, step.here, false)
+	}
+}
+
+func TestARequestInPiecesIsLeftToNetHTTP(t *testing.T) {
+	s := newSite(t)
+	close(s.leave)
+	c := s.dial(t)
+	c.get("/a")
+	c.wants("/a", true, false)
+	c.send("PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+	if path := <-s.entered + <-s.entered; path != "/a/b" {
+		t.Errorf("the handler got %s", path)
+	}
+	c.send("y")
+	c.wants("/b", false, false)
+}
+
+func TestStatesAreToldAsNetHTTPTellsThem(t *testing.T) {
+	s := newSite(t)
+	close(s.leave)
+	c := s.dial(t)
+	c.get("/a")
+	c.wants("/a", true, false)
+	c.get("/b")
+	c.wants("/b", true, false)
+	c.Close()
+	want := []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateActive, http.StateIdle, http.StateClosed}
+	eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Equal(s.states, want)
+	})
+}
+
+func TestAPanicEndsItsConnectionOnly(t *testing.T) {
+	s := newSite(t)
+	close(s.leave)
+	c, other := s.dial(t), s.dial(t)
+	c.get("/panic")
+	c.ends()
+	if text := s.log.String(); !strings.Contains(text, "a fault of the handler") || !strings.Contains(text, "server_test.go") {
+		t.Errorf("the log is %q", text)
+	}
+	other.get("/a")
+	other.wants("/a", true, false)
+}
+
+func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
+	s := newSite(t)
+	busy, idle, fresh, handed := s.dial(t), s.dial(t), s.dial(t), s.dial(t)
+	idle.get("/a")
+	<-s.entered
+	s.leave <- struct{}{}
+	idle.wants("/a", true, false)
+	busy.get("/busy")
+	<-s.entered
+	handed.get("/other")
+	<-s.entered
+	down := make(chan error)
+	go func() { down <- s.Shutdown(t.Context()) }()
+	idle.ends()
+	fresh.ends()
+	if conn, err := net.Dial("unix", s.addr); err == nil {
+		conn.Close()
+		t.Error("there is still a listener")
+	}
+	close(s.leave)
+	busy.wants("/busy", true, true)
+	busy.ends()
+	handed.wants("/other", false, true)
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+}
+
+func TestShutdownGivesUpInTime(t *testing.T) {
+	s := newSite(t)
+	c := s.dial(t)
+	c.get("/a")
+	<-s.entered
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	c.ends()
+	close(s.leave)
+}
+
+func TestIdleConnectionsEnd(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		server *http.Server
+		asks   bool
+	}{
+		{"before the first request", &http.Server{ReadHeaderTimeout: time.Millisecond, IdleTimeout: time.Hour}, false},
+		{"after a request", &http.Server{ReadHeaderTimeout: time.Hour, IdleTimeout: time.Millisecond}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &site{entered: make(chan string, 1), leave: make(chan struct{})}
+			close(s.leave)
+			c.server.Handler = http.HandlerFunc(s.handle)
+			s.Server = New(c.server, func(*http.Request) bool { return true })
+			s.addr = serve(t, s.Serve, s.Close)
+			conn := s.dial(t)
+			if c.asks {
+				conn.get("/a")
+				conn.wants("/a", true, false)
+			}
+			conn.ends()
+		})
+	}
+}
+
+// shakyListener fails in the way of a system without descriptors, now and then.
+type shakyListener struct {
+	net.Listener
+	failures int
+}
+
+func (l *shakyListener) Accept() (net.Conn, error) {
+	if l.failures > 0 {
+		l.failures--
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptGoesOnWhenThereAreDescriptorsAgain(t *testing.T) {
+	s := &site{entered: make(chan string, 1), leave: make(chan struct{})}
+	close(s.leave)
+	s.Server = New(&http.Server{Handler: http.HandlerFunc(s.handle)}, func(*http.Request) bool { return true })
+	s.addr = serve(t, func(l net.Listener) error { return s.Serve(&shakyListener{l, 3}) }, s.Close)
+	c := s.dial(t)
+	c.get("/a")
+	c.wants("/a", true, false)
+}
+
+func TestServeReportsABrokenListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	s := New(&http.Server{}, func(*http.Request) bool { return true })
+	if err := s.Serve(l); !errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("Serve = %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("Serve after Close = %v", err)
+	}
+}
+
+// TestTLSIsLeftToNetHTTP speaks HTTP/2, which net/http serves only on connections that it knows for those of TLS.
+func TestTLSIsLeftToNetHTTP(t *testing.T) {
+	lender := httptest.NewUnstartedServer(http.NotFoundHandler())
+	lender.EnableHTTP2 = true
+	lender.StartTLS()
+	defer lender.Close()
+	s := New(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }), TLSConfig: lender.TLS},
+		func(*http.Request) bool { return true })
+	addr := serve(t, func(l net.Listener) error { return s.Serve(tls.NewListener(l, lender.TLS)) }, s.Close)
+	client := lender.Client()
+	client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", addr)
+	}
+	resp, err := client.Get("https://example.com/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "HTTP/2.0" {
+		t.Errorf("answer %q, %v", text, err)
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("not in time")
+		}
+	}
+}
+
+// syncBuffer is a buffer that may be written while it is read.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
