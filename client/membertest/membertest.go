@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -66,8 +67,9 @@ func Start(t TB, n int) *Cluster { return StartWith(t, n, 0) }
 func StartWith(t TB, n, historyEvents int) *Cluster {
 	t.Helper()
 	c, urls := &Cluster{}, map[string][]string{}
+	free := freeURLs(t, 2*n)
 	for i := range n {
-		m := &Member{t: t, name: fmt.Sprintf("m%d", i), ClientURL: freeURL(t), PeerURL: freeURL(t), cluster: urls, disk: disk.NewMem(), history: historyEvents}
+		m := &Member{t: t, name: fmt.Sprintf("m%d", i), ClientURL: free[2*i], PeerURL: free[2*i+1], cluster: urls, disk: disk.NewMem(), history: historyEvents}
 		urls[m.name] = []string{m.PeerURL}
 		c.Members = append(c.Members, m)
 	}
@@ -99,15 +101,23 @@ func (c *Cluster) PeerURLs() []string {
 	return urls
 }
 
-// freeURL is of a port that nobody listens on.
-func freeURL(t TB) string {
+// freeURLs are of ports that nobody listens on. They are none that the system gives to outgoing connections, one of
+// which might have it while a member is stopped.
+func freeURLs(t TB, n int) (urls []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
+	const firstPort, lastPort = 10_000, 32_000
+	for range 1000 {
+		if len(urls) == n {
+			return urls
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort)))
+		if err == nil {
+			defer l.Close() // after all were found, so that none is found twice
+			urls = append(urls, "http://"+l.Addr().String())
+		}
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	t.Fatalf("no %d ports are free", n)
+	return nil
 }
 
 func await(t TB, ready <-chan struct{}) {
