@@ -54,6 +54,35 @@ func TestParseToken(t *testing.T) {
 	}
 }
 
+// A service may have moved: it is followed, with what is to be registered.
+func TestAServiceThatHasMoved(t *testing.T) {
+	service := newTokenService(t, "1")
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, strings.TrimSuffix(service.url, tokenPath)+r.URL.String(), http.StatusTemporaryRedirect)
+	}))
+	defer old.Close()
+	p := newProcess(t, "m1", old.URL+tokenPath)
+	if peers, err := Join(t.Context(), p.Options); err != nil || len(peers) != 1 || peers[0].PeerURLs[0] != p.PeerURLs[0] {
+		t.Errorf("Join = %v, %v", peers, err)
+	}
+}
+
+// An answer that is cut off in the middle is a failure of the network, and not a bad endpoint.
+func TestAnAnswerThatIsCutOff(t *testing.T) {
+	service := newTokenService(t, "1")
+	service.do(func() {
+		service.script = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, `{"action"`)
+			panic(http.ErrAbortHandler)
+		}
+	})
+	p := newProcess(t, "m1", service.url, func() { service.do(func() { service.script = nil }) })
+	if peers, err := Join(t.Context(), p.Options); err != nil || len(peers) != 1 {
+		t.Errorf("Join = %v, %v", peers, err)
+	}
+}
+
 // The way leads through --discovery-proxy, and through no proxy of the
 // environment (D13).
 func TestThroughAnHTTPProxy(t *testing.T) {
