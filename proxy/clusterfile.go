@@ -13,14 +13,16 @@ import (
 
 // A clusterNote is what a proxy remembers of its cluster: how to find it again, and which one it is (P9, P12).
 type clusterNote struct {
-	PeerURLs  []string // sorted
-	ClusterID uint64   // 0: not known; written by a server that does not note it
+	PeerURLs   []string // sorted
+	ClientURLs []string // sorted; none: not known
+	ClusterID  uint64   // 0: not known; written by a server that does not note it
 }
 
-// noteText is a note in the file.
+// noteText is a note in the file. Servers of the reference write and read the first field alone.
 type noteText struct {
-	PeerURLs  []string
-	ClusterID string `json:",omitempty"` // hexadecimal
+	PeerURLs   []string
+	ClientURLs []string `json:",omitempty"`
+	ClusterID  string   `json:",omitempty"` // hexadecimal
 }
 
 // noteBytesMax bounds what is read of the file.
@@ -75,7 +77,7 @@ func parseNote(data []byte) (*clusterNote, error) {
 	if len(text.PeerURLs) == 0 {
 		return nil, errors.New("it names no peer")
 	}
-	note := &clusterNote{PeerURLs: text.PeerURLs}
+	note := &clusterNote{PeerURLs: text.PeerURLs, ClientURLs: text.ClientURLs}
 	if text.ClusterID == "" {
 		return note, nil
 	}
@@ -89,7 +91,7 @@ func parseNote(data []byte) (*clusterNote, error) {
 
 // write replaces the note as a whole: a crash leaves the old one or the new one.
 func (f clusterFile) write(note *clusterNote) error {
-	data, err := json.Marshal(noteText{note.PeerURLs, strconv.FormatUint(note.ClusterID, 16)})
+	data, err := json.Marshal(noteText{note.PeerURLs, note.ClientURLs, strconv.FormatUint(note.ClusterID, 16)})
 	if err != nil {
 		return err
 	}

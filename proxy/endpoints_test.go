@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"canopy/client"
 	"canopy/client/membertest"
 	"canopy/internal/disk"
 )
@@ -216,7 +217,7 @@ func TestClusterFileThatWasCut(t *testing.T) {
 	const path = "/data/proxy/cluster"
 	fsys := disk.NewMem()
 	file := newClusterFile(fsys, "/data/proxy")
-	note := &clusterNote{PeerURLs: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}, ClusterID: 0xabc}
+	note := &clusterNote{PeerURLs: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}, ClientURLs: []string{"http://127.0.0.1:3"}, ClusterID: 0xabc}
 	if err := file.write(note); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +257,7 @@ func TestClusterFileThatWasCut(t *testing.T) {
 			t.Errorf("%s: %q was taken", name, text)
 		}
 	}
-	if old, err := parseNote([]byte(`{"PeerURLs":["http://127.0.0.1:1"]}`)); err != nil || old.ClusterID != 0 {
+	if old, err := parseNote([]byte(`{"PeerURLs":["http://127.0.0.1:1"]}`)); err != nil || old.ClusterID != 0 || old.ClientURLs != nil {
 		t.Errorf("the reference's file: %+v, %v", old, err)
 	}
 }
@@ -284,6 +285,59 @@ func TestTheClusterIsRemembered(t *testing.T) {
 	if got := doubting.peers(soon(t)); !slices.Equal(got, []string{"http://127.0.0.1:1", "http://b:1"}) {
 		t.Errorf("P5: after a minute: %v", got)
 	}
+}
+
+// Members whose peer ports cannot be reached any more are asked at their client ports, of the same cluster alone, and
+// after a restart as well (P11, P12, P39).
+func TestMembersAreFollowedByTheirClientURLs(t *testing.T) {
+	cluster, fsys := membertest.Start(t, 1), disk.NewMem()
+	keep := func(o *Options) { o.FS, o.RefreshInterval = fsys, 10*time.Millisecond }
+	s := newSite(t, cluster.PeerURLs(), keep).await(1)
+	cluster.Members[0].HidePeerPort()
+	c, err := client.New(client.Config{Endpoints: []string{s.url}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.AddMember(soon(t), []string{"http://127.0.0.1:1"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new member in the list", func() bool {
+		note, err := s.file.read()
+		return err == nil && note != nil && slices.Contains(note.PeerURLs, "http://127.0.0.1:1")
+	})
+	if text := s.log.String(); !strings.Contains(text, "could not get cluster response from "+cluster.PeerURLs()[0]) || strings.Contains(text, "could not retrieve") {
+		t.Errorf("the log does not tell of the peer port, or of more:\n%s", text)
+	}
+	s.stop()
+	newSite(t, []string{"http://127.0.0.1:1"}, keep).await(1).stop()
+	note, err := s.file.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	note.ClusterID++
+	if err := s.file.write(note); err != nil {
+		t.Fatal(err)
+	}
+	wrong := newSite(t, nil, keep)
+	eventually(t, "the other cluster to be refused", func() bool { return strings.Count(wrong.log.String(), "it belongs to the cluster") > 0 })
+	if got := wrong.available(); len(got) != 0 {
+		t.Errorf("P12: %v", got)
+	}
+}
+
+// One client URL that is left is enough to find all others (P39).
+func TestOneClientURLIsEnough(t *testing.T) {
+	cluster, fsys := membertest.Start(t, 3), disk.NewMem()
+	known := &clusterNote{PeerURLs: []string{"http://127.0.0.1:1"}, ClientURLs: []string{"http://127.0.0.1:1", cluster.ClientURLs()[2]}}
+	if err := newClusterFile(fsys, "/data/proxy").write(known); err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, nil, func(o *Options) { o.FS = fsys }).await(3)
+	eventually(t, "the list", func() bool {
+		note, err := s.file.read()
+		return err == nil && len(note.PeerURLs) == 3 && len(note.ClientURLs) == 3 && note.ClusterID != 0
+	})
 }
 
 // A proxy whose first peers cannot be told ends; one that is stopped while it waits for them ends well (P4).

@@ -6,7 +6,7 @@
 //	                                  ↘ answer → relay → client      small ones whole, others as they come
 //	                                           ↘ watch → client      flushed at once, taken up elsewhere if it breaks
 //
-//	Run → refresh: who the members are, from their peer ports, kept in a file
+//	Run → refresh: who the members are, from their peer ports, or else their client ports; kept in a file
 //	    → probe:   which of them answer
 //
 // Endpoints stand in a list, and a request goes to the first that is well: so all clients of a proxy use one member,

@@ -12,14 +12,17 @@ import (
 	"sync"
 	"time"
 
+	"canopy/client"
 	"canopy/rafthttp"
 )
 
 const (
 	// refreshSpacing is how far looks at the members are apart at least, and while no endpoint is known (P10).
 	refreshSpacing = time.Second
-	// peerTimeout is for one peer to answer.
+	// peerTimeout is for one member to answer.
 	peerTimeout = 5 * time.Second
+	// listBytesMax bounds a list of members.
+	listBytesMax = 1 << 20
 	// doubtAfter is how long none of the known peers may answer before those of the flags are asked, too (P5).
 	doubtAfter = time.Minute
 	// repeatAfter is when a failure that goes on is logged again.
@@ -29,10 +32,10 @@ const (
 // A refresher looks at who the members are. It is used by one goroutine.
 type refresher struct {
 	p          *Proxy
-	client     *http.Client
+	client     *http.Client // for peer URLs
 	note       *clusterNote
 	fromFlags  bool      // the note came from them in this run, so that they have nothing more to say
-	heard      time.Time // when a peer last answered; the beginning at first
+	heard      time.Time // when a member last answered; the beginning at first
 	found      bool      // endpoints were found in this run
 	beginning  time.Time // since when a member has not told its client URLs; zero if all have
 	complaint  string    // the failures that were logged last
@@ -96,56 +99,92 @@ func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// report is what a peer says of its cluster.
+// report is what a member says of its cluster.
 type report struct {
 	cluster        uint64
 	peers, clients []string // sorted
 	begins         bool     // a member has not told its client URLs yet
 }
 
-// refresh asks all peers at once, and takes what most of them say (P9): one that has not caught up, or does not know
-// yet that it was removed, is outvoted. If none gives a list that can be used, all stays as it is (P11).
+// refresh asks all peers, and takes what most of them say (P9): one that has not caught up, or does not know yet that
+// it was removed, is outvoted. If no peer can be asked, members are asked as clients ask them. If none gives a list that
+// can be used, all stays as it is (P11).
 func (s *refresher) refresh(ctx context.Context) {
-	peers := s.peers(ctx)
-	reports, errs := make([]report, len(peers)), make([]error, len(peers))
-	var asking sync.WaitGroup
-	for n, peer := range peers {
-		asking.Go(func() { reports[n], errs[n] = s.ask(ctx, peer) })
+	good, failures := s.askAll(ctx, s.peers(ctx), s.askPeer)
+	if len(good) > 0 {
+		failures, s.complaint = nil, ""
+	} else {
+		var more []string
+		good, more = s.askAll(ctx, s.note.ClientURLs, s.askMember)
+		failures = append(failures, more...)
 	}
-	asking.Wait()
 	if ctx.Err() != nil {
 		return
 	}
-	var good []report
-	var failures []string
+	s.complain(failures, len(good) == 0)
+	if len(good) > 0 {
+		s.heard = time.Now()
+		s.accept(mostCommon(good))
+	}
+}
+
+// askAll asks at all URLs at once. It gives the reports that can be used, and why the others cannot.
+func (s *refresher) askAll(ctx context.Context, urls []string, ask func(context.Context, string) (client.Membership, error)) (good []report, failures []string) {
+	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+	defer cancel()
+	reports, errs := make([]report, len(urls)), make([]error, len(urls))
+	var asking sync.WaitGroup
+	for n, url := range urls {
+		asking.Go(func() {
+			all, err := ask(ctx, url)
+			if err == nil {
+				reports[n], err = s.read(all)
+			}
+			errs[n] = err
+		})
+	}
+	asking.Wait()
 	for n, err := range errs {
 		if err == nil {
 			good = append(good, reports[n])
 		} else {
-			failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %v", peers[n], err))
+			failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %v", urls[n], err))
 		}
 	}
-	if len(good) == 0 {
-		s.complain(failures)
-		return
-	}
-	s.heard, s.complaint = time.Now(), ""
-	s.accept(mostCommon(good))
+	return good, failures
 }
 
-// ask has one peer report, and refuses reports that cannot be used (P12).
-func (s *refresher) ask(ctx context.Context, peer string) (report, error) {
-	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
-	defer cancel()
-	cluster, members, err := rafthttp.FetchMembers(ctx, s.client, peer)
-	if err != nil {
-		return report{}, err
-	}
-	if s.note.ClusterID != 0 && cluster != s.note.ClusterID {
-		return report{}, fmt.Errorf("it belongs to the cluster %x, and this proxy to %x: delete %s to move it", cluster, s.note.ClusterID, s.p.file.name)
-	}
-	r := report{cluster: cluster}
+// askPeer has a member report at its peer URL.
+func (s *refresher) askPeer(ctx context.Context, url string) (client.Membership, error) {
+	cluster, members, err := rafthttp.FetchMembers(ctx, s.client, url)
+	all := client.Membership{ClusterID: cluster}
 	for _, m := range members {
+		all.Members = append(all.Members, client.Member{PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs})
+	}
+	return all, err
+}
+
+// askMember has a member report at its client URL.
+func (s *refresher) askMember(ctx context.Context, url string) (client.Membership, error) {
+	c, err := client.New(client.Config{Endpoints: []string{url}, TLS: s.p.o.TLS, DialTimeout: s.p.o.DialTimeout, AnswerBytes: listBytesMax})
+	if err != nil {
+		return client.Membership{}, err
+	}
+	defer c.Close()
+	all, err := c.Members(ctx)
+	if err == nil && all.ClusterID == 0 {
+		err = errors.New("it does not tell its cluster")
+	}
+	return all, err
+}
+
+// read refuses reports that cannot be used (P12).
+func (s *refresher) read(all client.Membership) (report, error) {
+	if s.note.ClusterID != 0 && all.ClusterID != s.note.ClusterID {
+		return report{}, fmt.Errorf("it belongs to the cluster %x, and this proxy to %x: delete %s to move it", all.ClusterID, s.note.ClusterID, s.p.file.name)
+	}
+	r := report{cluster: all.ClusterID}
+	for _, m := range all.Members {
 		r.peers = append(r.peers, m.PeerURLs...)
 		r.clients = append(r.clients, m.ClientURLs...)
 		r.begins = r.begins || len(m.ClientURLs) == 0
@@ -157,7 +196,7 @@ func (s *refresher) ask(ctx context.Context, peer string) (report, error) {
 	return r, nil
 }
 
-// mostCommon gives the report that most peers agree on; of several, the first.
+// mostCommon gives the report that most members agree on; of several, the first.
 func mostCommon(reports []report) report {
 	votes := func(of report) (n int) {
 		for _, r := range reports {
@@ -191,7 +230,11 @@ func (s *refresher) peers(ctx context.Context) []string {
 
 // accept takes over what was reported.
 func (s *refresher) accept(r report) {
-	s.remember(&clusterNote{PeerURLs: r.peers, ClusterID: r.cluster})
+	note := &clusterNote{PeerURLs: r.peers, ClientURLs: r.clients, ClusterID: r.cluster}
+	if len(r.clients) == 0 {
+		note.ClientURLs = s.note.ClientURLs // the cluster is about to begin
+	}
+	s.remember(note)
 	switch {
 	case !r.begins:
 		s.beginning = time.Time{}
@@ -199,7 +242,7 @@ func (s *refresher) accept(r report) {
 		s.beginning = time.Now()
 	}
 	if len(r.clients) == 0 {
-		return // the cluster is about to begin
+		return
 	}
 	if err := s.p.list.replace(r.clients, &s.p.o); err != nil {
 		s.p.o.Log.Warnf("proxy: a member advertises what is no URL: %v", err)
@@ -220,7 +263,7 @@ func urlsOf(list []*endpoint) []string {
 
 // remember writes the note if it has changed. That the file cannot be written is no reason to stop.
 func (s *refresher) remember(note *clusterNote) {
-	if note.ClusterID == s.note.ClusterID && slices.Equal(note.PeerURLs, s.note.PeerURLs) {
+	if note.ClusterID == s.note.ClusterID && slices.Equal(note.PeerURLs, s.note.PeerURLs) && slices.Equal(note.ClientURLs, s.note.ClientURLs) {
 		return
 	}
 	if err := s.p.file.write(note); err != nil {
@@ -232,14 +275,16 @@ func (s *refresher) remember(note *clusterNote) {
 }
 
 // complain logs failures, the same ones only now and then.
-func (s *refresher) complain(failures []string) {
+func (s *refresher) complain(failures []string, nobody bool) {
 	text := strings.Join(failures, "\n")
-	if text == s.complaint && time.Since(s.complained) < repeatAfter {
+	if text == "" || text == s.complaint && time.Since(s.complained) < repeatAfter {
 		return
 	}
 	s.complaint, s.complained = text, time.Now()
 	for _, line := range failures {
 		s.p.o.Log.Warn("proxy: " + line)
 	}
-	s.p.o.Log.Warn("proxy: could not retrieve cluster information from the given urls")
+	if nobody {
+		s.p.o.Log.Warn("proxy: could not retrieve cluster information from the given urls")
+	}
 }

@@ -57,6 +57,7 @@ type Member struct {
 	cluster map[string][]string
 	disk    *disk.Mem
 	history int
+	peers   *http.Server
 	end     func()
 }
 
@@ -143,6 +144,11 @@ func (m *Member) Stop() {
 	}
 }
 
+// HidePeerPort has the peer port of a member answer no more until it is started again, as behind a firewall.
+func (m *Member) HidePeerPort() {
+	m.peers.Close() // fails if the listener was closed before: no matter
+}
+
 // launch opens the member, and serves it.
 func (m *Member) launch() <-chan struct{} {
 	m.t.Helper()
@@ -169,7 +175,8 @@ func (m *Member) launch() <-chan struct{} {
 	}
 	clients, peers := m.listen(m.ClientURL), m.listen(m.PeerURL)
 	handler := api.New(member, api.Options{})
-	servers := []*http.Server{api.NewHTTPServer(handler, api.Limits{}), {Handler: peerHandler(transport, api.NewPeer(member))}}
+	m.peers = &http.Server{Handler: peerHandler(transport, api.NewPeer(member))}
+	servers := []*http.Server{api.NewHTTPServer(handler, api.Limits{}), m.peers}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -99,7 +99,7 @@ var mayImport = map[string][]string{
 	"discovery/dnstest":       {},
 	"discovery/service":       {"canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
 	"client":                  {},
-	"proxy":                   {"canopy/internal/disk", "canopy/internal/takeover", "canopy/rafthttp"},
+	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/takeover", "canopy/rafthttp"},
 	"bench":                   {},
 	"internal/mutation":       {},
 }
