@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"canopy/config"
@@ -35,7 +36,7 @@ func run(argv, environ []string) int {
 	if len(argv) > 0 && argv[0] == "discovery" {
 		return runDiscovery(argv[1:], environ)
 	}
-	invocation, err := config.Parse(argv, environ)
+	invocation, err := config.Parse(argv, environ, isProxyDir)
 	if err != nil {
 		return refuse(err)
 	}
@@ -50,6 +51,12 @@ func run(argv, environ []string) int {
 		return check(invocation.Config)
 	}
 	return serveUntilSignal(invocation)
+}
+
+// isProxyDir tells whether a data directory was begun as that of a proxy (B6).
+func isProxyDir(dir string) bool {
+	begun, err := begunAs(disk.OS{}, dir)
+	return err == nil && slices.Equal(begun, []string{"proxy"}) // an error comes again when it is opened
 }
 
 // refuse prints why the command line or the environment cannot be used.
@@ -71,7 +78,7 @@ func check(c config.Config) int {
 	begun, err := wal.Exists(disk.OS{}, c.LogDir())
 	switch {
 	case err != nil || begun:
-	case c.Proxy.Mode != config.ProxyOff:
+	case c.Proxy.Mode != config.ProxyOff || isProxyDir(c.DataDir):
 		_, err = c.FirstPeerURLs()
 	default:
 		_, err = c.Bootstrap(net.LookupHost)

@@ -4,7 +4,7 @@
 //	      ├─ Parse ── Invocation ─ Action  serve, show help, show the version, check the configuration
 //	environ ┘              └─ Notes       what the log should say about flags and variables
 //
-// Parse looks at its two arguments and at nothing else: no file, clock, network or global. It never prints and never
+// Parse looks at its arguments and at nothing else: no file, clock, network or global. It never prints and never
 // exits; what is wrong comes back as an *Error that holds every fault found, not just the first, and the exit status.
 // Nothing else in the program reads flags or the environment (F60).
 //

@@ -21,7 +21,7 @@ func words(line string) []string {
 // mustParse is the invocation of a command line and environment without faults.
 func mustParse(t *testing.T, argv, environ string) Invocation {
 	t.Helper()
-	in, err := Parse(words(argv), words(environ))
+	in, err := Parse(words(argv), words(environ), nil)
 	if err != nil {
 		t.Fatalf("Parse(%q, %q): %v", argv, environ, err)
 	}
@@ -31,7 +31,7 @@ func mustParse(t *testing.T, argv, environ string) Invocation {
 // faultsOf is the error of a command line and environment that must have one.
 func faultsOf(t *testing.T, argv, environ string) *Error {
 	t.Helper()
-	_, err := Parse(words(argv), words(environ))
+	_, err := Parse(words(argv), words(environ), nil)
 	var faults *Error
 	if !errors.As(err, &faults) {
 		t.Fatalf("Parse(%q, %q): error %v, want an *Error", argv, environ, err)
@@ -151,7 +151,7 @@ func TestTheEffectiveConfigurationParsesToItself(t *testing.T) { // F61
 	}
 	// F20 and F24 look at what is set, and here everything is.
 	argv = remove(remove(argv, "--discovery="), "--discovery-srv=")
-	in, err := Parse(argv, nil)
+	in, err := Parse(argv, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestTheManualsExamplesAreReal(t *testing.T) {
 			environ = append(environ, strings.TrimSpace(variable))
 		}
 	}
-	in, err := Parse([]string{"--check-config"}, environ)
+	in, err := Parse([]string{"--check-config"}, environ, nil)
 	if err != nil || len(environ) == 0 {
 		t.Fatalf("the unit's %d variables: %v", len(environ), err)
 	}

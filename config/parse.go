@@ -33,11 +33,13 @@ type Invocation struct {
 	Notes  []Note // also there when there was an error
 }
 
-// Parse reads arguments (without the program's name) and an environment ("NAME=value" entries). The error, if any, is
-// an *Error with every fault found; Action is known even then.
-func Parse(argv, environ []string) (Invocation, error) {
+// Parse reads arguments (without the program's name) and an environment ("NAME=value" entries). What a proxy need not
+// say is not asked for if the data directory is that of a proxy, which isProxyDir tells; nil: none is (F24). The error,
+// if any, is an *Error with every fault found; Action is known even then.
+func Parse(argv, environ []string, isProxyDir func(dataDir string) bool) (Invocation, error) {
 	p := newParser(variablePrefix)
 	p.draft, p.groups = newDraft()
+	p.draft.isProxyDir = isProxyDir
 	p.defineAll()
 	switch action := p.arguments(argv); {
 	case action == Help:

@@ -134,7 +134,7 @@ func TestActions(t *testing.T) { // F5, F61
 	if got := mustParse(t, "--version", "ETCD_LOG_LEVEL=loud").Action; got != Version {
 		t.Errorf("Action = %d, want Version", got)
 	}
-	in, err := Parse(words("--check-config"), words("ETCD_LOG_LEVEL=loud"))
+	in, err := Parse(words("--check-config"), words("ETCD_LOG_LEVEL=loud"), nil)
 	if err == nil || in.Action != Check {
 		t.Errorf("Action = %d, error %v, want Check and an error", in.Action, err)
 	}
@@ -179,7 +179,7 @@ func FuzzParseNeverPanics(f *testing.F) {
 	f.Add("--listen-client-urls=http://[::1%25eth0]:1,http://a:b", "ETCD_ADDR=[::]:1")
 	f.Add("--initial-cluster\n=,a=,=b,a=http://b:1", "ETCD_HISTORY_BYTES=9999999999GiB")
 	f.Fuzz(func(t *testing.T, argv, environ string) {
-		in, err := Parse(strings.Split(argv, "\n"), strings.Split(environ, "\n"))
+		in, err := Parse(strings.Split(argv, "\n"), strings.Split(environ, "\n"), nil)
 		if err != nil {
 			if err.Error() == "" {
 				t.Error("an error without text")

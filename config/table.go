@@ -54,6 +54,8 @@ type draft struct {
 	sources  map[string]Source // by flag name; absent = default
 	given    map[string]string // the text given, by flag name
 	defaults map[string]string // the default in the value's notation, by flag name
+
+	isProxyDir func(dataDir string) bool // nil: none is
 }
 
 // table lists every flag, bound to the fields of d, in the order of --help.

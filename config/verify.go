@@ -202,6 +202,9 @@ func (v *verifier) advertiseWhatIsListened() {
 	if !v.isSet("listen-client-urls") || v.isSet("advertise-client-urls") || v.isSet("addr") || mayBecomeProxy {
 		return
 	}
+	if v.isProxyDir != nil && v.isProxyDir(v.DataDir) {
+		return
+	}
 	v.refuse("-advertise-client-urls is required when -listen-client-urls is set explicitly\n"+
 		"When listening on specific address(es), this canopy process must advertise accessible url(s) to each connected client.",
 		"advertise-client-urls", "listen-client-urls")

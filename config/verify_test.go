@@ -55,7 +55,7 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"F48", "--log-format text --logger json", "Set only one of flags -log-format and -logger"},
 		{"F48", "--log-outputs ,", "--log-outputs must name at least one output"},
 	} {
-		_, err := Parse(words(tt.argv), nil)
+		_, err := Parse(words(tt.argv), nil, nil)
 		if tt.want == "" {
 			if err != nil {
 				t.Errorf("%s: Parse(%q): %v", tt.rule, tt.argv, err)
@@ -75,6 +75,17 @@ func TestAnUnadvertisedListenerIsExplained(t *testing.T) { // F24
 		"When listening on specific address(es), this canopy process must advertise accessible url(s) to each connected client."
 	if got := faultsOf(t, "--listen-client-urls http://127.0.0.1:1", "").Error(); got != want {
 		t.Errorf("error =\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A process that was a proxy is one again, and advertises nothing (F24, B6).
+func TestAProxyDirAdvertisesNothing(t *testing.T) {
+	isProxyDir := func(dir string) bool { return dir == "a-proxy" }
+	for _, dir := range []string{"a-proxy", "a-member"} {
+		_, err := Parse([]string{"--listen-client-urls=http://127.0.0.1:1", "--data-dir=" + dir}, nil, isProxyDir)
+		if (err == nil) != isProxyDir(dir) {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 }
 
@@ -130,7 +141,7 @@ func TestForceNewCluster(t *testing.T) { // B45, B47
 			t.Errorf("%q means %q, want %q", argv, got, want)
 		}
 	}
-	if _, err := Parse([]string{"--force-new-cluster=maybe"}, nil); err == nil {
+	if _, err := Parse([]string{"--force-new-cluster=maybe"}, nil, nil); err == nil {
 		t.Error("--force-new-cluster=maybe was taken")
 	}
 }

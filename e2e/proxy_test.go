@@ -281,7 +281,7 @@ func TestADirectoryStaysWhatItIs(t *testing.T) {
 	p.launch()
 	p.awaitEndpoints(1)
 	p.signal(syscall.SIGTERM)
-	p.flags = nil
+	p.line = []string{binary, "--data-dir", p.dir, "--listen-client-urls", p.client} // F24: it advertises nothing
 	p.launch()
 	p.awaitEndpoints(1)
 	if !strings.Contains(p.output.String(), "already initialized as proxy before") {
