@@ -92,7 +92,7 @@ func openDiscoveryStore(c config.Service, logger *logrus.Logger) (discoveryStore
 // serveDiscovery serves until ctx ends. The store ends last, when nothing more
 // is asked of it.
 func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger) error {
-	secure, err := tlsOf(c)
+	secure, err := tlsOf(c, logger)
 	if err != nil {
 		return err
 	}
@@ -149,14 +149,13 @@ func discoveryConnections() int {
 }
 
 // tlsOf gives what makes a listener speak TLS, if there is a certificate.
-func tlsOf(c config.Service) (func(net.Listener) net.Listener, error) {
+func tlsOf(c config.Service, logger *logrus.Logger) (func(net.Listener) net.Listener, error) {
 	if c.CertFile == "" {
 		return func(l net.Listener) net.Listener { return l }, nil
 	}
-	certificate, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	certificate, err := service.OpenCertificate(c.CertFile, c.KeyFile, logger)
 	if err != nil {
-		return nil, fmt.Errorf("--cert-file, --key-file: %w", err)
+		return nil, err
 	}
-	settings := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
-	return func(l net.Listener) net.Listener { return tls.NewListener(l, settings) }, nil
+	return func(l net.Listener) net.Listener { return tls.NewListener(l, certificate.Config()) }, nil
 }

@@ -50,7 +50,7 @@ func (d *serviceDraft) groups() []group {
 		{"Discovery service", []row{
 			{name: "addr", value: textValue{&d.Listen, "host:port, or :port for all interfaces"}, def: ":8087", usage: "Where to listen."},
 			{name: "host", value: textValue{&d.Host, "a URL"}, usage: "What the URLs of tokens begin with, as in https://disco.example. Default: as each request says."},
-			{name: "cert-file", value: textValue{&d.CertFile, "a file"}, usage: "Certificate of the listener, which then speaks https."},
+			{name: "cert-file", value: textValue{&d.CertFile, "a file"}, usage: "Certificate of the listener, which then speaks https. It is read anew when it has changed."},
 			{name: "key-file", value: textValue{&d.KeyFile, "a file"}, usage: "Key of the certificate."},
 			{name: "endpoints", value: endpoint(&d.Endpoints), usage: "Client URLs of the cluster that keeps the tokens, of any server that speaks the v2 API. Default: a store in this process."},
 			{name: "etcd", value: endpoint(&d.etcd), aliasOf: "endpoints", usage: "Old name."},
