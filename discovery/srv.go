@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +14,9 @@ import (
 
 // SRV finds members in the SRV records of a domain: those of
 // _etcd-server-ssl._tcp speak https, those of _etcd-server._tcp http, and both
-// add up (B37). Priority and weight do not matter (B38). All records of one
-// host name are one member; so the members are the same in the eyes of all who
-// see the same records, wherever the names lead (B42, B44).
+// add up (B37). Priority and weight do not matter (B38). All records that lead
+// to one address are one member, under however many names and ports; so the
+// members are the same in the eyes of all who see the same records (B42, B44).
 type SRV struct {
 	Domain   string        // the records are those of this domain
 	Suffix   string        // a part of the records' names, "" for none: _etcd-server-<suffix> (F50)
@@ -88,8 +89,9 @@ func (s SRV) await(ctx context.Context, try func() ([]host, error)) ([]host, err
 
 // host is a name that records lead to.
 type host struct {
-	name string // lower-case, without the final dot
-	at   []endpoint
+	name      string // lower-case, without the final dot
+	at        []endpoint
+	addresses []netip.Addr // nil before they were looked up
 }
 
 // endpoint is one record: how a host is reached.
@@ -151,7 +153,7 @@ func (s SRV) arrange(found map[string][]endpoint) ([]host, error) {
 				return nil, &RecordsError{s.Domain, fmt.Sprintf("%s is listed both with TLS and without; remove one of the records", net.JoinHostPort(name, strconv.Itoa(int(at[i].port))))}
 			}
 		}
-		hosts = append(hosts, host{name, at})
+		hosts = append(hosts, host{name: name, at: at})
 	}
 	slices.SortFunc(hosts, func(a, b host) int { return cmp.Compare(a.name, b.name) })
 	return hosts, nil

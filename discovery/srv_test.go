@@ -22,6 +22,15 @@ infra1.example.com A 10.0.0.2
 infra2.example.com A 10.0.0.3
 `
 
+const twoNames = `
+_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
+_etcd-server._tcp.example.com SRV 0 0 7001 c.example.com.
+a.example.com A 10.0.0.1
+b.example.com A 10.0.0.2
+c.example.com A 10.0.0.1
+`
+
 func TestClusterOfRecords(t *testing.T) {
 	plain := map[string][]string{"m": {"http://infra1.example.com:2380"}, "0": {"http://infra0.example.com:2380"}, "1": {"http://infra2.example.com:2380"}}
 	for _, tt := range []struct {
@@ -70,7 +79,7 @@ func TestClusterOfRecords(t *testing.T) {
 			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
 				_etcd-server._tcp.example.com SRV 0 0 7001 a.example.com.
 				a.example.com A 10.0.0.1`,
-			wantErr: "give each member a name of its own"},
+			wantErr: "give each member an address of its own"},
 		{name: "one URL, and two are advertised", advertised: "http://10.0.0.1:2380,http://10.0.0.1:7001",
 			zone:    "_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.\na.example.com A 10.0.0.1",
 			wantErr: "all URLs of a member must be listed"},
@@ -79,12 +88,40 @@ func TestClusterOfRecords(t *testing.T) {
 				_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
 				a.example.com A 10.0.0.1
 				b.example.com A 10.0.0.1`,
-			wantErr: "a.example.com and b.example.com both lead to 10.0.0.1:2380"},
-		{name: "two names for one member", advertised: "http://10.0.0.1:2380,http://10.0.0.1:7001",
+			want: map[string][]string{"m": {"http://a.example.com:2380", "http://b.example.com:2380"}}},
+		{name: "two names for one member (B42)", zone: twoNames, advertised: "http://10.0.0.1:2380,http://10.0.0.1:7001",
+			want: map[string][]string{"m": {"http://a.example.com:2380", "http://c.example.com:7001"}, "0": {"http://b.example.com:2380"}}},
+		{name: "two names for another member (B42)", zone: twoNames, advertised: "http://10.0.0.2:2380",
+			want: map[string][]string{"m": {"http://b.example.com:2380"}, "0": {"http://a.example.com:2380", "http://c.example.com:7001"}}},
+		{name: "two members at one address (B42)", zone: twoNames, advertised: "http://10.0.0.1:2380",
+			wantErr: "the records that lead to one address are one member"},
+		{name: "two names for one place, of which one has TLS", advertised: "http://10.0.0.1:2380",
 			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
-				_etcd-server._tcp.example.com SRV 0 0 7001 b.example.com.
+				_etcd-server-ssl._tcp.example.com SRV 0 0 2380 b.example.com.
 				a.example.com A 10.0.0.1
 				b.example.com A 10.0.0.1`,
+			wantErr: "10.0.0.1:2380 is listed both with TLS and without"},
+		{name: "names that share an address, and have others", advertised: "http://a.example.com:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 all.example.com.
+				a.example.com A 10.0.0.1
+				all.example.com A 10.0.0.1
+				all.example.com A 10.0.0.2`,
+			wantErr: "a.example.com and all.example.com share an address, and have others"},
+		{name: "a name that joins two members", advertised: "http://a.example.com:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 c.example.com.
+				a.example.com A 10.0.0.1
+				b.example.com A 10.0.0.2
+				c.example.com A 10.0.0.1
+				c.example.com A 10.0.0.2`,
+			wantErr: "share an address, and have others"},
+		{name: "two addresses of one member", advertised: "http://10.0.0.1:2380,http://10.0.0.2:2380",
+			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 a.example.com.
+				_etcd-server._tcp.example.com SRV 0 0 2380 b.example.com.
+				a.example.com A 10.0.0.1
+				b.example.com A 10.0.0.2`,
 			wantErr: "both a.example.com and b.example.com lead to this member"},
 		{name: "one name for three machines", advertised: "http://10.0.0.1:2380",
 			zone: `_etcd-server._tcp.example.com SRV 0 0 2380 all.example.com.
