@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -72,21 +73,26 @@ func (p *peering) discover(ctx context.Context, first *etcdserver.Bootstrap) err
 }
 
 // startTimeout is how much longer a supervisor is asked to wait each time that
-// there is news of the others; they are asked for at least once a minute.
+// it is told what for, which is at least once a minute.
 const startTimeout = 3 * time.Minute
+
+// tellSupervisor has systemd wait while the others are waited for (F33).
+func tellSupervisor(logger *logrus.Logger) discovery.Waiting {
+	return func(status string) {
+		state := fmt.Sprintf("STATUS=%s\nEXTEND_TIMEOUT_USEC=%d", strings.ReplaceAll(status, "\n", " "), startTimeout.Microseconds())
+		if _, err := daemon.SdNotify(false, state); err != nil {
+			logger.Warnf("failed to notify systemd of the wait: %v", err)
+		}
+	}
+}
 
 // tokenOptions are those that do not depend on who joins.
 func tokenOptions(c config.Config, token discovery.Token, logger *logrus.Logger) discovery.Options {
-	return discovery.Options{Token: token, Proxy: c.Discovery.Proxy, Log: logger, Waiting: func(found, size int) {
-		status := fmt.Sprintf("STATUS=found %d of %d members\nEXTEND_TIMEOUT_USEC=%d", found, size, startTimeout.Microseconds())
-		if _, err := daemon.SdNotify(false, status); err != nil {
-			logger.Warnf("failed to notify systemd of the wait: %v", err)
-		}
-	}}
+	return discovery.Options{Token: token, Proxy: c.Discovery.Proxy, Log: logger, Waiting: tellSupervisor(logger)}
 }
 
 func recordsOf(d config.Discovery, logger *logrus.Logger) discovery.SRV {
-	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: logger}
+	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: logger, Waiting: tellSupervisor(logger)}
 }
 
 // discoveryPatience is how long a proxy that knows its cluster, and finds

@@ -37,6 +37,16 @@ func isUnsure(err error) bool {
 	return errors.As(err, &unsure)
 }
 
+// Waiting is told what is being waited for, whenever something is, and each
+// minute of it at least.
+type Waiting func(status string)
+
+func (w Waiting) tell(status string) {
+	if w != nil {
+		w(status)
+	}
+}
+
 // Pause waits for a time, or until ctx ends, whose error it then returns.
 type Pause func(ctx context.Context, d time.Duration) error
 
@@ -60,8 +70,9 @@ const (
 
 // backoff counts tries that failed in a row, and waits longer after each.
 type backoff struct {
-	pause Pause // nil: the real clock
-	tries int
+	pause   Pause // nil: the real clock
+	waiting Waiting
+	tries   int
 }
 
 // next is how long to wait now: up to a quarter less than the full time, so
@@ -86,6 +97,7 @@ func (b *backoff) wait(ctx context.Context, log Log, why error) error {
 	}
 	d := b.next()
 	log.Warnf("discovery: %v, retrying in %v", why, d.Round(time.Second))
+	b.waiting.tell(why.Error())
 	if b.pause == nil {
 		return sleep(ctx, d)
 	}

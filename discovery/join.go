@@ -26,8 +26,8 @@ type Options struct {
 
 	FS      disk.FS // where Dir is
 	Dir     string  // the data directory; it exists, and is this process's alone
-	Waiting func(found, size int)
-	Pause   Pause // nil: the real clock
+	Waiting Waiting // nil: nobody is told
+	Pause   Pause   // nil: the real clock
 	Log     Log
 }
 
@@ -53,7 +53,7 @@ func newJoiner(o Options) (*joiner, error) {
 	if proxy != nil {
 		o.Log.Infof("discovery: using proxy %q", proxy.Redacted())
 	}
-	return &joiner{Options: o, at: at, polls: backoff{pause: o.Pause}, found: map[string]bool{}}, nil
+	return &joiner{Options: o, at: at, polls: backoff{pause: o.Pause, waiting: o.Waiting}, found: map[string]bool{}}, nil
 }
 
 // Members waits until the token is complete, and gives its members (D39). It
@@ -128,7 +128,7 @@ func Join(ctx context.Context, o Options) ([]Peer, error) {
 // look finds out who has registered, and tries until it knows (D14). A token
 // that was there may come back (D26).
 func (j *joiner) look(ctx context.Context) (registry, error) {
-	again := backoff{pause: j.Pause}
+	again := backoff{pause: j.Pause, waiting: j.Waiting}
 	for {
 		r, err := j.at.look(ctx)
 		if err == nil {
@@ -174,9 +174,7 @@ func (j *joiner) report(r registry) {
 		j.told = progress
 		j.Log.Infof("discovery: %s", progress)
 	}
-	if j.Waiting != nil {
-		j.Waiting(found, r.size)
-	}
+	j.Waiting.tell(progress)
 }
 
 // briefly is how soon a wait that brings nothing may end without being

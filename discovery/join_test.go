@@ -294,6 +294,8 @@ func TestFailuresAreWaitedOut(t *testing.T) {
 			})
 			steps := slices.Repeat([]func(){func() {}}, 5)
 			p := newProcess(t, "m1", service.url, append(steps, func() { failing.Store(false) })...)
+			told := &lines{}
+			p.Waiting = func(status string) { told.add("%s", status) }
 			done := p.start(t.Context())
 			eventually(t, "the service to be well", func() bool { return !failing.Load() })
 			service.set("1a", "m2=http://m2.example:2380")
@@ -303,6 +305,9 @@ func TestFailuresAreWaitedOut(t *testing.T) {
 			}
 			if !strings.Contains(p.log.String(), tt.text) {
 				t.Errorf("the log lacks %q:\n%s", tt.text, p.log)
+			}
+			if strings.Count(told.String(), tt.text) < 6 || !strings.Contains(told.String(), "found 2 needed peer(s)") {
+				t.Errorf("what is waited for lacks %q or the end:\n%s", tt.text, told)
 			}
 			for i, most := range []time.Duration{2, 4, 8, 10, 10, 10} {
 				if d := p.waits.took[i]; d > most*time.Second || d <= most*time.Second*3/4 {

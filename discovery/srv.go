@@ -21,6 +21,7 @@ type SRV struct {
 	Domain   string        // the records are those of this domain
 	Suffix   string        // a part of the records' names, "" for none: _etcd-server-<suffix> (F50)
 	Resolver *net.Resolver // required
+	Waiting  Waiting       // nil: nobody is told
 	Pause    Pause         // nil: the real clock
 	Log      Log           // required
 }
@@ -75,7 +76,7 @@ func (s SRV) urls(ctx context.Context, service string) ([]string, error) {
 // await tries until there is an answer to go by; what is wrong for good is an
 // answer, too.
 func (s SRV) await(ctx context.Context, try func() ([]host, error)) ([]host, error) {
-	again := backoff{pause: s.Pause}
+	again := backoff{pause: s.Pause, waiting: s.Waiting}
 	for {
 		hosts, err := try()
 		if !isUnsure(err) {

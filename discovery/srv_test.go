@@ -197,13 +197,17 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 			tt.fail(server)
 			idle := func() {}
 			waits := script{steps: []func(){idle, idle, idle, func() { tt.mend(server) }}}
-			s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: waits.pause, Log: log}
+			var told []string
+			s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: waits.pause, Log: log, Waiting: func(status string) { told = append(told, status) }}
 			got, err := s.Cluster(t.Context(), "m", []string{"http://10.0.0.2:2380"})
 			if err != nil || len(got) != 3 {
 				t.Errorf("Cluster = %v, %v, want three members", got, err)
 			}
 			if len(waits.took) != 4 || !strings.Contains(log.String(), tt.want) || !strings.Contains(log.String(), "retrying in") {
 				t.Errorf("after %d pauses the log is\n%s\nwant %s", len(waits.took), log, tt.want)
+			}
+			if len(told) != 4 || !strings.Contains(told[3], tt.want) {
+				t.Errorf("it was told that it waits for %q, want four times %q", told, tt.want)
 			}
 			for i, most := range []time.Duration{2, 4, 8, 10} {
 				if d := waits.took[i]; d > most*time.Second || d <= most*time.Second*3/4 {

@@ -342,7 +342,7 @@ func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
 	s.launch()
 	s.waitLine("found 1 of 2 members, waiting for 1")
 	heard := make([]byte, 4096)
-	for told := ""; !strings.Contains(told, "STATUS=found 1 of 2 members\nEXTEND_TIMEOUT_USEC="); {
+	for told := ""; !strings.Contains(told, "STATUS=found 1 of 2 members, waiting for 1\nEXTEND_TIMEOUT_USEC="); {
 		if err := systemd.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
