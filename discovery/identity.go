@@ -108,7 +108,7 @@ func (j *joiner) neverRan(ctx context.Context, peers []Peer, self uint64) error 
 	switch others := len(peers) - 1; {
 	case slices.Contains(started, true) || others == 0:
 		return &TokenError{j.Token, ErrAlreadyStarted, strconv.FormatUint(self, 16),
-			"remove it and add it again, and start it with --initial-cluster-state=existing; for a new cluster, use a new token"}
+			"remove it and add it again, and start it with --initial-cluster-state=existing and without --discovery; for a new cluster, use a new token"}
 	case answered < others/2+1:
 		return &unsureError{fmt.Errorf("this member registered before, and nothing in its data directory says that it was waiting since: most of the others must say that it never ran, and %d of %d do (%w); if that is certain, delete its registration, curl -X DELETE %s",
 			answered, others, last, j.Token.at("/"+strconv.FormatUint(self, 16)))}
