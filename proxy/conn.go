@@ -20,6 +20,9 @@ type conn struct {
 	in   *bufio.Reader   // of this conn; what it holds comes first. Nil after detach
 	held []byte          // what in held when it was detached
 	o    *Options
+
+	heldBy *endpoint // that counts it among its watches; nil: none
+
 	left int       // bytes that may still come, while the head of an answer is read
 	idle time.Time // since when it has been idle
 
@@ -87,6 +90,14 @@ func (c *conn) isCalm(d time.Duration) bool {
 	err := c.awaitInput()
 	c.setReadBy(time.Time{})
 	return errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted.Load()
+}
+
+// Close closes the connection, also one that is closed.
+func (c *conn) Close() error {
+	if c.heldBy != nil {
+		c.heldBy.unhold(c)
+	}
+	return c.Conn.Close()
 }
 
 // Read reads what in asks for, up to the limit of a head.

@@ -33,9 +33,10 @@ type endpoint struct {
 	restarted atomic.Bool  // it is only the second choice until a probe finds it well
 	answered  atomic.Int64 // Unix time in ns of the last answer; 0: none yet
 
-	mu     sync.Mutex // guards idle and closed
-	idle   []*conn    // the one used last comes last
-	closed bool
+	mu      sync.Mutex // guards what follows
+	idle    []*conn    // the one used last comes last
+	closed  bool
+	watches map[*conn]struct{} // connections of watches
 }
 
 // rest is why no requests go to an endpoint, and since when.
@@ -122,6 +123,34 @@ func (e *endpoint) retire() {
 	e.closed = true
 	e.mu.Unlock()
 	e.drop()
+}
+
+// hold notes that a connection is that of a watch, until it is closed or unheld.
+func (e *endpoint) hold(c *conn) {
+	c.heldBy = e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watches == nil {
+		e.watches = map[*conn]struct{}{}
+	}
+	e.watches[c] = struct{}{}
+}
+
+// unhold undoes hold. From then on letGo does not touch the connection.
+func (e *endpoint) unhold(c *conn) {
+	c.heldBy = nil
+	e.mu.Lock()
+	delete(e.watches, c)
+	e.mu.Unlock()
+}
+
+// letGo breaks all watches, so that they are taken up by another endpoint, or cut (P32, P33).
+func (e *endpoint) letGo() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.watches {
+		c.interrupt()
+	}
 }
 
 // dial makes a new connection.
@@ -222,6 +251,7 @@ func (l *endpointList) replace(urls []string, o *Options) (bad error) {
 	l.current.Store(&kept)
 	for _, e := range gone {
 		e.retire()
+		e.letGo()
 	}
 	return bad
 }

@@ -53,7 +53,7 @@ func (p *Proxy) keepProbing(ctx context.Context) {
 	}
 }
 
-// probeAll asks all endpoints at once, and acts on what each of them says.
+// probeAll asks all endpoints at once.
 func (p *Proxy) probeAll(ctx context.Context) {
 	list := p.list.all()
 	verdicts := make([]verdict, len(list))
@@ -62,24 +62,49 @@ func (p *Proxy) probeAll(ctx context.Context) {
 		probes.Go(func() { verdicts[n] = p.probe(ctx, e) })
 	}
 	probes.Wait()
-	if ctx.Err() != nil {
-		return
+	if ctx.Err() == nil {
+		p.judge(verdicts)
 	}
+}
+
+// judge has endpoints rest or be used again. What all of them lack is not held against any.
+func (p *Proxy) judge(verdicts []verdict) {
 	answered, ready := false, false
 	for _, v := range verdicts {
 		answered = answered || v.err == nil
 		ready = ready || v.ready
 	}
+	var unwell []*endpoint
 	for _, v := range verdicts {
+		reason := "it is starting, or has no quorum"
 		switch {
 		case v.err != nil && (answered || !v.reached):
-			p.rest(v.endpoint, v.err.Error())
+			reason = v.err.Error()
 		case v.err != nil: // nobody answered: it may be this machine that was too busy
+			continue
 		case v.ready || !ready:
 			p.wakeUp(v.endpoint)
-		default:
-			p.rest(v.endpoint, "it is starting, or has no quorum")
+			continue
 		}
+		if v.endpoint.resting.Load() != nil {
+			unwell = append(unwell, v.endpoint)
+			continue
+		}
+		p.rest(v.endpoint, reason)
+		wake(p.probeNow)
+	}
+	p.moveWatches(unwell)
+}
+
+// moveWatches has other endpoints take up the watches of some that were found unwell twice in a row: a single failure
+// may be a packet that was lost, and is no reason to cut those that have delivered something. While no other one is
+// well they stay: it may be this machine that was cut off.
+func (p *Proxy) moveWatches(unwell []*endpoint) {
+	if p.list.next(nil) == nil {
+		return
+	}
+	for _, e := range unwell {
+		e.letGo()
 	}
 }
 

@@ -138,6 +138,9 @@ func isOwnFault(err error) bool {
 // over sends a request over a connection, and reads the head of the answer. Without one the connection is closed.
 func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
 	x := &exchange{conn: c, endpoint: e}
+	if q.watch {
+		e.hold(c)
+	}
 	x.unbind = context.AfterFunc(ctx, c.interrupt)
 	patience := p.answerTime(q)
 	if q.body != nil {
@@ -159,7 +162,7 @@ func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *
 		return nil, unsent, err
 	}
 	e.answered.Store(time.Now().UnixNano())
-	if x.answer.Close {
+	if x.answer.Close && !(q.watch && isChunked(x.answer)) { // a stream takes its connection with it
 		p.noteLeaving(e, x.answer)
 	}
 	return x, 0, nil
@@ -217,7 +220,10 @@ func (u *upload) ended() bool {
 // done ends an exchange whose answer was read to its end: the connection can be used again, unless something is left
 // on it.
 func (x *exchange) done(w http.ResponseWriter) {
-	clean := x.release() && !x.answer.Close && (x.in == nil || x.in.Buffered() == 0)
+	if x.heldBy != nil {
+		x.endpoint.unhold(x.conn)
+	}
+	clean := x.release() && !x.interrupted.Load() && !x.answer.Close && (x.in == nil || x.in.Buffered() == 0)
 	if x.upload != nil {
 		clean = clean && x.upload.ended() && x.upload.whole
 	}

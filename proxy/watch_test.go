@@ -131,6 +131,19 @@ func TestWatchesAreTakenUpElsewhere(t *testing.T) {
 	}
 }
 
+// P15: a watch does not send other clients away from its member, though a stream takes its connection with it.
+func TestWatchesLeaveTheChoiceAsItIs(t *testing.T) {
+	cluster := membertest.Start(t, 3)
+	s := newSite(t, cluster.PeerURLs(), func(o *Options) { o.FailureWait = time.Hour }).await(3)
+	before := s.list.next(nil)
+	for _, query := range kinds {
+		s.open(soon(t), "/v2/keys/w"+query)
+		if got := s.list.next(nil); got != before {
+			t.Errorf("after %s the choice is %s, before it was %s", query, got.url, before.url)
+		}
+	}
+}
+
 // A watch that has delivered something, and one that nobody can take up, is cut: to end it well would be a lie.
 func TestBrokenWatchesAreCut(t *testing.T) {
 	for name, query := range kinds {
