@@ -37,20 +37,23 @@ type Config struct {
 	Endpoints []string // client URLs, http or https, without a path; at least one
 	KeysPath  string   // below which the keys are, as it stands in URLs; "/" is the top; default /v2/keys
 
-	Username, Password string      // sent with every request, unless both are empty
-	TLS                *tls.Config // for https; default: the system's authorities, no certificate
-
-	// Proxy chooses the HTTP proxy of a request, as http.Transport has it. Default: none, whatever the environment says.
-	Proxy func(*http.Request) (*url.URL, error)
+	Username, Password string // sent with every request, unless both are empty
 
 	// Redirects has redirects followed, up to ten; credentials go no further than to the host they are for. Default: a
 	// redirect is an answer of something else.
 	Redirects bool
 
+	AnswerBytes int64 // the largest answer that is read; default 256 MiB
+
+	// Transport carries the requests. Default: connections of the client's own, which the fields below are about.
+	Transport     http.RoundTripper
+	TLS           *tls.Config   // for https; default: the system's authorities, no certificate
 	DialTimeout   time.Duration // for one connection to be made; default 3 s
 	TLSTimeout    time.Duration // for its TLS handshake; default DialTimeout
 	HeaderTimeout time.Duration // for an answer to begin; default 10 s, more than the 7 s a member waits for its quorum; less than 0: none
-	AnswerBytes   int64         // the largest answer that is read; default 256 MiB
+
+	// Proxy chooses the HTTP proxy of a request, as http.Transport has it. Default: none, whatever the environment says.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // The defaults of Config.
@@ -90,9 +93,8 @@ func (c Config) withDefaults() Config {
 
 // A Client is used by any number of goroutines.
 type Client struct {
-	config    Config
-	transport *http.Transport
-	http      *http.Client
+	config Config
+	http   *http.Client
 
 	// mu guards the fields below, for the length of one method.
 	mu        sync.Mutex
@@ -110,7 +112,18 @@ func New(c Config) (*Client, error) {
 	if _, err := url.Parse(c.KeysPath); err != nil || strings.ContainsAny(c.KeysPath, "?#") || c.KeysPath != "" && c.KeysPath[0] != '/' {
 		return nil, fmt.Errorf("client: the path of the keys, %q, is not like %s", c.KeysPath, defaultKeysPath)
 	}
-	t := &http.Transport{
+	h := &http.Client{Transport: c.Transport}
+	if h.Transport == nil {
+		h.Transport = c.transport()
+	}
+	if !c.Redirects {
+		h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return &Client{config: c, http: h, endpoints: endpoints}, nil
+}
+
+func (c Config) transport() *http.Transport {
+	return &http.Transport{
 		Proxy:                 c.Proxy,
 		DialContext:           (&net.Dialer{Timeout: c.DialTimeout}).DialContext,
 		TLSClientConfig:       c.TLS,
@@ -120,15 +133,10 @@ func New(c Config) (*Client, error) {
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true, // costs members more than it saves
 	}
-	h := &http.Client{Transport: t}
-	if !c.Redirects {
-		h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	}
-	return &Client{config: c, transport: t, http: h, endpoints: endpoints}, nil
 }
 
 // Close gives up connections that are idle. Calls under way are not ended, their contexts do that.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Endpoints are the client URLs in use, the one that is tried first at the beginning.
 func (c *Client) Endpoints() []string {

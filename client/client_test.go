@@ -179,7 +179,7 @@ func TestFailOver(t *testing.T) {
 		t.Errorf("a well endpoint was left: %s is first", got)
 	}
 	cluster.Members[0].Stop()
-	if r := wants(t)(c.Get(ctx, "/k", client.GetOptions{})); r.Node.Value != "1" {
+	if r := wants(t)(c.Get(ctx, "/k", client.GetOptions{Quorum: true})); r.Node.Value != "1" {
 		t.Errorf("read %+v elsewhere", r.Node)
 	}
 	if got := c.Endpoints()[0]; got != cluster.Members[1].ClientURL {
@@ -357,6 +357,26 @@ func TestKeysBelowAPath(t *testing.T) {
 		if _, err := client.New(client.Config{Endpoints: endpoints, KeysPath: bad}); err == nil {
 			t.Errorf("the path %q was taken", bad)
 		}
+	}
+}
+
+// carrier is a transport of the caller's.
+type carrier func(*http.Request) (*http.Response, error)
+
+func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
+
+func TestATransportOfOnesOwn(t *testing.T) {
+	member, ctx := membertest.Start(t, 1).ClientURLs()[0], soon(t)
+	carried := 0
+	c := newClientOf(t, client.Config{Endpoints: []string{"http://nowhere.invalid"}, Transport: carrier(func(r *http.Request) (*http.Response, error) {
+		carried++
+		r = r.Clone(r.Context())
+		r.URL.Host = strings.TrimPrefix(member, "http://")
+		return http.DefaultTransport.RoundTrip(r)
+	})})
+	wants(t)(c.Set(ctx, "/k", "v", client.SetOptions{}))
+	if r := wants(t)(c.Get(ctx, "/k", client.GetOptions{})); r.Node.Value != "v" || carried != 2 {
+		t.Errorf("%+v, %d requests carried", r.Node, carried)
 	}
 }
 

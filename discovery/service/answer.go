@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+
+	"canopy/client"
 )
 
 // writeText answers 200 with a text, as it is.
@@ -21,11 +24,21 @@ func writeMessage(w http.ResponseWriter, status int, format string, args ...any)
 	json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprintf(format, args...)}) // as above
 }
 
-// writeAnswer answers with an error of the store.
-func writeAnswer(w http.ResponseWriter, a answer) {
+// writeError answers with an error of the store, as the store did (D32).
+func writeError(w http.ResponseWriter, e *client.Error) {
+	if e.Code == 0 {
+		writeMessage(w, e.Status, "%s", e.Message)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(a.status)
-	w.Write(a.body) // as above
+	w.Header().Set("X-Etcd-Index", strconv.FormatUint(e.Index, 10))
+	w.WriteHeader(e.Status)
+	json.NewEncoder(w).Encode(struct { // as above
+		Code    client.Code `json:"errorCode"`
+		Message string      `json:"message"`
+		Cause   string      `json:"cause"`
+		Index   uint64      `json:"index"`
+	}{e.Code, e.Message, e.Cause, e.Index})
 }
 
 // tooMany asks a client to come back later.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"canopy/client"
 	"canopy/discovery"
 )
 
@@ -38,7 +39,7 @@ type refusal struct {
 // judge decides about a registration, given all that there are (D38): one that
 // is let in can be parsed, and its name and URLs are new. Anything else would
 // stop every process that waits under the token (D20, D21).
-func judge(there []node, key, value string) *refusal {
+func judge(there []*client.Node, key, value string) *refusal {
 	if len(value) > valueMax {
 		return &refusal{http.StatusRequestEntityTooLarge, "the value is too large"}
 	}

@@ -9,6 +9,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"time"
+
+	"canopy/client"
 )
 
 // waitMax is how long a wait is passed through at most; then it ends with an
@@ -62,23 +64,24 @@ func (s *Service) waitMax() time.Duration {
 
 // find looks a token up, for somebody who uses it: so its life begins anew, once
 // a quarter of it is over. A token that is not there is answered.
-func (s *Service) find(w http.ResponseWriter, r *http.Request, token string) (answer, bool) {
-	a, err := s.store.list(r.Context(), token)
+func (s *Service) find(w http.ResponseWriter, r *http.Request, token string) (*client.Node, bool) {
+	found, err := s.store.list(r.Context(), token)
+	var said *client.Error
 	switch {
+	case errors.As(err, &said):
+		writeError(w, said)
+		return nil, false
 	case err != nil:
 		s.unavailable(w, r, err)
-		return a, false
-	case a.status >= 300:
-		writeAnswer(w, a)
-		return a, false
+		return nil, false
 	}
-	left := time.Duration(a.node.TTL) * time.Second
+	left := time.Duration(found.TTL) * time.Second
 	if s.o.TokenTTL > 0 && left > 0 && left < s.o.TokenTTL*3/4 {
 		if err := s.store.refresh(r.Context(), token, s.o.TokenTTL); err != nil {
 			s.o.Log.Warnf("keep a token that is in use: %v", err)
 		}
 	}
-	return a, true
+	return found, true
 }
 
 // register lets a registration in, if it is one that others can live with.
@@ -86,11 +89,11 @@ func (s *Service) register(w http.ResponseWriter, r *http.Request, token, id str
 	door := s.doors.of(token)
 	door.Lock()
 	defer door.Unlock()
-	a, there := s.find(w, r, token)
+	found, there := s.find(w, r, token)
 	if !there {
 		return
 	}
-	if no := judge(a.node.Nodes, id, asked.Get("value")); no != nil {
+	if no := judge(found.Nodes, id, asked.Get("value")); no != nil {
 		writeMessage(w, no.status, "%s", no.reason)
 		return
 	}

@@ -61,7 +61,7 @@ type Service struct {
 // New makes a service. It starts nothing.
 func New(o Options) *Service {
 	s := &Service{
-		o: o, store: store{o.Store}, doors: doors{chance: maphash.MakeSeed()},
+		o: o, store: newStore(o.Store), doors: doors{chance: maphash.MakeSeed()},
 		askers: newLimiter(o.Rate, burst(o.Rate, 5)),
 		waits:  waiters{open: map[netip.Prefix]int{}},
 		makers: newLimiter(o.NewRate/time.Hour.Seconds(), burst(o.NewRate, 1.0/6)),

@@ -2,15 +2,11 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
+
+	"canopy/client"
 )
 
 // registryPath is where tokens are kept (D30).
@@ -23,86 +19,59 @@ const (
 )
 
 // store is the v2 cluster behind the service, for what the service asks itself.
-type store struct{ door http.RoundTripper }
-
-// answer is what the store said.
-type answer struct {
-	status int
-	node   node
-	body   []byte // as it came
+type store struct {
+	keys *client.Client // of the registry
 }
 
-// node is a key or a directory as the v2 API shows it.
-type node struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-	TTL   int64  `json:"ttl"` // seconds
-	Nodes []node `json:"nodes"`
+func newStore(door http.RoundTripper) store {
+	keys, err := client.New(client.Config{Endpoints: []string{"http://" + storeHost}, KeysPath: registryPath, Transport: door, AnswerBytes: answerMax})
+	if err != nil {
+		panic(err) // all of it is written here
+	}
+	return store{keys}
 }
 
 // create makes a token that asks for a number of members. The directory comes
 // first, so that whatever happens it has an end.
 func (s store) create(ctx context.Context, token, size string, ttl time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	if ttl > 0 {
-		if err := s.change(ctx, http.MethodPut, token, url.Values{"dir": {"true"}, "prevExist": {"false"}, "ttl": {seconds(ttl)}}); err != nil {
+		if _, err := s.keys.Set(ctx, token, "", client.SetOptions{Dir: true, PrevExist: client.Never, TTL: ttl}); err != nil {
 			return err
 		}
 	}
-	return s.change(ctx, http.MethodPut, token+"/_config/size", url.Values{"value": {size}, "prevExist": {"false"}})
+	_, err := s.keys.Set(ctx, token+"/_config/size", size, client.SetOptions{PrevExist: client.Never})
+	return err
 }
 
 // remove deletes a token.
 func (s store) remove(ctx context.Context, token string) error {
-	return s.change(ctx, http.MethodDelete, token, url.Values{"recursive": {"true"}})
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	_, err := s.keys.Delete(ctx, token, client.DeleteOptions{Recursive: true})
+	return err
 }
 
 // refresh begins a token's life anew. Who waits for something to happen under
 // the token does not notice.
 func (s store) refresh(ctx context.Context, token string, ttl time.Duration) error {
-	return s.change(ctx, http.MethodPut, token, url.Values{"dir": {"true"}, "prevExist": {"true"}, "refresh": {"true"}, "ttl": {seconds(ttl)}})
-}
-
-func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
-
-// list gives a token and what has registered under it.
-func (s store) list(ctx context.Context, token string) (answer, error) {
-	return s.ask(ctx, http.MethodGet, token, url.Values{"quorum": {"true"}})
-}
-
-// change is for what has to succeed.
-func (s store) change(ctx context.Context, method, key string, query url.Values) error {
-	a, err := s.ask(ctx, method, key, query)
-	if err == nil && a.status >= 300 {
-		err = fmt.Errorf("the store answers %d %s", a.status, strings.TrimSpace(string(a.body)))
-	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	_, err := s.keys.Set(ctx, token, "", client.SetOptions{Dir: true, PrevExist: client.Must, Refresh: true, TTL: ttl})
 	return err
 }
 
-func (s store) ask(ctx context.Context, method, key string, query url.Values) (answer, error) {
+// list gives a token, and what has registered under it.
+func (s store) list(ctx context.Context, token string) (*client.Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+storeHost+registryPath+key+"?"+query.Encode(), nil)
+	r, err := s.keys.Get(ctx, token, client.GetOptions{Quorum: true})
+	if err == nil && r.Node == nil {
+		err = errors.New("the store gives no node")
+	}
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	response, err := s.door.RoundTrip(request)
-	if err != nil {
-		return answer{}, err
-	}
-	defer response.Body.Close()
-	a := answer{status: response.StatusCode}
-	if a.body, err = io.ReadAll(io.LimitReader(response.Body, answerMax+1)); err != nil {
-		return answer{}, err
-	}
-	if len(a.body) > answerMax {
-		return answer{}, errors.New("the store's answer is too large")
-	}
-	var said struct {
-		Node node `json:"node"`
-	}
-	if err := json.Unmarshal(a.body, &said); err != nil {
-		return answer{}, fmt.Errorf("the store answers %d, and no JSON: %w", a.status, err)
-	}
-	a.node = said.Node
-	return a, nil
+	return r.Node, nil
 }

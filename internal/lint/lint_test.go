@@ -97,7 +97,7 @@ var mayImport = map[string][]string{
 	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/takeover", "canopy/raft", "canopy/rafthttp", "canopy/store"},
 	"discovery":               {"canopy/client", "canopy/config", "canopy/internal/disk"},
 	"discovery/dnstest":       {},
-	"discovery/service":       {"canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
+	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
 	"client":                  {},
 	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/takeover", "canopy/rafthttp"},
 	"bench":                   {},
