@@ -28,10 +28,11 @@ type endpoint struct {
 	host    string // for TLS
 	o       *Options
 
-	resting   atomic.Pointer[rest]
-	leaving   atomic.Int64 // Unix time in ns until which it is only the second choice
-	restarted atomic.Bool  // it is only the second choice until a probe finds it well
-	answered  atomic.Int64 // Unix time in ns of the last answer; 0: none yet
+	resting  atomic.Pointer[rest]
+	leaving  atomic.Int64 // Unix time in ns until which it is only the second choice
+	unproven atomic.Bool  // it is only the second choice until a probe finds it well
+	answered atomic.Int64 // Unix time in ns of the last answer; 0: none yet
+	distance distance     // of the prober
 
 	mu      sync.Mutex // guards what follows
 	idle    []*conn    // the one used last comes last
@@ -78,7 +79,7 @@ func (e *endpoint) take() *conn {
 			return c
 		}
 		c.Close()
-		e.restarted.Store(true)
+		e.unproven.Store(true)
 	}
 }
 
@@ -183,9 +184,9 @@ func (e *endpoint) dial(ctx context.Context) (*conn, error) {
 	return newConn(secured, e.o), nil
 }
 
-// isSecondChoice tells whether the member said that it is about to stop, or was started anew a moment ago.
+// isSecondChoice tells whether the member said that it is about to stop, or was started anew or added a moment ago.
 func (e *endpoint) isSecondChoice() bool {
-	if e.restarted.Load() {
+	if e.unproven.Load() {
 		return true
 	}
 	until := e.leaving.Load()
@@ -222,7 +223,8 @@ func (l *endpointList) next(tried []*endpoint) *endpoint {
 }
 
 // replace makes the list one of these URLs. Those that are there keep their state and order, so that clients stay
-// with their member (P13, P15); new ones are put in at random places, so that the clients of many proxies spread.
+// with their member (P13, P15). New ones are put in at random places, so that the clients of many proxies spread; but
+// unless all are new, they are only the second choice until a probe has found them well, and how near they are.
 func (l *endpointList) replace(urls []string, o *Options) (bad error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -236,6 +238,7 @@ func (l *endpointList) replace(urls []string, o *Options) (bad error) {
 			gone = append(gone, e)
 		}
 	}
+	old := len(kept)
 	for _, text := range urls {
 		if known[text] {
 			continue
@@ -246,6 +249,7 @@ func (l *endpointList) replace(urls []string, o *Options) (bad error) {
 			bad = err
 			continue
 		}
+		e.unproven.Store(old > 0)
 		kept = slices.Insert(kept, rand.N(len(kept)+1), e)
 	}
 	l.current.Store(&kept)

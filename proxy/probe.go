@@ -26,8 +26,10 @@ const (
 type verdict struct {
 	endpoint *endpoint
 	err      error
-	reached  bool // a connection was made
-	ready    bool // it has caught up with a quorum
+	reached  bool          // a connection was made
+	here     bool          // the connection ended on this host
+	took     time.Duration // the answer to the last question
+	ready    bool          // it has caught up with a quorum
 }
 
 // keepProbing asks all endpoints how they are until ctx ends, so that those that rest are brought back without a
@@ -93,6 +95,9 @@ func (p *Proxy) judge(verdicts []verdict) {
 		p.rest(v.endpoint, reason)
 		wake(p.probeNow)
 	}
+	if p.list.arrange() {
+		p.o.Log.Infof("proxy: the first choice is %s now: it is nearer", p.list.all()[0].url)
+	}
 	p.moveWatches(unwell)
 }
 
@@ -110,7 +115,7 @@ func (p *Proxy) moveWatches(unwell []*endpoint) {
 
 // wakeUp has an endpoint used again.
 func (p *Proxy) wakeUp(e *endpoint) {
-	e.restarted.Store(false)
+	e.unproven.Store(false)
 	if e.resting.Swap(nil) != nil {
 		p.o.Log.Infof("proxy: marked endpoint %s available", e.url)
 	}
@@ -130,7 +135,9 @@ func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
 	case status != http.StatusOK:
 		v.err = fmt.Errorf("/version was answered with status %d", status)
 	default:
-		e.answered.Store(time.Now().UnixNano())
+		now := time.Now()
+		e.answered.Store(now.UnixNano())
+		e.distance.measure(v.here, v.took, now, distanceSpan*p.o.FailureWait)
 	}
 	if v.err != nil || version.Etcdcluster == "not_decided" {
 		return v // it is starting, or has never had a leader
@@ -152,12 +159,15 @@ func (p *Proxy) ask(ctx context.Context, v *verdict, path string, into any) (sta
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, c.interrupt)()
+	v.here = p.o.isHere(c)
 	c.expectBy(time.Second + 2*p.o.Election)
 	head := "GET " + path + " HTTP/1.1\r\nHost: " + v.endpoint.address + "\r\nConnection: close\r\n" + headerProxies + ": " + p.id + "\r\n\r\n"
+	asked := time.Now()
 	if _, err := c.send([]byte(head)); err != nil {
 		return 0, err
 	}
 	answer, err := c.receive(http.MethodGet)
+	v.took = time.Since(asked)
 	if err != nil {
 		return 0, err
 	}

@@ -27,6 +27,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -68,8 +69,9 @@ type Options struct {
 	AccessLog func(Access)         // called after each answer; nil: none
 	Log       *logrus.Logger       // required
 
-	patience time.Duration // within which an answer has to begin, made of Election
-	readers  *sync.Pool    // *bufio.Reader, of connections to members
+	isHere   func(net.Conn) bool // tells of a connection whether it ends on this host (P45)
+	patience time.Duration       // within which an answer has to begin, made of Election
+	readers  *sync.Pool          // *bufio.Reader, of connections to members
 }
 
 // The defaults of Options, and what is not to be set.
@@ -101,6 +103,9 @@ func (o Options) withDefaults() Options {
 	or(&o.BodyTimeout, defaultBodyTimeout)
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
+	}
+	if o.isHere == nil {
+		o.isHere = isHere
 	}
 	o.patience = 5*time.Second + 2*o.Election // longer than a member waits for its quorum (P18, K121)
 	o.readers = &sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readerBytes) }}

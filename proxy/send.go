@@ -89,9 +89,9 @@ func (p *Proxy) choose(q *request) (*endpoint, *conn) {
 		if e == nil || q.fresh {
 			return e, nil
 		}
-		known := e.restarted.Load()
+		known := e.unproven.Load()
 		c := e.take()
-		if c != nil || known || !e.restarted.Load() {
+		if c != nil || known || !e.unproven.Load() {
 			return e, c
 		}
 		wake(p.probeNow) // and look again: another one is the first choice now
@@ -120,7 +120,7 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 		q.silent = append(q.silent, e)
 	default:
 		q.fresh = true
-		e.restarted.Store(true)
+		e.unproven.Store(true)
 		e.drop() // the others are as old
 		wake(p.probeNow)
 	}
