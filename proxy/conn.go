@@ -100,6 +100,15 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// discard closes a connection at once, without the port waiting for a minute for what may still come: of watches that
+// are shared there may be hundreds a second (P41).
+func (c *conn) discard() {
+	if plain, ok := c.Conn.(*net.TCPConn); ok {
+		_ = plain.SetLinger(0)
+	}
+	c.Close()
+}
+
 // Read reads what in asks for, up to the limit of a head.
 func (c *conn) Read(b []byte) (int, error) {
 	if c.left <= 0 {

@@ -5,6 +5,7 @@
 //	                    ↘ request → send ── endpoint ── endpoint …   one after the other, until one answers
 //	                                  ↘ answer → relay → client      small ones whole, others as they come
 //	                                           ↘ watch → client      flushed at once, taken up elsewhere if it breaks
+//	                                                ↘ stream ← feed  once it waits: several watches of the same share one
 //
 //	Run → refresh: who the members are, from their peer ports, or else their client ports; kept in a file
 //	    → probe:   which of them answer
@@ -70,6 +71,7 @@ type Options struct {
 	Log       *logrus.Logger       // required
 
 	isHere   func(net.Conn) bool // tells of a connection whether it ends on this host (P45)
+	calm     time.Duration       // after which a watch for one event counts as one that waits for long
 	patience time.Duration       // within which an answer has to begin, made of Election
 	readers  *sync.Pool          // *bufio.Reader, of connections to members
 }
@@ -101,6 +103,7 @@ func (o Options) withDefaults() Options {
 	or(&o.WriteTimeout, defaultWriteTimeout)
 	or(&o.Election, defaultElection)
 	or(&o.BodyTimeout, defaultBodyTimeout)
+	or(&o.calm, defaultCalm)
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -126,6 +129,7 @@ type Proxy struct {
 	kept    atomic.Int64 // bytes of large bodies
 
 	watches    watchSet
+	feeds      feedSet
 	refreshNow chan struct{} // has room for one
 	probeNow   chan struct{} // has room for one
 }

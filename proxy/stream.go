@@ -4,29 +4,37 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strconv"
+	"sync"
 	"time"
 
 	"canopy/internal/takeover"
 )
 
-// A stream is a watch on a client's connection that was taken over from net/http. The chunks of the member
-// are passed on as they are, after a look at their frames. While it waits, it has two goroutines with small stacks,
-// and no buffer.
+// A stream is a watch on a client's connection that was taken over from net/http. Its events come from a feed, which
+// it began itself, or which it shares. While it waits, it has two goroutines with small stacks, and no buffer.
 type stream struct {
-	p       *Proxy
-	client  net.Conn
-	x       *exchange
-	resumer *resumer
-	chunks  chunkScanner
-	held    []byte // what is not passed on before the first event
+	p      *Proxy
+	client net.Conn
+	after  uint64 // of a feed that is shared, events up to this index are not for it
+	single bool   // it ends with its first event
+
+	waiting chan struct{} // has room for one: what follows has changed
+	mu      sync.Mutex    // guards it
+	queue   []*event      // of a feed that is shared
+	queued  int           // bytes of them
+	ended   bool          // nothing more will come
+	whole   bool          // then the client is told so
 }
 
-// isStream tells whether a watch is for many events.
-func isStream(r *http.Request) bool {
-	wanted, err := strconv.ParseBool(r.URL.Query().Get("stream"))
-	return err == nil && wanted
-}
+// queueBytesMax is how far a client may lag behind others that share its feed, and queueBytesMin how far it may when
+// there is no room: queueBytesAll is for all events that anybody still has to write, each counted once.
+const (
+	queueBytesMax = 16 << 20
+	queueBytesMin = 1 << 20
+	queueBytesAll = 256 << 20
+)
+
+var lastChunk = []byte("0\r\n\r\n") // read only
 
 // takeOver makes a stream of a watch; head is what the client still has to get before the chunks. If it tells that it
 // cannot, nothing has happened: HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
@@ -42,69 +50,135 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 		return false
 	}
 	x.release() // the context of the request ends with the handler
-	t := &stream{p: p, client: client, x: x, resumer: s}
+	t := &stream{p: p, client: client, waiting: make(chan struct{}, 1)}
+	f := newFeed(p, x, s, t)
+	if s.pos != nil && !s.pos.ahead && x.answer.Header["Content-Encoding"] == nil {
+		f.key, t.single = keyOf(r)
+		t.after = s.pos.after
+	}
 	go func() { // watchSet.close waits for it
 		defer leave()
-		t.run(ctx, head)
+		t.run(ctx, f, head)
 	}()
 	return true
 }
 
-// run serves the stream until either side ends it.
-func (s *stream) run(ctx context.Context, head []byte) {
-	s.p.metrics.watches.Inc()
-	defer s.p.metrics.watches.Dec()
+// run serves the stream until either side ends it. If it began a feed that others share, it serves that on.
+func (s *stream) run(ctx context.Context, own *feed, head []byte) {
+	s.p.metrics.watches.Inc() // feed.remove undoes it
 	takeover.Serve(ctx, s.client, func(ctx context.Context) {
-		if len(head) == 0 || s.write(head) == nil {
-			s.pass(ctx)
+		if len(head) > 0 && s.write(head) != nil {
+			own.close()
+			return
 		}
-		s.x.Close()
+		shared := s.p.feeds.enter(own, s)
+		if shared == own {
+			own.run(ctx)
+			return
+		}
+		own.x.discard()
+		own = nil
+		s.serve(ctx, shared)
 	})
 }
 
-// pass passes events on until the stream ends, or breaks after there was one.
-func (s *stream) pass(ctx context.Context) {
+// serve passes on what a shared feed gives, until that ends or the client leaves.
+func (s *stream) serve(ctx context.Context, f *feed) {
+	defer s.drop()
+	defer f.leave(s)
 	for {
-		err := s.passFrom(ctx)
-		if err != nil && s.chunks.payload || ctx.Err() != nil || s.chunks.ended && s.chunks.payload {
+		select {
+		case <-s.waiting:
+		case <-ctx.Done():
 			return
 		}
-		s.x.Close()
-		next, err := s.resumer.resume(ctx, s.x.endpoint)
+		if ended, err := s.flush(); ended || err != nil {
+			return
+		}
+	}
+}
+
+// flush writes what is in the queue.
+func (s *stream) flush() (ended bool, err error) {
+	for {
+		s.mu.Lock()
+		events, ended, whole := s.queue, s.ended, s.whole
+		s.queue, s.queued = nil, 0
+		s.mu.Unlock()
+		if len(events) == 0 && whole {
+			return true, s.write(lastChunk)
+		}
+		if len(events) == 0 {
+			return ended, nil
+		}
+		err := s.writeAll(events)
+		s.p.feeds.written(events)
 		if err != nil {
-			return
+			return true, err
 		}
-		next.release()
-		s.x, s.chunks, s.held = next, chunkScanner{}, nil
 	}
 }
 
-// passFrom passes on what one member sends.
-func (s *stream) passFrom(ctx context.Context) error {
-	defer context.AfterFunc(ctx, s.x.interrupt)()
-	s.x.answer = nil // nobody needs it any more
-	return s.p.passChunks(s.x, &s.chunks, s.passOn)
+// drop gives up what is still in the queue.
+func (s *stream) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.p.feeds.written(s.queue)
+	s.queue = nil
 }
 
-// passOn looks at the frames of what has come, and writes it to the client. Before the first event it is held back: an
-// end without one is not passed on.
-func (s *stream) passOn(b []byte) error {
-	before := s.chunks.payload
-	if err := s.chunks.scan(b, nil); err != nil {
-		return err
+// writeAll writes events, small ones together.
+func (s *stream) writeAll(events []*event) error {
+	if len(events) == 1 {
+		return s.write(events[0].frame)
 	}
-	switch {
-	case before:
-		return s.write(b)
-	case s.chunks.payload:
-		b, s.held = append(s.held, b...), nil
-		return s.write(b)
+	buffer := s.p.buffer()
+	defer s.p.release(buffer)
+	b := (*buffer)[:0]
+	for _, e := range events {
+		if len(b)+len(e.frame) > cap(b) {
+			if err := s.write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+		if len(e.frame) <= cap(b) {
+			b = append(b, e.frame...)
+		} else if err := s.write(e.frame); err != nil {
+			return err
+		}
 	}
-	s.held = append(s.held, b...)
-	return nil
+	return s.write(b)
+}
+
+// give adds an event to the queue. False means that there is no room left: the client is too slow.
+func (s *stream) give(e *event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queued > queueBytesMax || s.queued > queueBytesMin && s.p.feeds.queued.Load() > queueBytesAll {
+		return false
+	}
+	if e.holders.Add(1) == 1 {
+		s.p.feeds.queued.Add(int64(len(e.frame)))
+	}
+	s.queued += len(e.frame)
+	s.queue = append(s.queue, e)
+	wake(s.waiting)
+	return true
+}
+
+// end has the stream end once it has written what is in the queue. Unless it is whole, the client sees a cut.
+func (s *stream) end(whole bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended, s.whole = true, whole
+	wake(s.waiting)
 }
 
 func (s *stream) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
 	_ = s.client.SetWriteDeadline(time.Now().Add(clientTimeout))
 	_, err := s.client.Write(b)
 	return err

@@ -70,38 +70,42 @@ func (s *watchSet) close(ctx context.Context) error {
 
 // A position is what a watch needs to be taken up by another member (P33).
 type position struct {
-	target []byte // of the request, to be asked for again
+	target []byte // of the request
 	tail   []byte // of its head: all that comes after the target
+	after  uint64 // the watch has had all events up to this index
+	ahead  bool   // which the member had not reached when it answered
 }
 
-// positionOf makes sure that what is asked for again begins where the broken answer did: at the waitIndex of the
-// client, or after the index that the first member began at. No position is given if there is neither.
+// positionOf tells where a watch begins: at the waitIndex of the client, or after the index that the member began at.
+// No position is given if there is neither.
 func positionOf(q *request, answer *http.Response) *position {
 	line, _, _ := bytes.Cut(q.head, []byte("\r\n"))
 	target := line[len("GET ") : len(line)-len(" HTTP/1.1")]
 	pos := &position{target: target, tail: q.head[len("GET ")+len(target):]}
-	path, query, _ := bytes.Cut(target, []byte("?"))
+	_, query, _ := bytes.Cut(target, []byte("?"))
 	values, err := url.ParseQuery(string(query))
 	if err != nil {
 		return nil
 	}
+	index, err := strconv.ParseUint(answer.Header.Get("X-Etcd-Index"), 10, 64)
 	if from, err := strconv.ParseUint(values.Get("waitIndex"), 10, 64); err == nil && from > 0 {
+		pos.after, pos.ahead = from-1, from-1 > index
 		return pos
 	}
-	index, err := strconv.ParseUint(answer.Header.Get("X-Etcd-Index"), 10, 64)
 	if err != nil || index == 0 {
 		return nil
 	}
-	pos.target = append(append([]byte(nil), path...), "?waitIndex="...)
-	pos.target = strconv.AppendUint(pos.target, index+1, 10) // the first one counts (K10)
-	pos.target = append(append(pos.target, '&'), query...)
+	pos.after = index
 	return pos
 }
 
-// again is the request at the position.
+// again asks for all that comes after the position.
 func (p *position) again() *request {
-	head := make([]byte, 0, len("GET ")+len(p.target)+len(p.tail))
-	head = append(append(append(head, "GET "...), p.target...), p.tail...)
+	path, query, _ := bytes.Cut(p.target, []byte("?"))
+	head := make([]byte, 0, len("GET ?waitIndex=&")+20+len(p.target)+len(p.tail))
+	head = append(append(append(head, "GET "...), path...), "?waitIndex="...) // the first one counts (K10)
+	head = append(strconv.AppendUint(head, p.after+1, 10), '&')
+	head = append(append(head, query...), p.tail...)
 	return &request{method: http.MethodGet, head: head, watch: true}
 }
 
@@ -121,7 +125,7 @@ type resumer struct {
 
 var errNotResumed = errors.New("the watch cannot be taken up by another member")
 
-// resume asks another endpoint than the one whose answer broke for the same.
+// resume asks another endpoint than the one whose answer broke for the same; nil: any.
 func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, error) {
 	if s.early++; time.Since(s.begun) > earlyBreak {
 		s.early = 0
@@ -131,14 +135,16 @@ func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, erro
 	}
 	s.begun = time.Now()
 	q := s.pos.again()
-	q.tried = append(q.tried, broken)
+	if broken != nil {
+		q.tried = append(q.tried, broken)
+	}
 	for {
 		x, err := s.p.send(ctx, nil, q)
 		if err != nil {
 			return nil, err
 		}
 		if x.answer.StatusCode == http.StatusOK && isChunked(x.answer) {
-			s.p.o.Log.Debugf("proxy: took up a watch of %s at %s", broken.url, x.endpoint.url)
+			s.p.o.Log.Debugf("proxy: took up a watch at %s", x.endpoint.url)
 			return x, nil
 		}
 		x.abort(nil)
@@ -152,11 +158,11 @@ func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, erro
 // and each event when it comes. If the member leaves before there was one, another member goes on; after that the
 // client's connection is cut, because to it a whole answer would mean that nothing was missed (P32).
 func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.Request, q *request, x *exchange) {
-	p.metrics.watches.Inc()
+	p.metrics.watches.Inc() // for as long as this function has the watch
 	defer p.metrics.watches.Dec()
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
-	if isStream(r) && p.takeOver(w, r, x, s, takeover.Head(w.Header().Clone())) {
+	if isTrue(r.URL.Query(), "stream") && p.takeOver(w, r, x, s, takeover.Head(w.Header().Clone())) {
 		q.streams = true
 		return
 	}
@@ -168,16 +174,16 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 		return
 	}
 	x.detach()
-	if x.isCalm(calmAfter) && p.takeOver(w, r, x, s, nil) {
+	if x.isCalm(p.o.calm) && p.takeOver(w, r, x, s, nil) {
 		q.streams = true
 		return
 	}
 	p.passEvents(ctx, w, x, s)
 }
 
-// calmAfter is when a watch counts as one that waits for long. Then the costs of taking it over from net/http, and a
+// defaultCalm is when a watch counts as one that waits for long. Then the costs of taking it over from net/http, and a
 // new connection for the client's next request, are nothing beside what its buffers and its stack would take.
-const calmAfter = time.Second
+const defaultCalm = time.Second
 
 // passEvents passes events on through net/http.
 func (p *Proxy) passEvents(ctx context.Context, w http.ResponseWriter, x *exchange, s *resumer) {

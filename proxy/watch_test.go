@@ -77,8 +77,8 @@ func TestWatchesEndWithTheirClients(t *testing.T) {
 	}
 	for name, query := range kinds {
 		ctx, leave := context.WithCancel(soon(t))
-		for range 5 {
-			s.open(ctx, "/v2/keys/w"+query)
+		for n := range 5 {
+			s.open(ctx, fmt.Sprintf("/v2/keys/w%d%s", n, query))
 		}
 		if got := watchers(); got != `"watchers":5}` {
 			t.Errorf("%s: %s", name, got)

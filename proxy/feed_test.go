@@ -1,0 +1,474 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"canopy/client/membertest"
+)
+
+// calm has watches for one event shared soon.
+func calm(o *Options) { o.calm = 10 * time.Millisecond }
+
+// A prompter is a server that looks like a member whose watches do what a test says.
+type prompter struct {
+	t      testing.TB
+	site   *site
+	index  string // that answers begin with
+	asked  chan *prompted
+	server *httptest.Server
+}
+
+// A prompted is a watch at a prompter.
+type prompted struct {
+	query  string
+	events chan string   // written at once; closing it ends the answer
+	left   chan struct{} // closed when the proxy has left
+}
+
+func newPrompter(t testing.TB) *prompter {
+	t.Helper()
+	m := &prompter{t: t, index: "7", asked: make(chan *prompted, 100)} // more than any test opens
+	m.server = httptest.NewServer(versioned(func(w http.ResponseWriter, r *http.Request) {
+		each := &prompted{r.URL.RawQuery, make(chan string), make(chan struct{})}
+		defer close(each.left)
+		w.Header().Set("X-Etcd-Index", m.index)
+		control := http.NewResponseController(w)
+		control.Flush()
+		m.asked <- each
+		for {
+			select {
+			case <-r.Context().Done():
+				return
+			case text, more := <-each.events:
+				if !more {
+					return
+				}
+				io.WriteString(w, text)
+				control.Flush()
+			}
+		}
+	}))
+	t.Cleanup(m.server.Close)
+	m.site = newSite(t, []string{fakePeer(t, 1, func() []string { return []string{m.server.URL} }).URL}, calm).await(1)
+	return m
+}
+
+// watch opens a watch of a client at an index of the cluster, and gives what the member has of it.
+func (m *prompter) watch(index, query string) (client *bufio.Reader, member *prompted) {
+	m.t.Helper()
+	m.index = index
+	answer := m.site.open(soon(m.t), "/v2/keys/w"+query)
+	if got := answer.Header.Get("X-Etcd-Index"); got != index {
+		m.t.Errorf("the watch began at %s, want %s", got, index)
+	}
+	return bufio.NewReader(answer.Body), m.next()
+}
+
+// next gives the next watch that the member is asked for.
+func (m *prompter) next() *prompted {
+	m.t.Helper()
+	select {
+	case each := <-m.asked:
+		return each
+	case <-soon(m.t).Done():
+		m.t.Fatal("the member is not asked")
+		return nil
+	}
+}
+
+func (w *prompted) send(text string) { w.events <- text }
+
+func (w *prompted) awaitLeft(t testing.TB) {
+	t.Helper()
+	select {
+	case <-w.left:
+	case <-soon(t).Done():
+		t.Fatal("the proxy has not left")
+	}
+}
+
+// change is an event.
+func change(index int) string {
+	return fmt.Sprintf(`{"action":"set","node":{"key":"/w","value":"{\"node\":{\"modifiedIndex\":99}}\n","modifiedIndex":%d,"createdIndex":%d},"prevNode":{"modifiedIndex":1}}`+"\n", index, index)
+}
+
+func expect(t testing.TB, what string, client *bufio.Reader, index int) {
+	t.Helper()
+	if line, err := client.ReadString('\n'); err != nil || line != change(index) {
+		t.Errorf("%s: %q, %v, want the event %d", what, line, err, index)
+	}
+}
+
+// P41: a watch that begins after a change is given nothing older, though the feed that it shares still had that to come;
+// and it misses nothing that is newer.
+func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
+	for name, query := range kinds {
+		m := newPrompter(t)
+		first, feed := m.watch("7", query)
+		eventually(t, "the first watch to wait", func() bool { return feedsOf(m.site) == 1 })
+		second, own := m.watch("9", query)
+		third, other := m.watch("7", query)
+		own.awaitLeft(t)
+		other.awaitLeft(t)
+		feed.send(change(9)[:20])
+		feed.send(change(9)[20:])
+		expect(t, name+": the first", first, 9)
+		expect(t, name+": the third", third, 9)
+		if name == "one event" {
+			for _, each := range []*bufio.Reader{first, third} {
+				if rest, err := io.ReadAll(each); err != nil || len(rest) > 0 {
+					t.Errorf("after its event: %q, %v", rest, err)
+				}
+			}
+			close(feed.events) // as a member ends a watch for one event
+			feed = m.next()
+			if !strings.HasPrefix(feed.query, "waitIndex=10&") {
+				t.Errorf("the watch goes on at %s", feed.query)
+			}
+		}
+		feed.send(change(11) + change(12))
+		expect(t, name+": the second", second, 11)
+		if name == "a stream" {
+			expect(t, name, second, 12)
+			expect(t, name, first, 11)
+			expect(t, name, first, 12)
+		}
+	}
+}
+
+// feedsOf counts the feeds that can be shared.
+func feedsOf(s *site) int {
+	s.feeds.mu.Lock()
+	defer s.feeds.mu.Unlock()
+	return len(s.feeds.open)
+}
+
+// P41: a watch that wants what a feed has given already does not share it, nor one of anything else.
+func TestWatchesThatAreNotShared(t *testing.T) {
+	const query = "?wait=true&stream=true"
+	for name, each := range map[string]struct{ index, query string }{
+		"behind the feed":    {"6", query},
+		"from an index":      {"9", query + "&waitIndex=7"},
+		"recursive":          {"9", query + "&recursive=true"},
+		"of another key":     {"9", query + "&x=y"},
+		"from the future":    {"9", query + "&waitIndex=11"},
+		"twice the same":     {"9", query + "&stream=true"},
+		"for one event only": {"9", "?wait=true"},
+	} {
+		m := newPrompter(t)
+		m.watch("7", query)
+		_, own := m.watch(each.index, each.query)
+		select {
+		case <-own.left:
+			t.Errorf("%s: it is shared", name)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	m := newPrompter(t)
+	m.watch("7", query)
+	_, own := m.watch("9", "?wait=1&stream=T&recursive=0&waitIndex=8")
+	own.awaitLeft(t)
+}
+
+// P41: a feed that is just being looked at, moves, has ended, or comes from an endpoint that rests, or another one than
+// has just answered, is none to join.
+func TestFeedsThatCannotBeJoined(t *testing.T) {
+	well, resting, other := &endpoint{}, &endpoint{}, &endpoint{}
+	resting.resting.Store(&rest{})
+	for name, each := range map[string]struct {
+		feed *feed
+		can  bool
+	}{
+		"none of it": {&feed{endpoint: well, after: 7}, true}, "behind": {&feed{endpoint: well, after: 8}, false},
+		"busy": {&feed{endpoint: well, busy: true}, false}, "over": {&feed{endpoint: well, over: true}, false},
+		"resting": {&feed{endpoint: resting}, false}, "elsewhere": {&feed{endpoint: other}, false},
+	} {
+		answered := well
+		if each.feed.endpoint == resting {
+			answered = resting
+		}
+		if got := each.feed.join(&stream{after: 7}, answered); got != each.can || each.feed.shared != each.can {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// P41: streams that share a feed are one watch of the member's, for as long as there is any of them.
+func TestSharedWatchesAreOne(t *testing.T) {
+	for name, query := range kinds {
+		cluster := membertest.Start(t, 1)
+		s := newSite(t, cluster.PeerURLs(), calm).await(1)
+		watchers := func(n int) {
+			t.Helper()
+			eventually(t, fmt.Sprintf("%s: %d watchers at the member", name, n), func() bool {
+				a, err := send("GET", cluster.Members[0].ClientURL+"/v2/stats/store", "")
+				return err == nil && strings.HasSuffix(a.body, fmt.Sprintf(`"watchers":%d}`, n)) &&
+					(n > 0 || strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 0"))
+			})
+		}
+		var leaves []context.CancelFunc
+		var clients []*bufio.Reader
+		for range 10 {
+			ctx, leave := context.WithCancel(soon(t))
+			clients = append(clients, bufio.NewReader(s.open(ctx, "/v2/keys/w"+query).Body))
+			leaves = append(leaves, leave)
+		}
+		watchers(1)
+		for _, leave := range leaves[:5] { // also the one that began it
+			leave()
+		}
+		s.do("PUT", "/v2/keys/w/k", "value=1")
+		for n, each := range clients[5:] {
+			if line, err := each.ReadString('\n'); err != nil || !strings.Contains(line, `"value":"1"`) {
+				t.Errorf("%s: watch %d: %q, %v", name, n, line, err)
+			}
+		}
+		for _, leave := range leaves[5:] {
+			leave()
+		}
+		watchers(0)
+		s.stop()
+	}
+}
+
+// P32, P41: since a shared feed knows which event was the last, it goes on at another member after there were some.
+func TestASharedFeedGoesOnElsewhere(t *testing.T) {
+	cluster := membertest.Start(t, 3)
+	s := newSite(t, cluster.PeerURLs()).await(3)
+	var clients []*bufio.Reader
+	for range 3 {
+		clients = append(clients, bufio.NewReader(s.open(soon(t), "/v2/keys/w"+kinds["a stream"]).Body))
+	}
+	for n, m := range append([]*membertest.Member{nil}, cluster.Members...) { // each of them was the feed's once
+		if m != nil {
+			m.Stop()
+		}
+		value := strconv.Itoa(n)
+		eventually(t, "a write", func() bool { return s.do("PUT", "/v2/keys/w/k", "value="+value).status < 300 })
+		for i, each := range clients {
+			if line, err := each.ReadString('\n'); err != nil || !strings.Contains(line, `"value":"`+value+`"`) {
+				t.Fatalf("watch %d: %q, %v, want %s", i, line, err, value)
+			}
+		}
+		if m != nil {
+			m.Start()
+			s.await(3)
+		}
+	}
+}
+
+// P41: a client that does not read is cut, and costs the others nothing.
+func TestASlowClientIsCut(t *testing.T) {
+	s := newSite(t, membertest.Start(t, 1).PeerURLs()).await(1)
+	slow := s.dial("GET /v2/keys/w?wait=true&stream=true HTTP/1.1\r\nHost: h\r\n\r\n").(*net.TCPConn)
+	eventually(t, "the first watch to wait", func() bool { return feedsOf(s) == 1 })
+	quick := bufio.NewReader(s.open(soon(t), "/v2/keys/w?wait=true&stream=true").Body)
+	value := strings.Repeat("x", 256<<10)
+	const changes = 80 // with what was before, 40 MiB: more than a queue and the buffers of a connection take
+	go func() {
+		for n := range changes {
+			if a, err := send("PUT", s.url+"/v2/keys/w?noValueOnSuccess=true", fmt.Sprintf("value=%d-%s", n, value)); err != nil || a.status >= 300 {
+				t.Errorf("a write: %d, %v", a.status, err)
+			}
+		}
+	}()
+	for n := range changes {
+		if line, err := quick.ReadString('\n'); err != nil || !strings.Contains(line, fmt.Sprintf(`"value":"%d-x`, n)) {
+			t.Fatalf("event %d: %.80q, %v", n, line, err)
+		}
+	}
+	eventually(t, "the slow client to be given up", func() bool { return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 1\n") })
+	slow.SetReadDeadline(time.Now().Add(patience))
+	answer, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, answer.Body); err == nil {
+		t.Error("the slow client took its stream for whole")
+	}
+}
+
+// P41: what a member says instead of an event ends a shared feed with a cut.
+func TestASharedFeedThatBreaks(t *testing.T) {
+	for name, text := range map[string]string{
+		"an error": `{"errorCode":401,"message":"The event in requested index is outdated and cleared","index":12}` + "\n",
+		"no JSON":  "{\n", "no event": "{}\n", "no index": `{"node":{"modifiedIndex":-1}}` + "\n",
+	} {
+		m := newPrompter(t)
+		first, feed := m.watch("7", kinds["a stream"])
+		eventually(t, "the first watch to wait", func() bool { return feedsOf(m.site) == 1 })
+		second, _ := m.watch("8", kinds["a stream"])
+		feed.send(change(9) + text)
+		for _, each := range []*bufio.Reader{first, second} {
+			expect(t, name, each, 9)
+			if rest, err := io.ReadAll(each); err == nil || len(rest) > 0 {
+				t.Errorf("%s: %q, %v", name, rest, err)
+			}
+		}
+	}
+}
+
+// A watcher of the test below keeps what a client was given.
+type watcher struct {
+	from   int // X-Etcd-Index
+	single bool
+	got    []int
+	failed error // nil: the answer was whole
+}
+
+func (w *watcher) read(body io.Reader) {
+	lines := bufio.NewReader(body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			if err != io.EOF {
+				w.failed = err
+			}
+			return
+		}
+		var e struct{ Node struct{ ModifiedIndex int } }
+		if err := json.Unmarshal(line, &e); err != nil {
+			w.failed = fmt.Errorf("%q: %w", line, err)
+			return
+		}
+		w.got = append(w.got, e.Node.ModifiedIndex)
+	}
+}
+
+// P41, in general: whatever comes and goes, each watch has all events after the index that it was told, in order and
+// once, up to where it ends.
+func TestSharedWatchesGetWhatTheyWouldAlone(t *testing.T) {
+	for _, restarts := range []int{0, 2} {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprintf("%d restarts, seed %d", restarts, seed), func(t *testing.T) {
+			checkSharing(t, rand.New(rand.NewPCG(seed, 0)), restarts)
+		})
+	}
+}
+
+func checkSharing(t *testing.T, random *rand.Rand, restarts int) {
+	cluster := membertest.Start(t, 3)
+	s := newSite(t, cluster.PeerURLs(), calm).await(3)
+	begin := s.do("PUT", "/v2/keys/begin", "value=1")
+	end, done := context.WithCancel(soon(t))
+	var writing, watching sync.WaitGroup
+	for n := range 2 {
+		gap := 1 + random.IntN(60)
+		writing.Go(func() {
+			for i := 0; end.Err() == nil; i++ {
+				send("PUT", s.url+[]string{"/v2/keys/w/a", "/v2/keys/other"}[n], "value=1") // restarts may fail it
+				pause(time.Duration(i%2*gap) * time.Millisecond)
+			}
+		})
+	}
+	var mu sync.Mutex // guards all
+	var all []*watcher
+	for range 30 {
+		single, life := random.IntN(3) == 0, time.Duration(random.IntN(1200))*time.Millisecond
+		query := kinds["a stream"]
+		if single {
+			query = kinds["one event"]
+		}
+		watching.Go(func() {
+			for end.Err() == nil {
+				w := &watcher{single: single}
+				ctx, leave := context.WithTimeout(end, life)
+				if w.open(ctx, s.url+"/v2/keys/w"+query) {
+					mu.Lock()
+					all = append(all, w)
+					mu.Unlock()
+				}
+				leave()
+			}
+		})
+	}
+	for range restarts {
+		m := cluster.Members[random.IntN(3)]
+		m.Stop()
+		m.Start()
+		s.await(3)
+	}
+	pause(2 * time.Second)
+	done()
+	writing.Wait()
+	watching.Wait()
+	history := &watcher{}
+	from, err := strconv.Atoi(begin.header.Get("X-Etcd-Index"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	history.all(t, cluster.Members[0].ClientURL, from, s)
+	judge(t, all, history.got)
+}
+
+// pause lets time pass that nothing else can be told by.
+func pause(d time.Duration) { <-time.After(d) }
+
+// open watches until the context ends, or the watch does. It tells whether there was one.
+func (w *watcher) open(ctx context.Context, url string) bool {
+	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	w.from, err = strconv.Atoi(response.Header.Get("X-Etcd-Index"))
+	if err != nil || response.StatusCode != 200 {
+		return false
+	}
+	w.read(response.Body)
+	return true
+}
+
+// all takes all events after an index from a member itself, up to one that is made for it.
+func (w *watcher) all(t *testing.T, member string, from int, s *site) {
+	last, err := strconv.Atoi(s.do("PUT", "/v2/keys/w/end", "value=1").header.Get("X-Etcd-Index"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(w.got) == 0 || w.got[len(w.got)-1] < last {
+		a, err := send("GET", fmt.Sprintf("%s/v2/keys/w?wait=true&recursive=true&waitIndex=%d", member, from+1), "")
+		if err != nil || a.status != 200 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		w.read(strings.NewReader(a.body))
+		from = w.got[len(w.got)-1]
+	}
+}
+
+func judge(t *testing.T, all []*watcher, history []int) {
+	t.Helper()
+	events := 0
+	for _, w := range all {
+		want := history
+		for len(want) > 0 && want[0] <= w.from {
+			want = want[1:]
+		}
+		events += len(w.got)
+		switch {
+		case len(w.got) > len(want) || fmt.Sprint(w.got) != fmt.Sprint(want[:len(w.got)]):
+			t.Errorf("a watch from %d got %v, want %v", w.from, w.got, want)
+		case w.single && len(w.got) > 1:
+			t.Errorf("a watch for one event got %v", w.got)
+		case w.failed == nil && len(w.got) == 0: // a member that stops ends others as if they were whole, and so it is passed on
+			t.Errorf("a watch from %d ended as if it were whole, with %v", w.from, w.got)
+		}
+	}
+	t.Logf("%d watches got %d events of %d", len(all), events, len(history))
+}

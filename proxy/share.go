@@ -1,0 +1,175 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// keyOf names what a watch is of: those of the same name get the same events (P41). It is empty if there is anything
+// in the request of which that is not known.
+func keyOf(r *http.Request) (key string, single bool) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", false
+	}
+	for name, values := range query {
+		if len(values) != 1 || !slices.Contains([]string{"wait", "recursive", "stream", "waitIndex"}, name) {
+			return "", false
+		}
+	}
+	recursive, stream := isTrue(query, "recursive"), isTrue(query, "stream")
+	parts := []string{r.URL.EscapedPath(), strconv.FormatBool(recursive), strconv.FormatBool(stream)}
+	return strings.Join(append(parts, r.Header["Authorization"]...), "\n"), !stream
+}
+
+// isTrue reads a parameter as members do.
+func isTrue(query url.Values, name string) bool {
+	is, err := strconv.ParseBool(query.Get(name))
+	return err == nil && is
+}
+
+// A feedSet is the feeds that may be shared.
+type feedSet struct {
+	mu   sync.Mutex // guards open; comes before that of a feed
+	open map[string]*feed
+
+	queued atomic.Int64 // bytes of events that have holders
+}
+
+// written says that events were written by one of their holders. Those that are still being given out may be counted
+// again.
+func (s *feedSet) written(events []*event) {
+	for _, e := range events {
+		if e.holders.Add(-1) == 0 {
+			s.queued.Add(-int64(len(e.frame)))
+		}
+	}
+}
+
+// enter gives the feed that the founder of a new one is to use: one that it can share, or else its own, which others can
+// share from now on.
+func (s *feedSet) enter(own *feed, founder *stream) *feed {
+	if own.key == "" {
+		return own
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.open[own.key]; other != nil && other.join(founder, own.x.endpoint) {
+		return other
+	}
+	if s.open == nil {
+		s.open = map[string]*feed{}
+	}
+	s.open[own.key] = own
+	return own
+}
+
+// remove has nobody find a feed any more.
+func (s *feedSet) remove(f *feed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[f.key] == f {
+		delete(s.open, f.key)
+	}
+}
+
+// An event is what the streams of a shared feed are given.
+type event struct {
+	index   uint64
+	frame   []byte       // as a chunk
+	holders atomic.Int32 // streams that have to write it
+}
+
+var (
+	errNoEvent   = errors.New("the member sent what is no event")
+	errEventSize = errors.New("the member sent an event of more than 64 MiB")
+)
+
+const (
+	eventBytesMax  = 64 << 20 // more than two values of the largest request
+	eventBytesKept = 64 << 10 // of the buffer for the beginning of an event
+)
+
+// share gives all streams the events that have come.
+func (f *feed) share(ctx context.Context, b []byte) error {
+	if !f.served {
+		f.served, f.held = true, nil
+		f.serving.Go(func() {
+			defer f.founder.client.Close() // in the middle of a feed, it may be the first that ends
+			f.founder.serve(ctx, f)
+		})
+	}
+	err := f.chunks.scan(b, f.find)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		f.deliver(e)
+	}
+	f.events = nil
+	return err
+}
+
+// find looks for the ends of events in what is within chunks.
+func (f *feed) find(data []byte) error {
+	for len(data) > 0 {
+		n := bytes.IndexByte(data, '\n') + 1
+		whole := n > 0
+		if !whole {
+			n = len(data)
+		}
+		if len(f.line)+n > eventBytesMax {
+			return errEventSize
+		}
+		f.line, data = append(f.line, data[:n]...), data[n:]
+		if !whole {
+			break
+		}
+		e, err := newEvent(f.line)
+		if err != nil {
+			return err
+		}
+		f.events = append(f.events, e)
+		if f.line = f.line[:0]; cap(f.line) > eventBytesKept {
+			f.line = nil
+		}
+	}
+	return nil
+}
+
+// newEvent frames an event. What a watch may end with instead, an error, is none.
+func newEvent(line []byte) (*event, error) {
+	var e struct {
+		Node struct{ ModifiedIndex uint64 }
+	}
+	if json.Unmarshal(line, &e) != nil || e.Node.ModifiedIndex == 0 {
+		return nil, errNoEvent
+	}
+	frame := append(chunkHead(make([]byte, 0, len(line)+16), len(line)), line...)
+	return &event{index: e.Node.ModifiedIndex, frame: append(frame, "\r\n"...)}, nil
+}
+
+// deliver puts an event in the queues of the streams that it is for; mu is held. A client that is so slow that its queue
+// is full is cut, since the others do not wait for it.
+func (f *feed) deliver(e *event) {
+	f.after = max(f.after, e.index)
+	for _, s := range slices.Clone(f.streams) {
+		switch {
+		case e.index <= s.after:
+		case !s.give(e):
+			f.remove(s)
+			s.client.Close()
+		case s.single:
+			f.remove(s)
+			s.end(true)
+		}
+	}
+}
