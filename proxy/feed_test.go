@@ -301,6 +301,28 @@ func TestASlowClientIsCut(t *testing.T) {
 	}
 }
 
+// P43: a proxy that stops does not wait for clients that do not read.
+func TestSlowClientsDoNotKeepAProxy(t *testing.T) {
+	s := newSite(t, membertest.Start(t, 1).PeerURLs()).await(1)
+	for range 3 {
+		s.dial("GET /v2/keys/w?wait=true&stream=true HTTP/1.1\r\nHost: h\r\n\r\n")
+	}
+	eventually(t, "the watches to wait", func() bool { return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 3\n") })
+	value := "value=" + strings.Repeat("x", 1<<20)
+	eventually(t, "the clients to lag", func() bool {
+		s.do("PUT", "/v2/keys/w?noValueOnSuccess=true", value)
+		return s.feeds.queued.Load() > queueBytesMax/2
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout/6)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Errorf("watches are left: %v", err)
+	}
+	if got := s.feeds.queued.Load(); got != 0 {
+		t.Errorf("%d bytes of events are counted that nobody has", got)
+	}
+}
+
 // P41: what a member says instead of an event ends a shared feed with a cut.
 func TestASharedFeedThatBreaks(t *testing.T) {
 	for name, text := range map[string]string{

@@ -92,7 +92,10 @@ func (s *stream) serve(ctx context.Context, f *feed) {
 		case <-ctx.Done():
 			return
 		}
-		if ended, err := s.flush(); ended || err != nil {
+		stop := context.AfterFunc(ctx, func() { s.client.Close() }) // which may not take what is written
+		ended, err := s.flush()
+		stop()
+		if ended || err != nil {
 			return
 		}
 	}
