@@ -20,27 +20,31 @@ type conn struct {
 	room    []byte // buffer is a part of it
 	request request
 	answer  answer
+	client  presence
+	cancel  context.CancelFunc // ends the context of all requests
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{Conn: nc, server: s, room: make([]byte, bufferBytes)}
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, s.http)
-	ctx = context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr())
+	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.request.begin(ctx, nc.RemoteAddr().String())
 	c.answer.begin(c)
+	c.client = presence{conn: nc, leave: c.cancel}
 	return c
 }
 
 // serve answers requests until the connection ends, or a request is not plain.
 func (c *conn) serve(rest *handover) {
 	defer c.server.forget(c)
+	defer c.cancel()
 	defer c.recover()
 	c.tell(http.StateNew)
 	for wait := c.server.http.ReadHeaderTimeout; c.fill(wait); wait = c.server.http.IdleTimeout {
 		for len(c.buffer) > 0 {
 			r, n := c.request.parse(c.buffer)
 			if r == nil || !c.server.plain(r) {
-				rest.give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
+				c.handOver(rest)
 				return
 			}
 			c.buffer = c.buffer[n:]
@@ -67,16 +71,34 @@ func (c *conn) fill(wait time.Duration) bool {
 	return err == nil
 }
 
+// handOver leaves the connection to net/http.
+func (c *conn) handOver(rest *handover) {
+	_ = c.SetReadDeadline(time.Time{}) // fails if the connection is closed, which net/http will find out
+	rest.give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
+}
+
 // do answers a request, and tells whether there may be another.
 func (c *conn) do(r *http.Request) bool {
 	c.tell(http.StateActive)
 	c.answer.reset(r)
-	c.server.http.Handler.ServeHTTP(&c.answer, r)
-	if !c.answer.finish() {
+	gone := c.handle(r)
+	if !c.answer.finish() || gone {
 		return false
 	}
 	c.tell(http.StateIdle)
 	return true
+}
+
+// handle calls the handler, and tells whether the client left meanwhile.
+func (c *conn) handle(r *http.Request) (gone bool) {
+	c.client.begin()
+	defer func() { // also when the handler panics
+		h := c.client.end()
+		c.buffer = append(c.buffer, h.b[:h.n]...)
+		gone = h.gone
+	}()
+	c.server.http.Handler.ServeHTTP(&c.answer, r)
+	return false
 }
 
 // tell keeps the server's owner informed of what the connection is doing.

@@ -36,7 +36,7 @@ import (
 // handler, time-outs and ConnState hold for both. A request that is served here
 //
 //   - is read completely before the handler is called, so that read deadlines which the handler sets mean nothing,
-//   - has a context that does not end when the client leaves: it is for handlers that end by themselves,
+//   - has a context that ends half a second after the client has left, at the latest,
 //   - must not be used, nor its headers be changed, after the handler has returned,
 //   - cannot be hijacked, and has no trailers.
 //
@@ -48,7 +48,7 @@ type Server struct {
 
 	closing atomic.Bool // set under mu
 
-	// mu guards the fields below, for the length of one method.
+	// mu guards the fields below, for the length of one method; a look at all connections is the longest.
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
@@ -81,9 +81,41 @@ func (s *Server) Serve(l net.Listener) error {
 	rest := newHandover(l.Addr())
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(rest) }()
+	stopLooking := s.keepLooking()
 	err := s.accept(l, rest)
+	stopLooking()
 	rest.Close()
 	return errors.Join(err, <-served)
+}
+
+// keepLooking looks now and then whether clients are still there, until it is stopped.
+func (s *Server) keepLooking() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				s.look()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+func (s *Server) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.client.look()
+	}
 }
 
 // The pauses after an Accept for which there were no descriptors or no memory.

@@ -157,6 +157,79 @@ func TestStatesAreToldAsNetHTTPTellsThem(t *testing.T) {
 	})
 }
 
+// lingering answers when the context of a request ends, and tells why it did.
+func lingering(t *testing.T) (s *site, ended chan error) {
+	s = &site{entered: make(chan string, 10), leave: make(chan struct{})}
+	ended = make(chan error, 10)
+	s.Server = New(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Served", "here")
+		s.entered <- r.URL.Path
+		select {
+		case <-s.leave:
+		case <-r.Context().Done():
+		}
+		ended <- r.Context().Err()
+		fmt.Fprint(w, r.URL.Path)
+	})}, func(*http.Request) bool { return true })
+	s.addr = serve(t, s.Serve, s.Close)
+	return s, ended
+}
+
+// listener gives what listens to the only client of the site.
+func (s *site) listener() chan heard {
+	s.Server.mu.Lock()
+	defer s.Server.mu.Unlock()
+	for c := range s.conns {
+		c.client.mu.Lock()
+		defer c.client.mu.Unlock()
+		return c.client.listening
+	}
+	return nil
+}
+
+func TestARequestEndsWhenItsClientLeaves(t *testing.T) {
+	s, ended := lingering(t)
+	c, halfway := s.dial(t), s.dial(t)
+	c.get("/a")
+	halfway.get("/b")
+	halfway.Conn.(*net.UnixConn).CloseWrite()
+	c.Close()
+	for range 2 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the context ended with %v", err)
+		}
+	}
+	halfway.wants("/b", true, false) // it may still want the answer
+	halfway.ends()
+}
+
+// TestAClientThatStaysIsHeard looks after a client that does not leave, and sends its next request early.
+func TestAClientThatStaysIsHeard(t *testing.T) {
+	s, ended := lingering(t)
+	c := s.dial(t)
+	c.get("/a")
+	<-s.entered
+	eventually(t, func() bool { return s.listener() != nil })
+	s.leave <- struct{}{}
+	if err := <-ended; err != nil {
+		t.Errorf("the context ended with %v", err)
+	}
+	c.wants("/a", true, false)
+	c.get("/b")
+	<-s.entered
+	eventually(t, func() bool { return s.listener() != nil })
+	c.get("/c")
+	eventually(t, func() bool { return len(s.listener()) == 1 })
+	close(s.leave)
+	c.wants("/b", true, false)
+	c.wants("/c", true, false)
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Errorf("the context ended with %v", err)
+		}
+	}
+}
+
 func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 	s := newSite(t)
 	close(s.leave)
