@@ -133,7 +133,7 @@ func (f *feed) resume(whole bool) bool {
 	}
 	f.x.Close()
 	broken := f.x.endpoint
-	if whole && f.chunks.payload {
+	if whole && f.chunks.payload && f.founder.single {
 		broken = nil
 	}
 	next, err := f.resumer.resume(ctx, broken)

@@ -118,11 +118,12 @@ func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
 	for name, query := range kinds {
 		m := newPrompter(t)
 		first, feed := m.watch("7", query)
-		eventually(t, "the first watch to wait", func() bool { return feedsOf(m.site) == 1 })
+		m.site.awaitShared(1)
 		second, own := m.watch("9", query)
 		third, other := m.watch("7", query)
 		own.awaitLeft(t)
 		other.awaitLeft(t)
+		m.site.awaitShared(3)
 		feed.send(change(9)[:20])
 		feed.send(change(9)[20:])
 		expect(t, name+": the first", first, 9)
@@ -149,11 +150,20 @@ func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
 	}
 }
 
-// feedsOf counts the feeds that can be shared.
-func feedsOf(s *site) int {
-	s.feeds.mu.Lock()
-	defer s.feeds.mu.Unlock()
-	return len(s.feeds.open)
+// awaitShared waits until so many watches share the only feed that can be shared.
+func (s *site) awaitShared(watches int) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("a feed of %d watches", watches), func() bool {
+		s.feeds.mu.Lock()
+		defer s.feeds.mu.Unlock()
+		for _, f := range s.feeds.open {
+			f.mu.Lock()
+			n := len(f.streams)
+			f.mu.Unlock()
+			return n == watches && len(s.feeds.open) == 1
+		}
+		return false
+	})
 }
 
 // P41: a watch that wants what a feed has given already does not share it, nor one of anything else.
@@ -252,6 +262,7 @@ func TestASharedFeedGoesOnElsewhere(t *testing.T) {
 	for range 3 {
 		clients = append(clients, bufio.NewReader(s.open(soon(t), "/v2/keys/w"+kinds["a stream"]).Body))
 	}
+	s.awaitShared(3)
 	for n, m := range append([]*membertest.Member{nil}, cluster.Members...) { // each of them was the feed's once
 		if m != nil {
 			m.Stop()
@@ -270,29 +281,33 @@ func TestASharedFeedGoesOnElsewhere(t *testing.T) {
 	}
 }
 
+// lagging is a proxy that gives clients up soon, and clients of one feed that do not read.
+func lagging(t *testing.T, clients int) (s *site, slow []net.Conn) {
+	t.Helper()
+	s = newSite(t, membertest.Start(t, 1).PeerURLs(), func(o *Options) { o.lag = 2 << 20 }).await(1)
+	for range clients {
+		slow = append(slow, s.dial("GET /v2/keys/w?wait=true&stream=true HTTP/1.1\r\nHost: h\r\n\r\n"))
+	}
+	s.awaitShared(clients)
+	return s, slow
+}
+
 // P41: a client that does not read is cut, and costs the others nothing.
 func TestASlowClientIsCut(t *testing.T) {
-	s := newSite(t, membertest.Start(t, 1).PeerURLs()).await(1)
-	slow := s.dial("GET /v2/keys/w?wait=true&stream=true HTTP/1.1\r\nHost: h\r\n\r\n").(*net.TCPConn)
-	eventually(t, "the first watch to wait", func() bool { return feedsOf(s) == 1 })
+	s, slow := lagging(t, 1)
 	quick := bufio.NewReader(s.open(soon(t), "/v2/keys/w?wait=true&stream=true").Body)
-	value := strings.Repeat("x", 256<<10)
-	const changes = 80 // with what was before, 40 MiB: more than a queue and the buffers of a connection take
-	go func() {
-		for n := range changes {
-			if a, err := send("PUT", s.url+"/v2/keys/w?noValueOnSuccess=true", fmt.Sprintf("value=%d-%s", n, value)); err != nil || a.status >= 300 {
-				t.Errorf("a write: %d, %v", a.status, err)
-			}
-		}
-	}()
-	for n := range changes {
+	s.awaitShared(2)
+	value := strings.Repeat("x", 512<<10)
+	n := 0
+	eventually(t, "the slow client to be given up", func() bool {
+		n++
+		s.do("PUT", "/v2/keys/w?noValueOnSuccess=true", fmt.Sprintf("value=%d-%s", n, value))
 		if line, err := quick.ReadString('\n'); err != nil || !strings.Contains(line, fmt.Sprintf(`"value":"%d-x`, n)) {
 			t.Fatalf("event %d: %.80q, %v", n, line, err)
 		}
-	}
-	eventually(t, "the slow client to be given up", func() bool { return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 1\n") })
-	slow.SetReadDeadline(time.Now().Add(patience))
-	answer, err := http.ReadResponse(bufio.NewReader(slow), nil)
+		return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 1\n")
+	})
+	answer, err := http.ReadResponse(bufio.NewReader(slow[0]), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,17 +318,13 @@ func TestASlowClientIsCut(t *testing.T) {
 
 // P43: a proxy that stops does not wait for clients that do not read.
 func TestSlowClientsDoNotKeepAProxy(t *testing.T) {
-	s := newSite(t, membertest.Start(t, 1).PeerURLs()).await(1)
-	for range 3 {
-		s.dial("GET /v2/keys/w?wait=true&stream=true HTTP/1.1\r\nHost: h\r\n\r\n")
-	}
-	eventually(t, "the watches to wait", func() bool { return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 3\n") })
-	value := "value=" + strings.Repeat("x", 1<<20)
+	s, _ := lagging(t, 3)
+	value := "value=" + strings.Repeat("x", 512<<10)
 	eventually(t, "the clients to lag", func() bool {
 		s.do("PUT", "/v2/keys/w?noValueOnSuccess=true", value)
-		return s.feeds.queued.Load() > queueBytesMax/2
+		return s.feeds.queued.Load() > s.o.lag/2
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout/6)
+	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout/2)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Errorf("watches are left: %v", err)
@@ -331,8 +342,9 @@ func TestASharedFeedThatBreaks(t *testing.T) {
 	} {
 		m := newPrompter(t)
 		first, feed := m.watch("7", kinds["a stream"])
-		eventually(t, "the first watch to wait", func() bool { return feedsOf(m.site) == 1 })
+		m.site.awaitShared(1)
 		second, _ := m.watch("8", kinds["a stream"])
+		m.site.awaitShared(2)
 		feed.send(change(9) + text)
 		for _, each := range []*bufio.Reader{first, second} {
 			expect(t, name, each, 9)

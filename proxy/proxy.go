@@ -72,6 +72,7 @@ type Options struct {
 
 	isHere   func(net.Conn) bool // tells of a connection whether it ends on this host (P45)
 	calm     time.Duration       // after which a watch for one event counts as one that waits for long
+	lag      int64               // bytes that a client may be behind others that share its watch
 	patience time.Duration       // within which an answer has to begin, made of Election
 	readers  *sync.Pool          // *bufio.Reader, of connections to members
 }
@@ -104,6 +105,9 @@ func (o Options) withDefaults() Options {
 	or(&o.Election, defaultElection)
 	or(&o.BodyTimeout, defaultBodyTimeout)
 	or(&o.calm, defaultCalm)
+	if o.lag == 0 {
+		o.lag = defaultLag
+	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}

@@ -21,15 +21,15 @@ type stream struct {
 	waiting chan struct{} // has room for one: what follows has changed
 	mu      sync.Mutex    // guards it
 	queue   []*event      // of a feed that is shared
-	queued  int           // bytes of them
+	queued  int64         // bytes of them
 	ended   bool          // nothing more will come
 	whole   bool          // then the client is told so
 }
 
-// queueBytesMax is how far a client may lag behind others that share its feed, and queueBytesMin how far it may when
-// there is no room: queueBytesAll is for all events that anybody still has to write, each counted once.
+// A client may lag behind others that share its feed by defaultLag, or by queueBytesMin when there is no room:
+// queueBytesAll is for all events that anybody still has to write, each counted once.
 const (
-	queueBytesMax = 16 << 20
+	defaultLag    = 16 << 20
 	queueBytesMin = 1 << 20
 	queueBytesAll = 256 << 20
 )
@@ -158,13 +158,13 @@ func (s *stream) writeAll(events []*event) error {
 func (s *stream) give(e *event) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.queued > queueBytesMax || s.queued > queueBytesMin && s.p.feeds.queued.Load() > queueBytesAll {
+	if s.queued > s.p.o.lag || s.queued > queueBytesMin && s.p.feeds.queued.Load() > queueBytesAll {
 		return false
 	}
 	if e.holders.Add(1) == 1 {
 		s.p.feeds.queued.Add(int64(len(e.frame)))
 	}
-	s.queued += len(e.frame)
+	s.queued += int64(len(e.frame))
 	s.queue = append(s.queue, e)
 	wake(s.waiting)
 	return true

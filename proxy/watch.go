@@ -148,7 +148,8 @@ func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, erro
 			return x, nil
 		}
 		x.abort(nil)
-		if x.answer.StatusCode != http.StatusServiceUnavailable {
+		if x.answer.StatusCode < http.StatusInternalServerError { // else it is about to stop, perhaps
+			s.p.o.Log.Debugf("proxy: %s does not take up a watch from index %d: status %d", x.endpoint.url, s.pos.after+1, x.answer.StatusCode)
 			return nil, errNotResumed
 		}
 	}
