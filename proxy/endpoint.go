@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -42,8 +43,9 @@ type endpoint struct {
 
 // rest is why no requests go to an endpoint, and since when.
 type rest struct {
-	reason string
-	since  time.Time
+	reason  string
+	since   time.Time
+	answers bool // it has no quorum, but is asked before nobody is
 }
 
 func newEndpoint(text string, o *Options) (*endpoint, error) {
@@ -206,20 +208,28 @@ func (l *endpointList) all() []*endpoint {
 	return nil
 }
 
-// next gives the first endpoint that is well and not among those tried; failing that, one that is about to stop; nil
-// if there is none.
+// next gives the first endpoint that is well and not among those tried; failing that, one that is about to stop, or one
+// that rests but answers; nil if there is none.
 func (l *endpointList) next(tried []*endpoint) *endpoint {
-	var second *endpoint
+	var second, last *endpoint
 	for _, e := range l.all() {
+		rest := e.resting.Load()
 		switch {
-		case e.resting.Load() != nil || slices.Contains(tried, e):
+		case slices.Contains(tried, e) || rest != nil && !rest.answers:
+		case rest != nil:
+			last = cmp.Or(last, e)
 		case !e.isSecondChoice():
 			return e
-		case second == nil:
-			second = e
+		default:
+			second = cmp.Or(second, e)
 		}
 	}
-	return second
+	return cmp.Or(second, last)
+}
+
+// isAnyWell tells whether there is an endpoint that does not rest.
+func (l *endpointList) isAnyWell() bool {
+	return slices.ContainsFunc(l.all(), func(e *endpoint) bool { return e.resting.Load() == nil })
 }
 
 // replace makes the list one of these URLs. Those that are there keep their state and order, so that clients stay

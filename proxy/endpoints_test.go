@@ -40,6 +40,7 @@ func TestStickiness(t *testing.T) {
 	}
 	m.Start()
 	eventually(t, "the endpoint to come back", func() bool { return slices.Equal(s.available(), order) })
+	eventually(t, "the log to say so", func() bool { return strings.Contains(s.log.String(), order[0]+" available") })
 	for _, line := range []string{"marked endpoint " + order[0] + " unavailable", "marked endpoint " + order[0] + " available"} {
 		if n := strings.Count(s.log.String(), line); n != 1 {
 			t.Errorf("%q was logged %d times", line, n)
@@ -65,6 +66,28 @@ func TestFrozenMember(t *testing.T) {
 		a := late.do(method, "/v2/keys/k", "value=1")
 		if a.status >= 500 && (method == "GET" || !strings.Contains(a.body, "outcome is unknown")) {
 			t.Errorf("%s = %+v", method, a)
+		}
+	}
+}
+
+// One that has no quorum is better than none, but comes after all others.
+func TestTheLastChoice(t *testing.T) {
+	dead, last, second, well := &endpoint{url: "dead"}, &endpoint{url: "last"}, &endpoint{url: "second"}, &endpoint{url: "well"}
+	dead.resting.Store(&rest{})
+	last.resting.Store(&rest{answers: true})
+	second.unproven.Store(true)
+	var list endpointList
+	list.current.Store(&[]*endpoint{dead, last, second, well})
+	for _, want := range []*endpoint{well, second, last, nil} {
+		var tried []*endpoint
+		for _, e := range []*endpoint{well, second, last} {
+			if e == want {
+				break
+			}
+			tried = append(tried, e)
+		}
+		if got := list.next(tried); got != want {
+			t.Errorf("after %d were tried: %v", len(tried), got)
 		}
 	}
 }

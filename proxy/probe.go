@@ -38,7 +38,7 @@ func (p *Proxy) keepProbing(ctx context.Context) {
 	watches := int64(0) // when memory was given back last
 	for {
 		wait := p.o.FailureWait
-		if p.list.next(nil) == nil {
+		if !p.list.isAnyWell() {
 			wait = min(wait, probeSpacing)
 		}
 		if !sleep(ctx, min(wait, probeSpacing), nil) || !sleep(ctx, wait-probeSpacing, p.probeNow) {
@@ -78,22 +78,21 @@ func (p *Proxy) judge(verdicts []verdict) {
 	}
 	var unwell []*endpoint
 	for _, v := range verdicts {
-		reason := "it is starting, or has no quorum"
+		found := rest{reason: "it is starting, or has no quorum", answers: true}
 		switch {
 		case v.err != nil && (answered || !v.reached):
-			reason = v.err.Error()
+			found = rest{reason: v.err.Error()}
 		case v.err != nil: // nobody answered: it may be this machine that was too busy
 			continue
 		case v.ready || !ready:
 			p.wakeUp(v.endpoint)
 			continue
 		}
-		if v.endpoint.resting.Load() != nil {
+		if p.restAs(v.endpoint, found) {
+			wake(p.probeNow)
+		} else {
 			unwell = append(unwell, v.endpoint)
-			continue
 		}
-		p.rest(v.endpoint, reason)
-		wake(p.probeNow)
 	}
 	if p.list.arrange() {
 		p.o.Log.Infof("proxy: the first choice is %s now: it is nearer", p.list.all()[0].url)
@@ -105,7 +104,7 @@ func (p *Proxy) judge(verdicts []verdict) {
 // may be a packet that was lost, and is no reason to cut those that have delivered something. While no other one is
 // well they stay: it may be this machine that was cut off.
 func (p *Proxy) moveWatches(unwell []*endpoint) {
-	if p.list.next(nil) == nil {
+	if !p.list.isAnyWell() {
 		return
 	}
 	for _, e := range unwell {

@@ -246,12 +246,25 @@ func (p *Proxy) judgeSilent(q *request, answered *endpoint) {
 }
 
 // rest leaves an endpoint out until a probe finds it well.
-func (p *Proxy) rest(e *endpoint, reason string) {
-	if e.resting.CompareAndSwap(nil, &rest{reason: reason, since: time.Now()}) {
-		p.o.Log.Warnf("proxy: marked endpoint %s unavailable: %s", e.url, reason)
-		e.drop()
-		wake(p.refreshNow)
+func (p *Proxy) rest(e *endpoint, reason string) { p.restAs(e, rest{reason: reason}) }
+
+// restAs is rest, for endpoints that may be the last choice, too. It tells whether the endpoint was well before.
+func (p *Proxy) restAs(e *endpoint, r rest) bool {
+	before := e.resting.Load()
+	if before != nil && before.answers == r.answers {
+		return false
 	}
+	r.since = time.Now()
+	if before != nil {
+		r.since = before.since
+	}
+	if !e.resting.CompareAndSwap(before, &r) || before != nil {
+		return false // if it was changed meanwhile, a probe puts it right
+	}
+	p.o.Log.Warnf("proxy: marked endpoint %s unavailable: %s", e.url, r.reason)
+	e.drop()
+	wake(p.refreshNow)
+	return true
 }
 
 // noteLeaving makes an endpoint the second choice for a while. A member that answers that it closes the connection is
