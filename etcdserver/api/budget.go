@@ -72,6 +72,7 @@ type budgetConn struct {
 	budget *Budget
 	idle   atomic.Uint64 // the Budget's idlings when it became idle; 0 while it is not
 	timing
+	pace pace
 }
 
 // admit counts a connection; nil if there was no room and it has been closed.

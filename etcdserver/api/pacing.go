@@ -1,0 +1,108 @@
+package api
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// HTTP/2 knows frames that are work for a server and no request: pings, settings, resets, fields that are short on the
+// wire and long when unpacked. net/http bounds the memory that they take, but not the time: one connection can keep a
+// processor busy (R111). So each connection has an allowance, of more than a client needs that sends requests as fast
+// as they are answered. One that has used it up is read more slowly; nothing else happens to it.
+const (
+	paceRate  = 4 << 20 // what the frames of a connection may weigh in a second
+	paceBurst = paceRate
+	paceMax   = time.Second // the longest pause
+
+	weighMuch   = 2 << 10 // a frame that has something done: 2048 of them in a second
+	weighLittle = 64      // one of those that come with the bodies of answers and requests
+)
+
+const (
+	preface          = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	frameHeaderBytes = 9
+)
+
+// The types of frames that are told apart, numbered by RFC 9113, section 6.
+const (
+	frameData         = 0
+	frameHeaders      = 1
+	frameWindowUpdate = 8
+	frameContinuation = 9
+)
+
+// pace follows what a client sends. It is used by one goroutine at a time, which reads.
+type pace struct {
+	plain   bool // this is no HTTP/2, and nothing is followed any more
+	matched int  // bytes of the preface that have come
+
+	header [frameHeaderBytes]byte // of the frame that comes next
+	have   int                    // bytes of it
+	rest   int                    // bytes of the present frame that are still to come
+
+	used int       // of the allowance
+	at   time.Time // when used was true
+}
+
+// follow looks at the bytes that came next, and gives the pause that is due.
+func (p *pace) follow(b []byte) time.Duration {
+	for len(b) > 0 && p.matched < len(preface) {
+		if b[0] != preface[p.matched] {
+			p.plain = true
+			return 0
+		}
+		p.matched++
+		b = b[1:]
+	}
+	weight := 0
+	for len(b) > 0 {
+		if skipped := min(p.rest, len(b)); skipped > 0 {
+			p.rest -= skipped
+			b = b[skipped:]
+			continue
+		}
+		taken := copy(p.header[p.have:], b)
+		p.have += taken
+		b = b[taken:]
+		if p.have == frameHeaderBytes {
+			p.have = 0
+			p.rest = int(binary.BigEndian.Uint32(p.header[:4]) >> 8)
+			weight += weigh(p.header[3], p.rest)
+		}
+	}
+	if weight == 0 {
+		return 0
+	}
+	return p.charge(weight, time.Now())
+}
+
+// weigh gives what a frame counts.
+func weigh(kind byte, length int) int {
+	switch kind {
+	case frameHeaders, frameContinuation:
+		return frameHeaderBytes + length
+	case frameData, frameWindowUpdate:
+		return weighLittle
+	default:
+		return weighMuch
+	}
+}
+
+// charge takes from the allowance, and gives the time until it is enough.
+func (p *pace) charge(weight int, now time.Time) time.Duration {
+	regained := min(now.Sub(p.at).Seconds()*paceRate, float64(p.used))
+	p.used += weight - int(regained)
+	p.at = now
+	return min(time.Duration(p.used-paceBurst)*time.Second/paceRate, paceMax)
+}
+
+// Read reads from the connection, at the pace that it is allowed.
+func (c *budgetConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.pace.plain && n > 0 {
+		if pause := c.pace.follow(b[:n]); pause > 0 {
+			time.Sleep(pause)
+		}
+	}
+	return n, err
+}
