@@ -1,0 +1,20 @@
+package main
+
+import (
+	"errors"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// noticeVanished has the connections of a listening socket fail once what was
+// sent has not been acknowledged for vanishedAfter. Without it the system tries
+// for a quarter of an hour, and sends no keep-alive meanwhile. The clients of
+// events that are on their way would keep what they take for as long.
+func noticeVanished(_, _ string, socket syscall.RawConn) error {
+	var failed error
+	err := socket.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(vanishedAfter.Milliseconds()))
+	})
+	return errors.Join(err, failed)
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "syscall"
+
+// noticeVanished does nothing: keep-alive has to do.
+func noticeVanished(_, _ string, _ syscall.RawConn) error { return nil }
