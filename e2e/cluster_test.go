@@ -180,18 +180,21 @@ func (c *cluster) remove(s *server, door *server) {
 // waitVoter waits until a member is a voter in the eyes of another.
 func (c *cluster) waitVoter(s, door *server) {
 	c.t.Helper()
-	eventually(c.t, 30*time.Second, s.name+" to be promoted", func() error {
-		list, err := door.list()
-		if err != nil {
-			return err
+	eventually(c.t, 30*time.Second, s.name+" to be promoted", func() error { return isVoter(s, door) })
+}
+
+// isVoter is an error unless a member is a voter in the eyes of another.
+func isVoter(s, door *server) error {
+	list, err := door.list()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if slices.Equal(m.PeerURLs, []string{s.peer}) && !m.IsLearner {
+			return nil
 		}
-		for _, m := range list {
-			if slices.Equal(m.PeerURLs, []string{s.peer}) && !m.IsLearner {
-				return nil
-			}
-		}
-		return fmt.Errorf("it is a learner, or none: %+v", list)
-	})
+	}
+	return fmt.Errorf("it is a learner, or none: %+v", list)
 }
 
 // agree waits until all members have the same tree and index, and compares them.

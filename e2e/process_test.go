@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -22,6 +23,10 @@ import (
 var binary string // the built program
 
 func TestMain(m *testing.M) {
+	if flag.Parse(); *attacking != "" {
+		fmt.Fprintln(os.Stderr, press(*attacking, flag.Arg(0)))
+		os.Exit(1)
+	}
 	os.Exit(buildAndRun(m))
 }
 
