@@ -10,9 +10,9 @@ import (
 // processor busy (R111). So each connection has an allowance, of more than a client needs that sends requests as fast
 // as they are answered. One that has used it up is read more slowly; nothing else happens to it.
 const (
-	paceRate  = 4 << 20 // what the frames of a connection may weigh in a second
-	paceBurst = paceRate
-	paceMax   = time.Second // the longest pause
+	paceRate  = 4 << 20      // what the frames of a connection may weigh in a second
+	paceBurst = paceRate / 8 // at once; little, since a client may come back with a new connection
+	paceMax   = time.Second  // the longest pause
 
 	weighMuch   = 2 << 10 // a frame that has something done: 2048 of them in a second
 	weighLittle = 64      // one of those that come with the bodies of answers and requests

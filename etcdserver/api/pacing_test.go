@@ -53,7 +53,7 @@ func TestTheAllowanceComesBack(t *testing.T) {
 		t.Errorf("a pause of %v, want a quarter of a second", pause)
 	}
 	now = now.Add(time.Second)
-	if pause := p.charge(paceRate/2, now); pause > 0 {
+	if pause := p.charge(paceBurst, now); pause > 0 {
 		t.Errorf("a pause of %v after a second", pause)
 	}
 	if pause := p.charge(100*paceRate, now); pause != paceMax {
