@@ -228,14 +228,14 @@ func TestAttacksByHTTP2(t *testing.T) {
 	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			quiet := p99((windows + 2) / 3)
+			quiet := p99((windows + 4) / 6)
 			before := s.residentBytes()
 			stop := a.start(t, s)
 			resident := highest(100*time.Millisecond, s.residentBytes)
 			during := p99(windows)
 			resident.stop()
 			ends := stop()
-			quiet = append(quiet, p99((windows+2)/3)...)
+			quiet = append(quiet, p99((windows+4)/6)...)
 			t.Logf("p99 %v, during the attack %v; grew by %d MiB; %d connections were ended, the last by: %s", quiet.at(0.5), during.at(0.5), (resident.most-before)>>20, len(ends), ends[len(ends)-1])
 			if limit := 2*quiet.at(0.5) + scale(50*time.Millisecond, 0); during.at(0.5) > limit {
 				t.Errorf("the p99 of others was %v, more than %v", during, limit)
