@@ -15,6 +15,7 @@ const (
 	paceMax   = time.Second  // the longest pause
 
 	weighMuch   = 2 << 10 // a frame that has something done: 2048 of them in a second
+	headerSmall = 64      // bytes of a request's header that count once, and further ones four times
 	weighLittle = 64      // one of those that come with the bodies of answers and requests
 )
 
@@ -80,7 +81,7 @@ func (p *pace) follow(b []byte) time.Duration {
 func weigh(kind byte, length int) int {
 	switch kind {
 	case frameHeaders, frameContinuation:
-		return frameHeaderBytes + length
+		return frameHeaderBytes + length + 3*max(0, length-headerSmall)
 	case frameData, frameWindowUpdate:
 		return weighLittle
 	default:
