@@ -138,7 +138,7 @@ func (d *Dir) save(temp string, m Meta, write func(w io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	return d.seal(f, temp, m, encode(f, m, write))
+	return d.seal(f, temp, m, encode(d.steady(f), m, write))
 }
 
 // seal gives a file its name, if it was written without error and is on disk as a snapshot should be. It closes the file.
