@@ -250,7 +250,6 @@ func (a *answer) finish() bool {
 	switch {
 	case !a.begun:
 		a.endHead(a.held, a.ownLength())
-		a.chunked = false
 		a.send(a.held)
 	case a.chunked:
 		a.out = append(a.out, "0\r\n\r\n"...)

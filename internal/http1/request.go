@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -143,7 +142,6 @@ func (f *fields) take(block []byte) bool {
 	f.block = append(f.block[:0], block...)
 	f.header, f.host, f.length = nil, "", 0
 	header := make(http.Header, 8)
-	values := make([]string, 0, 8)
 	for line := range strings.SplitSeq(string(block), "\r\n") {
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.Trim(value, " ")
@@ -155,9 +153,7 @@ func (f *fields) take(block []byte) bool {
 			return false
 		}
 		if name != "Host" {
-			values = append(values, value)
-			last := len(values) - 1
-			header[name] = slices.Concat(header[name], values[last:last+1:last+1])
+			header[name] = append(header[name], value)
 		}
 	}
 	if f.host == "" {
