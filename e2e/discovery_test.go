@@ -102,8 +102,8 @@ func newCertificate(t *testing.T) (certificateFile, keyFile string) {
 	return certificateFile, keyFile
 }
 
-// beEtcd makes a process one of etcd itself, with the same flags. It skips the
-// test where that is not installed.
+// beEtcd makes a process one of etcd itself, with the same flags. Where that is
+// not installed the test ends with these words; .ci/run demands that it is.
 func (s *server) beEtcd() {
 	s.t.Helper()
 	program, err := exec.LookPath("etcd")
