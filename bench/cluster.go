@@ -21,9 +21,13 @@ type cluster struct {
 // newCluster fills in a NAME=COMMAND for each of so many members.
 func newCluster(line string, size int) (*cluster, error) {
 	c := &cluster{}
+	urls, err := freeURLs(2 * size)
+	if err != nil {
+		return nil, err
+	}
 	var list []string
 	for n := range size {
-		s, err := newServer(line)
+		s, err := newServer(line, urls[2*n], urls[2*n+1])
 		if err != nil {
 			return nil, errors.Join(err, c.remove())
 		}

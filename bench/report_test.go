@@ -37,7 +37,7 @@ func TestRatiosAreOfMediansToTheLastServer(t *testing.T) {
 }
 
 func TestPlaceholdersOfACommandAreFilledIn(t *testing.T) {
-	s, err := newServer("x=prog --dir {dir}/a --url {client} --peer {peer} {client}")
+	s, err := newServer("x=prog --dir {dir}/a --url {client} --peer {peer} {client}", "http://127.0.0.1:1", "http://127.0.0.1:2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestPlaceholdersOfACommandAreFilledIn(t *testing.T) {
 		t.Errorf("%q of server %q at %s", line, s.name, s.endpoint)
 	}
 	for _, bad := range []string{"", "x", "=prog", "x= "} {
-		if _, err := newServer(bad); err == nil {
+		if _, err := newServer(bad, "http://127.0.0.1:1", "http://127.0.0.1:2"); err == nil {
 			t.Errorf("newServer(%q) has no error", bad)
 		}
 	}
@@ -80,5 +80,32 @@ func TestLimitsOfFlags(t *testing.T) {
 	}
 	if _, err := choose([]string{"nothing"}); err == nil {
 		t.Error("an unknown workload was chosen")
+	}
+}
+
+func TestFreeURLsAreDifferent(t *testing.T) {
+	urls, err := freeURLs(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(urls)
+	if n := len(slices.Compact(urls)); n != 100 {
+		t.Errorf("100 URLs, of which %d are different", n)
+	}
+}
+
+func TestEventsAreCountedInPieces(t *testing.T) {
+	stream := "e\r\n{\"a\":{\"b\":1}}\n\r\n" + "8\r\n{\"c\":1}\n\r\n"
+	for size := 1; size <= len(stream); size++ {
+		var before byte
+		n := 0
+		for rest := []byte(stream); len(rest) > 0; {
+			piece := rest[:min(size, len(rest))]
+			n += lineEnds(before, piece)
+			before, rest = piece[len(piece)-1], rest[len(piece):]
+		}
+		if n != 2 {
+			t.Errorf("in pieces of %d bytes: %d events, want 2", size, n)
+		}
 	}
 }

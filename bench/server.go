@@ -29,8 +29,8 @@ type server struct {
 	ended    chan error
 }
 
-// newServer fills in a NAME=COMMAND.
-func newServer(line string) (*server, error) {
+// newServer fills in a NAME=COMMAND, of a server on these URLs.
+func newServer(line, client, peer string) (*server, error) {
 	name, command, found := strings.Cut(line, "=")
 	if !found || name == "" || strings.TrimSpace(command) == "" {
 		return nil, fmt.Errorf("--server %q is not of the form NAME=COMMAND", line)
@@ -39,16 +39,7 @@ func newServer(line string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := freeURL()
-	if err != nil {
-		return nil, err
-	}
-	peer, err := freeURL()
-	if err != nil {
-		return nil, err
-	}
-	s := &server{name: name, dir: dir, endpoint: client}
-	s.peer = peer
+	s := &server{name: name, dir: dir, endpoint: client, peer: peer}
 	s.fill(strings.NewReplacer("{dir}", dir, "{client}", client, "{peer}", peer, "{name}", "m1", "{cluster}", "m1="+peer), command)
 	return s, nil
 }
@@ -60,13 +51,17 @@ func (s *server) fill(in *strings.Replacer, command string) {
 	}
 }
 
-func freeURL() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeURLs gives URLs with ports that are free, all different.
+func freeURLs(n int) (urls []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // not before all are known
+		urls = append(urls, "http://"+l.Addr().String())
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String(), nil
+	return urls, nil
 }
 
 // start runs the process and waits for its first answer to a GET of path.

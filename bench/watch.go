@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -41,9 +40,8 @@ func runWatch(ctx context.Context, t target, o options) (result, error) {
 
 // streams are watchers that count their events.
 type streams struct {
-	events      atomic.Uint64
-	connections []*connection
-	readers     sync.WaitGroup
+	events  atomic.Uint64
+	readers readers
 }
 
 func openStreams(ctx context.Context, t target, n int, path string) (*streams, error) {
@@ -56,7 +54,7 @@ func openStreams(ctx context.Context, t target, n int, path string) (*streams, e
 			return nil, errors.Join(err, s.close())
 		}
 	}
-	return s, nil
+	return s, s.readers.start(&s.events)
 }
 
 func (s *streams) open(t target, path string) error {
@@ -64,36 +62,28 @@ func (s *streams) open(t target, path string) error {
 	if err != nil {
 		return err
 	}
-	s.connections = append(s.connections, c)
 	if _, err := c.Write(getRequest(path)); err != nil {
-		return err
+		return errors.Join(err, c.Close())
 	}
 	h, err := readHead(c.r)
 	if err != nil {
-		return err
+		return errors.Join(err, c.Close())
 	}
 	if h.status != 200 || !h.chunked {
-		return fmt.Errorf("a stream was answered with status %d", h.status)
+		return errors.Join(fmt.Errorf("a stream was answered with status %d", h.status), c.Close())
 	}
-	s.readers.Go(func() { s.read(c.r) })
-	return nil
+	return s.readers.add(c)
 }
 
-// read counts the lines of a stream until it ends.
-func (s *streams) read(r *bufio.Reader) {
-	lines := lineCounter{&s.events}
-	for {
-		if n, err := readChunk(r, lines); err != nil || n == 0 {
-			return
-		}
+// lineEnds counts the events in what came on a stream. Each is a line of JSON,
+// which begins and ends with a brace and holds no line end; before is the byte
+// that came before b.
+func lineEnds(before byte, b []byte) int {
+	n := bytes.Count(b, []byte("}\n"))
+	if before == '}' && len(b) > 0 && b[0] == '\n' {
+		n++
 	}
-}
-
-type lineCounter struct{ n *atomic.Uint64 }
-
-func (l lineCounter) Write(p []byte) (int, error) {
-	l.n.Add(uint64(bytes.Count(p, []byte("\n"))))
-	return len(p), nil
+	return n
 }
 
 // wait waits until so many events have come, or no more come for 5 s: a server
@@ -120,14 +110,7 @@ func (s *streams) wait(ctx context.Context, want uint64) (uint64, error) {
 	}
 }
 
-func (s *streams) close() error {
-	var errs []error
-	for _, c := range s.connections {
-		errs = append(errs, c.Close())
-	}
-	s.readers.Wait()
-	return errors.Join(errs...)
-}
+func (s *streams) close() error { return s.readers.close() }
 
 // runExpiry writes keys with a ttl of one second, and measures how long after
 // their deadline the expire event arrives.
