@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,14 @@ type finished struct {
 }
 
 func (a *applyLoop) run(ctx context.Context) error {
+	again := make(chan struct{})
+	close(again)
 	for {
+		var wake <-chan struct{}
+		if a.store.Wake() {
+			runtime.Gosched() // those that were woken, and the next write, are not kept waiting
+			wake = again
+		}
 		select {
 		case <-ctx.Done():
 			return errLoopDone
@@ -82,6 +90,7 @@ func (a *applyLoop) run(ctx context.Context) error {
 			}
 		case wanted := <-a.demands:
 			wanted <- a.job()
+		case <-wake:
 		}
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -19,7 +20,9 @@ type hub struct {
 	mu      sync.Mutex
 	root    place
 	history history
-	closed  error // not nil: no more watchers
+	closed  error      // not nil: no more watchers
+	due     []*Watcher // to be woken, since they wait and have got something to deliver
+	woken   int        // how many of due have been
 }
 
 func (h *hub) start(o Options) {
@@ -32,6 +35,7 @@ func (h *hub) start(o Options) {
 func (h *hub) publish(v *View, batch []event, current *atomic.Pointer[View]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.due, h.woken = slices.Delete(h.due, 0, h.woken), 0
 	for _, e := range batch {
 		h.history.add(e.Event)
 	}
@@ -42,12 +46,14 @@ func (h *hub) publish(v *View, batch []event, current *atomic.Pointer[View]) {
 	for _, e := range batch {
 		h.notify(e)
 	}
+	h.wake()
 }
 
 // replace makes v the view and its past the history, and gives the watchers what lies between the old and the new.
 func (h *hub) replace(v *View, past history, current *atomic.Pointer[View]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.due, h.woken = slices.Delete(h.due, 0, h.woken), 0
 	from := h.history.newest + 1
 	past.trim(h.options)
 	h.history = past
@@ -66,10 +72,27 @@ func (h *hub) replace(v *View, past history, current *atomic.Pointer[View]) {
 	for p := h.history.from(from); ; {
 		e := p.next()
 		if e == nil {
-			return
+			break
 		}
 		h.notify(event{Event: e})
 	}
+	h.wake()
+}
+
+// wakesAtOnce is how many watchers are woken before others may run.
+const wakesAtOnce = 16
+
+// wake wakes some of those that are due, and reports whether there are more. It is called with mu held.
+func (h *hub) wake() (more bool) {
+	last := min(len(h.due), h.woken+wakesAtOnce)
+	for _, w := range h.due[h.woken:last] {
+		w.wakeUp()
+	}
+	if h.woken = last; last < len(h.due) {
+		return true
+	}
+	h.due, h.woken = reusable(h.due), 0
+	return false
 }
 
 // past returns the history as of now.

@@ -70,8 +70,8 @@ type clock struct {
 	shift Duration
 }
 
-// Store is the tree and all that belongs to it. Apply, Expire, Pass, NextDeadline, Advance, Shift, Shifted, Hash, Publish
-// and Replace are the writing side, for one goroutine; every other method may be called from any.
+// Store is the tree and all that belongs to it. Apply, Expire, Pass, NextDeadline, Advance, Shift, Shifted, Hash, Publish,
+// Wake and Replace are the writing side, for one goroutine; every other method may be called from any.
 type Store struct {
 	// The writing side's own.
 	root      *node
@@ -124,7 +124,7 @@ func (s *Store) Pass(t Time) {
 }
 
 // Publish shows all that was done since the last Publish: readers get a new view, the events enter the history, and
-// watchers are woken. A reader that has seen a view can no longer register a watcher as of before it (K91).
+// watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a view can no longer register a watcher as of before it (K91).
 func (s *Store) Publish() {
 	if !s.dirty {
 		return
@@ -134,6 +134,15 @@ func (s *Store) Publish() {
 	s.pending, s.path = reusable(s.pending), reusable(s.path)
 	s.epoch++
 	s.dirty = false
+}
+
+// Wake wakes some of the watchers that wait and have got an event, and reports whether there are more. It is to be called
+// until there are none. An event for thousands would keep the next write waiting, were they all woken at once; and those
+// whose turn comes late get several events together.
+func (s *Store) Wake() (more bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return s.hub.wake()
 }
 
 // reusable empties a scratch slice, so that it keeps nothing alive, and drops it when it has grown large.

@@ -435,6 +435,60 @@ func TestNextWaits(t *testing.T) {
 	}
 }
 
+// TestAllWhoWaitAreWoken checks R64 for more watchers than are woken at once: each waits before every event, and gets
+// it though nothing is written after it.
+func TestAllWhoWaitAreWoken(t *testing.T) {
+	const events = 20
+	s := New(Options{})
+	watchers := make([]*Watcher, 10*wakesAtOnce+1)
+	for i := range watchers {
+		watchers[i] = watching(t, s, "/k", WatchOptions{Stream: true})
+	}
+	for n := range events {
+		var group sync.WaitGroup
+		for _, w := range watchers {
+			group.Go(func() {
+				if e, err := w.Next(t.Context()); err != nil || e.Index() != Index(n+1) {
+					t.Errorf("event %d is %v, %v", n+1, e, err)
+				}
+			})
+		}
+		for _, w := range watchers {
+			untilWaiting(w)
+		}
+		must(t, s, file("/k", ""))
+		turns := 1
+		for s.Wake() {
+			turns++
+		}
+		if most := len(watchers)/wakesAtOnce + 1; turns > most {
+			t.Errorf("waking %d watchers took %d turns, want at most %d", len(watchers), turns, most)
+		}
+		group.Wait()
+	}
+}
+
+// TestWhoIsToBeWokenIsListedOnce checks that who is to be woken is listed once, and forgotten afterwards.
+func TestWhoIsToBeWokenIsListedOnce(t *testing.T) {
+	s := New(Options{})
+	for range 2 * wakesAtOnce {
+		w := watching(t, s, "/k", WatchOptions{Stream: true})
+		go w.Next(t.Context())
+		untilWaiting(w)
+	}
+	for range 100 { // with Publish, which wakes a few each time
+		must(t, s, file("/k", ""))
+	}
+	if n := len(s.hub.due) - s.hub.woken; n > 2*wakesAtOnce {
+		t.Errorf("%d are to be woken", n)
+	}
+	for s.Wake() {
+	}
+	if cap(s.hub.due) > 4*wakesAtOnce || s.hub.woken != 0 {
+		t.Errorf("room for %d is kept, from %d on", cap(s.hub.due), s.hub.woken)
+	}
+}
+
 // untilWaiting returns when a Next is about to wait.
 func untilWaiting(w *Watcher) {
 	for {

@@ -60,8 +60,9 @@ type Watcher struct {
 	closed  bool     // no longer counted among the open
 	queue   []*Event // undelivered, from head on
 	head    int
-	bytes   int // of their JSON
-	waiting bool
+	bytes   int           // of their JSON
+	waiting bool          // Next waits, and has not been woken
+	due     bool          // on the list of those to be woken
 	wake    chan struct{} // made by the first Next that has to wait
 }
 
@@ -176,8 +177,8 @@ func (w *Watcher) wants(e *Event) bool {
 	return w.recursive && isBelow(e.key, w.key) && !strings.Contains(e.key[len(w.key):], "/_")
 }
 
-// push appends e to the queue, and reports false when the watcher has to leave the hub: because this was the event it
-// waited for, or because the queue is full and it falls behind.
+// push, called under the hub's mu, appends e to the queue. It reports false when the watcher has to leave the hub:
+// because this was the event it waited for, or because the queue is full and it falls behind.
 func (w *Watcher) push(e *Event, most int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -191,7 +192,10 @@ func (w *Watcher) push(e *Event, most int) bool {
 		w.queue, w.head = w.queue[:n], 0
 	}
 	w.enqueue(e)
-	w.rouse()
+	if w.waiting && !w.due {
+		w.due = true
+		w.hub.due = append(w.hub.due, w)
+	}
 	return w.stream
 }
 
@@ -224,7 +228,7 @@ func (w *Watcher) pop() *Event {
 	return e
 }
 
-// rouse wakes a Next that waits.
+// rouse wakes a Next that waits. It is called with mu held.
 func (w *Watcher) rouse() {
 	if w.waiting {
 		w.waiting = false
@@ -233,6 +237,14 @@ func (w *Watcher) rouse() {
 		default: // an older wake-up is still there, and does as well
 		}
 	}
+}
+
+// wakeUp is for those on the list.
+func (w *Watcher) wakeUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.due = false
+	w.rouse()
 }
 
 // end makes Next fail once the queue is empty. The watcher has seen to all events before next, which is 0 when it may

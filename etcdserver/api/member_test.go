@@ -60,6 +60,8 @@ func (m *soloMember) Do(_ context.Context, c store.Command) (etcdserver.Applied,
 	m.store.Expire(now, 1000)
 	event, err := m.store.Apply(now, c)
 	m.store.Publish()
+	for m.store.Wake() {
+	}
 	index := m.index.Add(1)
 	if err != nil {
 		return etcdserver.Applied{}, err
