@@ -22,6 +22,7 @@ import (
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
 	"canopy/internal/http1"
+	"canopy/internal/processors"
 	"canopy/store"
 )
 
@@ -37,7 +38,7 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	if err := checkFileLimit(); err != nil {
 		return err
 	}
-	spareProcessors()
+	governor := processors.New()
 	announce(c, logger)
 	listeners, err := listenAll(c, logger)
 	if err != nil {
@@ -49,17 +50,18 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error { return sampleFiles(ctx, set) })
+	group.Go(func() error { return governor.Run(ctx) })
 	group.Go(func() error {
-		err := serveMember(ctx, c, servers, set, registry, logger)
+		err := serveMember(ctx, c, servers, governor, set, registry, logger)
 		return errors.Join(err, servers.close())
 	})
 	return group.Wait()
 }
 
 // serveMember opens the member behind the servers, and runs it.
-func serveMember(ctx context.Context, c config.Config, servers *servers, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
+func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
 	peers := newPeering(c, registry, logger)
-	member, err := etcdserver.Open(memberOptions(ctx, c, peers, set, logger))
+	member, err := etcdserver.Open(memberOptions(ctx, c, peers, observer(set, governor), logger))
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		logger.Info("stopped before there was a member")
 		return nil
@@ -75,15 +77,6 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, set *me
 	servers.metrics.open(handler.NewMetrics())
 	servers.peer.open(peers.handler(api.NewPeer(member)))
 	return runMember(ctx, c, member, handler, servers, logger)
-}
-
-// spareProcessors adds two to GOMAXPROCS, unless it is set: a sync of the log
-// and a write of a snapshot each hold a processor of the scheduler while they
-// wait for the disk. With two cores that is all of them.
-func spareProcessors() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
-	}
 }
 
 // announce prints what operators look for at a start (F30).
@@ -104,7 +97,7 @@ func announceProgram(logger *logrus.Logger) {
 	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 }
 
-func memberOptions(ctx context.Context, c config.Config, peers *peering, set *metrics.Set, logger *logrus.Logger) etcdserver.Options {
+func memberOptions(ctx context.Context, c config.Config, peers *peering, observer etcdserver.Observer, logger *logrus.Logger) etcdserver.Options {
 	return etcdserver.Options{
 		FS:              disk.OS{},
 		DataDir:         c.DataDir,
@@ -126,7 +119,7 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, set *me
 		SegmentBytes:    c.Storage.WALSegmentBytes,
 		NoSync:          c.Storage.UnsafeNoFsync,
 		Store:           store.Options{HistoryEvents: c.Watch.HistoryEvents, HistoryBytes: c.Watch.HistoryBytes, WatchQueue: c.Watch.Queue},
-		Observer:        observer(set),
+		Observer:        observer,
 		Log:             logger,
 	}
 }
@@ -140,12 +133,14 @@ func givenPeerURLs(c config.Config) []string {
 	return c.AdvertisePeerURLs.Strings()
 }
 
-// observer turns what the member measures into metrics.
-func observer(set *metrics.Set) etcdserver.Observer {
+// observer turns what the member measures into metrics, and lets the governor
+// know of syncs.
+func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observer {
 	return etcdserver.Observer{
 		Synced: func(d time.Duration, last uint64) {
 			set.Synced(d)
 			set.LastIndexSaved.Set(float64(last))
+			governor.Synced(d, last)
 		},
 		Applied:       func(_ int, d time.Duration) { set.Applied(d) },
 		SnapshotSaved: func(_ int64, d time.Duration) { set.Snapshotted(d, d) },

@@ -275,7 +275,7 @@ type politeWriter struct {
 	began time.Time // of the work since the last rest
 }
 
-const workAtOnce = 2 * time.Millisecond
+const workAtOnce = 500 * time.Microsecond
 
 func (w *politeWriter) Write(p []byte) (int, error) {
 	if w.began.IsZero() {
@@ -284,7 +284,7 @@ func (w *politeWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
 	w.bytes += int64(n)
 	if worked := time.Since(w.began); worked >= workAtOnce {
-		time.Sleep(min(worked, 10*workAtOnce))
+		time.Sleep(min(worked, 40*workAtOnce))
 		w.began = time.Now()
 	}
 	return n, err

@@ -1,0 +1,93 @@
+package processors
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// usual has a governor decide from the usual number, which is set back after the test.
+func usual(t *testing.T) *Governor {
+	t.Helper()
+	t.Setenv("GOMAXPROCS", "")
+	before := runtime.GOMAXPROCS(0)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	g := New()
+	if got := runtime.GOMAXPROCS(0); got != before+extra {
+		t.Fatalf("it begins with %d, want %d", got, before+extra)
+	}
+	return g
+}
+
+func TestWhatLoneWritersLookLike(t *testing.T) {
+	lone := sample{syncs: 400, syncing: 60 * time.Millisecond, last: 400, work: 50 * time.Millisecond}
+	for _, c := range []struct {
+		what   string
+		change func(*sample)
+		want   bool
+	}{
+		{"one write after the other", func(*sample) {}, true},
+		{"a few at a time", func(s *sample) { s.last = 4 * 400 }, true},
+		{"many at a time", func(s *sample) { s.last = 4*400 + 1 }, false},
+		{"nothing is written", func(s *sample) { *s = sample{} }, false},
+		{"a write now and then", func(s *sample) { s.syncs, s.last, s.syncing = 3, 3, time.Millisecond }, false},
+		{"a slow disk", func(s *sample) { s.syncs, s.last, s.syncing = 40, 40, 90*time.Millisecond }, false},
+		{"one sync in which the window ends", func(s *sample) { s.syncs, s.last, s.syncing = 1, 1, time.Second }, false},
+		{"readers as well", func(s *sample) { s.work = 150 * time.Millisecond }, false},
+		{"the log was cut back", func(s *sample) { s.last = ^uint64(9) }, false},
+	} {
+		window := lone
+		c.change(&window)
+		if got := window.lone(); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+func TestDownSlowlyAndUpAtOnce(t *testing.T) {
+	g := usual(t)
+	var now sample
+	look := func(lone bool) int {
+		if now.work += 10 * time.Millisecond; lone {
+			now.syncs, now.syncing, now.last = now.syncs+400, now.syncing+60*time.Millisecond, now.last+400
+		}
+		g.look(now)
+		return runtime.GOMAXPROCS(0)
+	}
+	all := runtime.GOMAXPROCS(0)
+	for i, c := range []struct {
+		lone bool
+		want int
+	}{
+		{true, all}, {true, all}, {false, all}, {true, all}, {true, all}, {true, 1}, {true, 1}, {false, all}, {true, all},
+	} {
+		if got := look(c.lone); got != c.want {
+			t.Errorf("window %d: %d, want %d", i, got, c.want)
+		}
+	}
+}
+
+func TestSyncsAreCounted(t *testing.T) {
+	g := usual(t)
+	for i := range 3 * 400 {
+		g.Synced(200*time.Microsecond, uint64(i+1))
+		if i%400 == 399 {
+			g.look(g.count(0))
+		}
+	}
+	if got := runtime.GOMAXPROCS(0); got != 1 {
+		t.Errorf("after lone writes for %d windows: %d, want 1", patience, got)
+	}
+}
+
+func TestTheEnvironmentDecides(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	t.Setenv("GOMAXPROCS", "3")
+	g := New()
+	if err := g.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := runtime.GOMAXPROCS(0); got != before {
+		t.Errorf("it was set to %d, with GOMAXPROCS in the environment", got)
+	}
+}
