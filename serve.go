@@ -20,6 +20,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/collector"
 	"canopy/internal/disk"
 	"canopy/internal/http1"
 	"canopy/internal/processors"
@@ -60,6 +61,8 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 
 // serveMember opens the member behind the servers, and runs it.
 func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
+	resume := collector.Defer()
+	defer resume()
 	peers := newPeering(c, registry, logger)
 	member, err := etcdserver.Open(memberOptions(ctx, c, peers, observer(set, governor), logger))
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -76,7 +79,7 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, governo
 	servers.client.open(handler)
 	servers.metrics.open(handler.NewMetrics())
 	servers.peer.open(peers.handler(api.NewPeer(member)))
-	return runMember(ctx, c, member, handler, servers, logger)
+	return runMember(ctx, c, member, resume, handler, servers, logger)
 }
 
 // announce prints what operators look for at a start (F30).
@@ -203,10 +206,11 @@ func handOver(member *etcdserver.Member, limit time.Duration, logger *logrus.Log
 	}
 }
 
-// runMember runs the member. When ctx ends things stop in order: leadership is
-// handed over, no new connections, watches end, requests in flight are
-// finished, and then the member, which has nothing left to answer.
-func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, handler *api.Handler, servers *servers, logger *logrus.Logger) error {
+// runMember runs the member, and calls started once it serves. When ctx ends
+// things stop in order: leadership is handed over, no new connections, watches
+// end, requests in flight are finished, and then the member, which has nothing
+// left to answer.
+func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, started func(), handler *api.Handler, servers *servers, logger *logrus.Logger) error {
 	memberCtx, stopMember := context.WithCancel(context.Background())
 	defer stopMember()
 	group, ctx := errgroup.WithContext(ctx)
@@ -226,6 +230,14 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 		return nil
 	})
 	group.Go(func() error { return notifyReady(ctx, member.Ready(), logger) })
+	group.Go(func() error {
+		select {
+		case <-member.Ready():
+			started()
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	return group.Wait()
 }
 
