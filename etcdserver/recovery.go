@@ -29,7 +29,6 @@ type recovered struct {
 	bytes    int64      // of the snapshot, before compression
 	raft     raft.State // the log since then
 	fresh    bool       // the first start
-	detached bool       // the log's entry at the snapshot's index is another one, or not reached yet
 }
 
 func (r *recovered) self() ID    { return ID(r.identity.Member) }
@@ -265,35 +264,60 @@ func writeNote(d dataDir, note *identityNote) error {
 // reopen finds the newest whole snapshot that the log reaches, and the log
 // since then (B11).
 func reopen(d dataDir, o Options, logger memberLog) (*recovered, error) {
-	log, meta, err := wal.Open(d.fs, d.wal, o.walOptions())
-	if err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
+	r := &recovered{identity: &pb.Identity{}}
+	if err := r.openLog(d, o); err != nil {
+		return nil, err
 	}
-	r := &recovered{log: log, identity: &pb.Identity{}}
-	if err := r.load(d, o, meta, logger); err != nil {
-		return nil, errors.Join(err, log.Close())
+	if err := r.load(d, o, logger); err != nil {
+		return nil, errors.Join(err, r.log.Close())
 	}
 	return r, nil
 }
 
-func (r *recovered) load(d dataDir, o Options, meta []byte, logger memberLog) (err error) {
-	if err := r.identity.UnmarshalVT(meta); err != nil {
-		return &DataDirError{Dir: d.root, Reason: "the identity at the head of the log cannot be read", Err: err}
+func (r *recovered) openLog(d dataDir, o Options) error {
+	log, meta, err := wal.Open(d.fs, d.wal, o.walOptions())
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
 	}
+	if err := r.identity.UnmarshalVT(meta); err != nil {
+		err = &DataDirError{Dir: d.root, Reason: "the identity at the head of the log cannot be read", Err: err}
+		return errors.Join(err, log.Close())
+	}
+	r.log = log
+	return nil
+}
+
+// load reads the log beside the snapshot, since each takes about as long as
+// the other: from the newest snapshot on, and once more if that is no good.
+func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 	if r.snaps, err = snap.Open(d.fs, d.snap(), snap.Options{}); err != nil {
 		return fmt.Errorf("open the snapshots: %w", err)
 	}
-	if err := r.loadSnapshot(d, o, logger); err != nil {
+	metas, err := r.snaps.List()
+	if err != nil {
+		return fmt.Errorf("list the snapshots: %w", err)
+	}
+	tail := &tail{}
+	if len(metas) > 0 {
+		tail.from = metas[0]
+	}
+	read := make(chan error)
+	go func() { read <- r.log.Replay(tail.from.Index, tail.record) }()
+	err = r.loadSnapshot(d, o, metas, logger)
+	readErr := <-read
+	if err != nil {
 		return err
 	}
-	if r.store == nil {
-		r.store = store.New(o.Store)
-		r.state = applied{members: newMembership()}
-		r.sessions = newSessions()
+	if loaded := r.state.meta(); loaded != tail.from {
+		if tail, readErr, err = r.readAgain(d, o, loaded); err != nil {
+			return err
+		}
 	}
-	r.raft.Snapshot = raft.SnapshotMeta{Index: r.state.index, Term: r.state.term, Configuration: r.state.config}
-	if err := r.replay(); err != nil {
-		return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: err, Advice: reseed}
+	if readErr == nil {
+		readErr = r.follow(tail)
+	}
+	if readErr != nil {
+		return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: readErr, Advice: reseed}
 	}
 	if err := writeIdentityNote(d, r.identity); err != nil && !errors.Is(err, disk.ErrNoSpace) {
 		return err
@@ -301,16 +325,24 @@ func (r *recovered) load(d dataDir, o Options, meta []byte, logger memberLog) (e
 	return nil
 }
 
+// readAgain reads the log from an older snapshot on, or from its beginning.
+func (r *recovered) readAgain(d dataDir, o Options, from snap.Meta) (t *tail, readErr, err error) {
+	if err := r.log.Close(); err != nil {
+		return nil, nil, fmt.Errorf("close the log: %w", err)
+	}
+	if err := r.openLog(d, o); err != nil {
+		return nil, nil, err
+	}
+	t = &tail{from: from}
+	return t, r.log.Replay(from.Index, t.record), nil
+}
+
 // reseed is what an operator can do when acknowledged data is gone from a disk.
 const reseed = "nothing was changed; restore this directory from a backup, or, in a cluster, remove this member and add it again with an empty --data-dir"
 
 // loadSnapshot tries snapshots from the newest on; one that cannot be read is
-// put aside.
-func (r *recovered) loadSnapshot(d dataDir, o Options, logger memberLog) error {
-	metas, err := r.snaps.List()
-	if err != nil {
-		return fmt.Errorf("list the snapshots: %w", err)
-	}
+// put aside. Without one the state is that of the beginning.
+func (r *recovered) loadSnapshot(d dataDir, o Options, metas []snap.Meta, logger memberLog) error {
 	for _, meta := range metas {
 		err := r.snaps.Load(meta, func(src io.Reader) error { return r.take(d, src, meta, o) })
 		var corrupt *snap.CorruptError
@@ -326,6 +358,9 @@ func (r *recovered) loadSnapshot(d dataDir, o Options, logger memberLog) error {
 			return fmt.Errorf("put the snapshot at index %d aside: %w", meta.Index, err)
 		}
 	}
+	r.store = store.New(o.Store)
+	r.state = applied{members: newMembership()}
+	r.sessions = newSessions()
 	return nil
 }
 
@@ -346,22 +381,21 @@ func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) er
 	return nil
 }
 
-// replay reads the log from the snapshot on. An entry whose index was already
-// seen replaces that one and all after it.
-func (r *recovered) replay() error {
-	if err := r.log.Replay(uint64(r.state.index), r.replayRecord); err != nil {
-		return err
+// follow takes over the log that follows the state.
+func (r *recovered) follow(t *tail) error {
+	r.raft = raft.State{
+		Snapshot:  raft.SnapshotMeta{Index: r.state.index, Term: r.state.term, Configuration: r.state.config},
+		HardState: t.hard, Entries: t.entries,
 	}
 	hard := &r.raft.HardState
-	last := r.state.index + raft.Index(len(r.raft.Entries))
-	if hard.Commit > last {
+	if last := r.state.index + raft.Index(len(t.entries)); hard.Commit > last {
 		return fmt.Errorf("entries up to %d were committed, but the log ends at %d", hard.Commit, last)
 	}
 	hard.Commit = max(hard.Commit, r.state.index)
 	if hard.Term < r.state.term {
 		hard.Term, hard.Vote = r.state.term, 0
 	}
-	if r.detached {
+	if t.detached {
 		return r.attach()
 	}
 	return nil
@@ -381,63 +415,76 @@ func (r *recovered) attach() error {
 	if err := r.log.Sync(); err != nil {
 		return fmt.Errorf("write the mark of snapshot %d: %w", r.state.index, err)
 	}
-	r.detached = false
 	return nil
 }
 
-func (r *recovered) replayRecord(kind wal.Kind, index uint64, payload []byte) error {
+// tail is the log since a snapshot, as it is being read.
+type tail struct {
+	from     snap.Meta // of the snapshot; zero: from the beginning
+	hard     raft.HardState
+	entries  []raft.Entry
+	detached bool // the log's entry at the snapshot's index is another one, or not reached yet
+}
+
+// record takes one record. An entry whose index was already seen replaces that
+// one and all after it.
+func (t *tail) record(kind wal.Kind, index uint64, payload []byte) error {
 	switch kind {
 	case recordEntry:
-		return r.replayEntry(raft.Index(index), payload)
+		return t.entry(index, payload)
 	case recordSnapshot:
-		return r.replayMark(raft.Index(index), payload)
+		return t.mark(index, payload)
 	case recordHardState:
 		var m pb.HardState
 		if err := m.UnmarshalVT(payload); err != nil {
 			return fmt.Errorf("a hard state record cannot be read: %w", err)
 		}
-		r.raft.HardState = raft.HardState{Term: raft.Term(m.Term), Vote: raft.MemberID(m.Vote), Commit: raft.Index(m.Commit)}
+		t.hard = raft.HardState{Term: raft.Term(m.Term), Vote: raft.MemberID(m.Vote), Commit: raft.Index(m.Commit)}
 		return nil
 	}
 	return fmt.Errorf("a record is of the unknown kind %d", kind)
 }
 
-// replayMark begins the log anew behind a snapshot that was received.
-func (r *recovered) replayMark(index raft.Index, payload []byte) error {
+// mark begins the log anew behind a snapshot that was received.
+func (t *tail) mark(index uint64, payload []byte) error {
 	var m pb.SnapshotMark
 	if err := m.UnmarshalVT(payload); err != nil {
 		return fmt.Errorf("the mark of snapshot %d cannot be read: %w", index, err)
 	}
-	if index > r.state.index {
+	if index > t.from.Index {
 		return fmt.Errorf("it goes on from a snapshot at index %d, which is missing or cannot be read", index)
 	}
-	r.raft.Entries = nil
-	r.detached = index < r.state.index || raft.Term(m.Term) != r.state.term
+	t.restart(index, m.Term)
 	return nil
 }
 
-// replayEntry takes an entry behind the snapshot, if the log before it is that
-// of the snapshot: one that was received while the log held other entries, and
-// whose mark did not reach the disk, voids them.
-func (r *recovered) replayEntry(index raft.Index, payload []byte) error {
+// restart forgets what was read before an entry that is not behind the snapshot.
+func (t *tail) restart(index, term uint64) {
+	t.entries = nil
+	t.detached = index < t.from.Index || term != t.from.Term
+}
+
+// entry takes an entry behind the snapshot, if the log before it is that of the
+// snapshot: one that was received while the log held other entries, and whose
+// mark did not reach the disk, voids them.
+func (t *tail) entry(index uint64, payload []byte) error {
 	var m pb.Entry
 	if err := m.UnmarshalVT(payload); err != nil {
 		return fmt.Errorf("entry %d cannot be read: %w", index, err)
 	}
-	if index <= r.state.index {
-		r.raft.Entries = nil
-		r.detached = index < r.state.index || raft.Term(m.Term) != r.state.term
+	if index <= t.from.Index {
+		t.restart(index, m.Term)
 		return nil
 	}
-	if r.detached {
+	if t.detached {
 		return nil
 	}
-	at := index - r.state.index - 1
-	if at > raft.Index(len(r.raft.Entries)) {
-		return fmt.Errorf("entry %d follows entry %d: those between are missing", index, r.state.index+raft.Index(len(r.raft.Entries)))
+	at := index - t.from.Index - 1
+	if at > uint64(len(t.entries)) {
+		return fmt.Errorf("entry %d follows entry %d: those between are missing", index, t.from.Index+uint64(len(t.entries)))
 	}
-	r.raft.Entries = append(r.raft.Entries[:at], raft.Entry{
-		Index: index, Term: raft.Term(m.Term), Type: raft.EntryType(m.Type), Data: m.Data,
+	t.entries = append(t.entries[:at], raft.Entry{
+		Index: raft.Index(index), Term: raft.Term(m.Term), Type: raft.EntryType(m.Type), Data: m.Data,
 	})
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/raft"
+	"canopy/snap"
 )
 
 // logRecord is one record of a log in a test: an entry, or the mark of a snapshot.
@@ -16,20 +17,20 @@ type logRecord struct {
 	term  raft.Term
 }
 
-func (r logRecord) replay(t *testing.T, into *recovered) error {
+func (r logRecord) replay(t *testing.T, into *tail) error {
 	t.Helper()
 	if r.mark {
 		payload, err := (&pb.SnapshotMark{Term: uint64(r.term)}).MarshalVT()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return into.replayRecord(recordSnapshot, uint64(r.index), payload)
+		return into.record(recordSnapshot, uint64(r.index), payload)
 	}
 	payload, err := (&pb.Entry{Term: uint64(r.term)}).MarshalVT()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return into.replayRecord(recordEntry, uint64(r.index), payload)
+	return into.record(recordEntry, uint64(r.index), payload)
 }
 
 // Behind a snapshot of index 5, term 3, the log goes on with the entries that
@@ -57,7 +58,7 @@ func TestTheLogGoesOnBehindItsSnapshot(t *testing.T) {
 		{"a hole", []logRecord{entry(5, 3), entry(7, 3)}, nil, nil, "entry 7 follows entry 5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &recovered{state: applied{index: 5, term: 3}}
+			r := &tail{from: snap.Meta{Index: 5, Term: 3}}
 			var err error
 			for _, each := range tt.records {
 				if err = each.replay(t, r); err != nil {
@@ -72,7 +73,7 @@ func TestTheLogGoesOnBehindItsSnapshot(t *testing.T) {
 			}
 			var got []raft.Index
 			var terms []raft.Term
-			for _, e := range r.raft.Entries {
+			for _, e := range r.entries {
 				got, terms = append(got, e.Index), append(terms, e.Term)
 			}
 			if err != nil || !slices.Equal(got, tt.want) || !slices.Equal(terms, tt.terms) {

@@ -42,14 +42,14 @@ func unborn(d dataDir, o Options, note *identityNote) (bool, error) {
 	if err != nil {
 		return false, nil // a start says what is wrong with it
 	}
-	r := &recovered{log: log, identity: &pb.Identity{}}
-	readable := r.identity.UnmarshalVT(meta) == nil && log.Replay(0, r.replayRecord) == nil
+	identity, tail := &pb.Identity{}, &tail{}
+	readable := identity.UnmarshalVT(meta) == nil && log.Replay(0, tail.record) == nil
 	if err := log.Close(); err != nil {
 		return false, err
 	}
-	hard := r.raft.HardState
-	whole := hard.Commit > 0 && hard.Commit <= raft.Index(len(r.raft.Entries))
-	return readable && len(r.identity.Seeds) == 0 && hard.Term <= 1 && !whole, nil
+	hard := tail.hard
+	whole := hard.Commit > 0 && hard.Commit <= raft.Index(len(tail.entries))
+	return readable && len(identity.Seeds) == 0 && hard.Term <= 1 && !whole, nil
 }
 
 // discardLog removes the files of a log that was never lived by.
