@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -230,13 +231,7 @@ func (h *hosts) further(host, n int) string { return fmt.Sprintf("%s.%d", h.subn
 // every two if there is little to do.
 func TestWatchersVanish(t *testing.T) {
 	const residentMost, soon, late, collected = 128 << 20, 20 * time.Second, 2 * time.Minute, 5 * time.Minute
-	h := newHosts(t, 1)
-	for d := range 8 {
-		h.ip("-n", h.namespace(0), "addr", "add", h.further(0, d)+"/24", "dev", "eth0")
-	}
-	s := newServer(t)
-	s.client = strings.Replace(s.client, "127.0.0.1", h.subnet+".254", 1)
-	s.start()
+	h, s := newWatched(t)
 	own, shared := scale(300, 18_000), scale(200, 2_000)
 	s.must(http.StatusCreated, http.MethodPut, "/v2/keys/loud", "value=1")
 	base := s.footprint()
@@ -283,6 +278,58 @@ func TestWatchersVanish(t *testing.T) {
 		}
 	}
 	w.informed(t, own, shared)
+}
+
+// newWatched starts a server and a host for its watchers, with addresses enough.
+func newWatched(t *testing.T) (*hosts, *server) {
+	t.Helper()
+	h := newHosts(t, 1)
+	for d := range 8 {
+		h.ip("-n", h.namespace(0), "addr", "add", h.further(0, d)+"/24", "dev", "eth0")
+	}
+	s := newServer(t)
+	s.client = strings.Replace(s.client, "127.0.0.1", h.subnet+".254", 1)
+	return h, s.start()
+}
+
+// Many who only wait do not slow those who work, nor are they forgotten (R75).
+func TestWatchersThatWait(t *testing.T) {
+	h, s := newWatched(t)
+	own, shared := scale(600, 18_000), scale(400, 2_000)
+	quiet := s.work(t)
+	w := watchFrom(t, h, 0, s, own, shared)
+	defer w.end()
+	if n := s.footprint().watchers; n != own+shared {
+		t.Fatalf("%d watchers, want %d", n, own+shared)
+	}
+	during := s.work(t)
+	t.Logf("without watchers %v; with %d: %v", quiet, own+shared, during)
+	if limit := 2*quiet.at(0.99) + 20*time.Millisecond; *full && during.at(0.99) > limit {
+		t.Errorf("the p99 of those who work is more than %v", limit)
+	}
+	for _, key := range []string{"loud", "quiet"} {
+		s.must(http.StatusCreated, http.MethodPut, "/v2/keys/"+key, "value=news")
+	}
+	w.informed(t, own, shared)
+}
+
+// work has many clients write and read for a while, none of them hurried.
+func (s *server) work(t *testing.T) latencies {
+	t.Helper()
+	clients := &crowd{address: s.address(), size: scale(50, 500), every: 100 * time.Millisecond, request: func(client, n int) []byte {
+		if key := fmt.Sprintf("/work/%d", client); n%2 == 0 {
+			return put(key, "1")
+		} else {
+			return fmt.Appendf(nil, "GET /v2/keys%s HTTP/1.1\r\nHost: localhost\r\n\r\n", key)
+		}
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), scale(2*time.Second, 20*time.Second))
+	defer cancel()
+	took, err := clients.run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return took
 }
 
 // forgets waits until clients cost a server what they did before, but for memory.
