@@ -29,7 +29,7 @@ func must(t testing.TB, s *Store, commands ...Command) (last *Event) {
 		}
 		last = e
 	}
-	s.Publish()
+	publish(s)
 	return last
 }
 
@@ -98,7 +98,7 @@ func TestEveryCellOfTheTargetTable(t *testing.T) {
 			if got != row.want[i] {
 				t.Errorf("%s of %s = %s, want %s", row.name, target, got, row.want[i])
 			}
-			s.Publish()
+			publish(s)
 			if v := s.View(); failed && (v.Index() != 4 || treeOf(t, s) != before) || !failed && v.Index() != 5 {
 				t.Errorf("%s of %s: index %d afterwards", row.name, target, v.Index())
 			}
@@ -230,7 +230,7 @@ func TestStatsCountOutcomes(t *testing.T) {
 	}
 	s.CountGet(true)
 	s.CountGet(false)
-	s.Publish()
+	publish(s)
 	want := Stats{SetsSuccess: 4, CompareAndDeleteFail: 1, DeleteFail: 1, CompareAndSwapFail: 1, UpdateFail: 2, GetsSuccess: 1, GetsFail: 1}
 	if got := s.Stats(); got != want {
 		t.Errorf("stats = %+v, want %+v", got, want)

@@ -33,10 +33,10 @@ func filled(count, perDir int) (*Store, []Key) {
 			panic(err)
 		}
 		if i%100 == 99 {
-			s.Publish()
+			publish(s)
 		}
 	}
-	s.Publish()
+	publish(s)
 	return s, keys
 }
 
@@ -101,10 +101,10 @@ func TestMemoryPerKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			if i%100 == 99 {
-				s.Publish()
+				publish(s)
 			}
 		}
-		s.Publish()
+		publish(s)
 		per := float64(heapOf()-before) / float64(count)
 		t.Logf("%s: %.0f bytes a key", c.name, per)
 		if per > 200 {
@@ -124,7 +124,7 @@ func BenchmarkSet(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%batch == 0 {
-					s.Publish()
+					publish(s)
 				}
 			}
 		})
@@ -137,7 +137,7 @@ func BenchmarkSet(b *testing.B) {
 				b.Fatal(err)
 			}
 			if i%256 == 0 {
-				s.Publish()
+				publish(s)
 			}
 		}
 	})
@@ -150,7 +150,7 @@ func BenchmarkSet(b *testing.B) {
 				b.Fatal(err)
 			}
 			if i%256 == 0 {
-				s.Publish()
+				publish(s)
 			}
 		}
 	})
@@ -248,7 +248,7 @@ func BenchmarkFanOut(b *testing.B) {
 				if _, err := s.Apply(benchTime, Set{Key: key, Value: value64}); err != nil {
 					b.Fatal(err)
 				}
-				s.Publish()
+				publish(s)
 				for range watchers {
 					<-got
 				}
@@ -270,10 +270,10 @@ func BenchmarkExpire(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		s.Publish()
+		publish(s)
 		b.StartTimer()
 		for s.Expire(benchTime+Time(Second), ExpirePerEntry) > 0 {
-			s.Publish()
+			publish(s)
 		}
 	}
 	b.ReportMetric(float64(b.N)*keys/b.Elapsed().Seconds(), "nodes/s")

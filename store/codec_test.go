@@ -79,7 +79,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 		s := prepared(t)
 		_, _ = s.Apply(testTime, c)
-		s.Publish()
+		publish(s)
 		checkInvariants(t, s)
 	})
 }

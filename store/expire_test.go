@@ -18,7 +18,7 @@ func expired(s *Store, at Time) []string {
 	for s.Expire(at, 1) > 0 {
 		keys = append(keys, s.pending[len(s.pending)-1].key)
 	}
-	s.Publish()
+	publish(s)
 	return keys
 }
 
@@ -114,7 +114,7 @@ func TestLeaderlessTimeKillsNobody(t *testing.T) {
 	if got := try(s, now, timed("/new", 4)); !strings.Contains(got, `"ttl":4`) {
 		t.Errorf("new key: %s", got)
 	}
-	s.Publish()
+	publish(s)
 	s = reloaded(t, s)
 	if got := fmt.Sprint(expired(s, now+4*Time(Second)), expired(s, now+5*Time(Second))); got != "[/new] [/old]" {
 		t.Errorf("expired %s", got)

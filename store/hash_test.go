@@ -12,7 +12,7 @@ func TestTheHashTellsStatesApart(t *testing.T) {
 	base := func() *Store {
 		s := New(Options{})
 		must(t, s, file("/a", "1"), timed("/d/t", 9), file("/d/sub/k", "x"))
-		s.Publish()
+		publish(s)
 		return s
 	}
 	seen := map[uint64]string{base().View().Hash(): "nothing"}
@@ -33,7 +33,7 @@ func TestTheHashTellsStatesApart(t *testing.T) {
 		s := base()
 		change(s)
 		s.dirty = true
-		s.Publish()
+		publish(s)
 		h := s.View().Hash()
 		if other, ok := seen[h]; ok {
 			t.Errorf("%s has the hash of %s", name, other)

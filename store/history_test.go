@@ -49,7 +49,7 @@ func TestHistoryFindsItsPlace(t *testing.T) {
 		must(t, s, file(fmt.Sprintf("/k%d", i), ""))
 		s.Advance()
 	}
-	s.Publish()
+	publish(s)
 	h := s.hub.past()
 	for since := h.oldest; since <= h.newest+1; since++ {
 		want := since | 1 // events have the odd indexes

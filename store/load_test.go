@@ -23,7 +23,7 @@ func sample(t testing.TB) *Store {
 	s.Advance()
 	s.Shift(3 * Second)
 	_ = try(s, testTime+7, Delete{Key: mustKey("/none")})
-	s.Publish()
+	publish(s)
 	return s
 }
 
@@ -67,8 +67,8 @@ func TestALoadedStoreIsTheSame(t *testing.T) {
 	if got, want := b.Expire(testTime+Time(100*Second), 99), a.Expire(testTime+Time(100*Second), 99); got != want || got != 1 {
 		t.Errorf("%d expired, want %d", got, want)
 	}
-	a.Publish()
-	b.Publish()
+	publish(a)
+	publish(b)
 	if !bytes.Equal(save(t, a), save(t, b)) {
 		t.Error("the stores save differently afterwards")
 	}
@@ -132,7 +132,7 @@ func loadOrRefuse(t *testing.T, b []byte) {
 		checkInvariants(t, s)
 		_ = treeOf(t, s)
 		s.Expire(testTime+Time(1000*Second), 10)
-		s.Publish()
+		publish(s)
 		_ = reloaded(t, s)
 	case !errors.As(err, &refused) || refused.Error() == "":
 		t.Fatalf("err = %v", err)

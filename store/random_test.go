@@ -236,7 +236,7 @@ func (d *duel) expire() {
 // publish shows both sides' events to the watchers.
 func (d *duel) publish() {
 	fresh := uint64(d.store.View().Index())
-	d.store.Publish()
+	publish(d.store)
 	first := len(d.model.history)
 	for first > 0 && d.model.history[first-1].index > fresh {
 		first--

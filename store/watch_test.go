@@ -22,6 +22,13 @@ func watching(t testing.TB, s *Store, key string, o WatchOptions) *Watcher {
 	return w
 }
 
+// publish does what a member does: it shows what was done, and wakes all who wait for it.
+func publish(s *Store) {
+	s.Publish()
+	for s.Wake() {
+	}
+}
+
 // ready returns the indexes of the events that can be had without waiting.
 func ready(t testing.TB, w *Watcher) string {
 	t.Helper()
@@ -86,7 +93,7 @@ func TestWhichEventsMatch(t *testing.T) {
 		must(t, s, before...)
 		live := watching(t, s, c.watch, WatchOptions{Recursive: c.recursive, Stream: true})
 		_ = try(s, testTime, c.write)
-		s.Publish()
+		publish(s)
 		want := map[bool]string{true: "6", false: ""}
 		if got := ready(t, live); got != want[c.live] {
 			t.Errorf("%s: live watcher got %q", c.rule, got)
@@ -190,7 +197,7 @@ func TestRefreshesTakeNoHistory(t *testing.T) {
 		must(t, s, Set{Key: mustKey("/a"), Refresh: true, TTL: TTL{true, 50}})
 		s.Advance()
 	}
-	s.Publish()
+	publish(s)
 	if oldest, newest := s.HistoryRange(); oldest != 1 || newest != 2002 {
 		t.Errorf("history %d-%d", oldest, newest)
 	}
@@ -456,7 +463,10 @@ func TestAllWhoWaitAreWoken(t *testing.T) {
 		for _, w := range watchers {
 			untilWaiting(w)
 		}
-		must(t, s, file("/k", ""))
+		if _, err := s.Apply(testTime, file("/k", "")); err != nil {
+			t.Fatal(err)
+		}
+		s.Publish()
 		turns := 1
 		for s.Wake() {
 			turns++
@@ -476,8 +486,11 @@ func TestWhoIsToBeWokenIsListedOnce(t *testing.T) {
 		go w.Next(t.Context())
 		untilWaiting(w)
 	}
-	for range 100 { // with Publish, which wakes a few each time
-		must(t, s, file("/k", ""))
+	for range 100 {
+		if _, err := s.Apply(testTime, file("/k", "")); err != nil {
+			t.Fatal(err)
+		}
+		s.Publish() // wakes a few each time
 	}
 	if n := len(s.hub.due) - s.hub.woken; n > 2*wakesAtOnce {
 		t.Errorf("%d are to be woken", n)
@@ -522,10 +535,10 @@ func TestWatchersMissNothingWhileEventsFlow(t *testing.T) {
 			t.Error(err)
 		}
 		if dice.IntN(3) == 0 {
-			s.Publish()
+			publish(s)
 		}
 	}
-	s.Publish()
+	publish(s)
 	wg.Wait()
 	t.Logf("%d watches", resumed.Load())
 	if n := s.Watchers(); n != 0 || s.hub.root.count() != 0 {
@@ -572,15 +585,15 @@ func TestAnOldWatchStillFires(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n%100 == 0 {
-			s.Publish()
+			publish(s)
 		}
 	}
-	s.Publish()
+	publish(s)
 	if got := ready(t, old); got != "" {
 		t.Fatalf("got %s before anything was written there", got)
 	}
 	must(t, s, file("/rare", "v"))
-	s.Publish()
+	publish(s)
 	if got := ready(t, old); got != "1000001" {
 		t.Errorf("got %q, want the event 1000001", got)
 	}
