@@ -213,9 +213,10 @@ func (l *loader) checkNode(m *storepb.Node, open []branch, index Index) bool {
 // events reads the history.
 func (l *loader) events(s *Store, count uint64) {
 	last := s.hub.history.oldest - 1
+	var m storepb.Event
 	for ; l.eventsRead < count; l.eventsRead++ {
-		m := &storepb.Event{}
-		if !l.next(m) {
+		m = storepb.Event{Key: m.Key[:0]} // its JSON is kept, its key is not
+		if !l.next(&m) {
 			return
 		}
 		key, err := ParseKey(string(m.Key))

@@ -20,14 +20,7 @@ func (v *View) Save(w io.Writer) error {
 	s := saver{out: bufio.NewWriterSize(w, 64<<10)}
 	s.record(v.header())
 	s.nodes(v.root.dir)
-	for p := v.history.from(0); ; {
-		e := p.next()
-		if e == nil {
-			break
-		}
-		s.events++
-		s.record(&storepb.Event{Index: uint64(e.index), Key: []byte(e.key), Action: uint32(e.action), Flags: uint32(e.flags), Json: e.json})
-	}
+	s.past(&v.history)
 	s.record(&storepb.Trailer{Nodes: s.count, Events: s.events, Hash: v.Hash()})
 	if s.err == nil {
 		s.err = s.out.Flush()
@@ -86,6 +79,18 @@ func (s *saver) record(m message) {
 	b := s.buf[:head+size]
 	if _, s.err = m.MarshalToSizedBufferVT(b[head:]); s.err == nil {
 		_, s.err = s.out.Write(b)
+	}
+}
+
+// past writes the events that are held, oldest first.
+func (s *saver) past(h *history) {
+	var m storepb.Event
+	p := h.from(0)
+	for e := p.next(); e != nil; e = p.next() {
+		m.Index, m.Action, m.Flags, m.Json = uint64(e.index), uint32(e.action), uint32(e.flags), e.json
+		m.Key = append(m.Key[:0], e.key...)
+		s.events++
+		s.record(&m)
 	}
 }
 
