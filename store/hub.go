@@ -79,16 +79,24 @@ func (h *hub) replace(v *View, past history, current *atomic.Pointer[View]) {
 	h.wake()
 }
 
-// wakesAtOnce is how many watchers are woken before others may run.
-const wakesAtOnce = 16
+// wakesAtOnce is how many watchers are woken before others may run, or that part of those that are due, if it is more:
+// while writes never cease, the last of very many are not to wait for thousands of turns.
+const (
+	wakesAtOnce = 16
+	wakesPart   = 256
+)
 
 // wake wakes some of those that are due, and reports whether there are more. It is called with mu held.
 func (h *hub) wake() (more bool) {
-	last := min(len(h.due), h.woken+wakesAtOnce)
-	for _, w := range h.due[h.woken:last] {
+	rest := h.due[h.woken:]
+	if len(rest) == 0 {
+		return false
+	}
+	some := rest[:min(len(rest), max(wakesAtOnce, len(rest)/wakesPart))]
+	for _, w := range some {
 		w.wakeUp()
 	}
-	if h.woken = last; last < len(h.due) {
+	if h.woken += len(some); h.woken < len(h.due) {
 		return true
 	}
 	h.due, h.woken = reusable(h.due), 0

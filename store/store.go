@@ -124,7 +124,8 @@ func (s *Store) Pass(t Time) {
 }
 
 // Publish shows all that was done since the last Publish: readers get a new view, the events enter the history, and
-// watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a view can no longer register a watcher as of before it (K91).
+// watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a
+// view can no longer register a watcher as of before it (K91).
 func (s *Store) Publish() {
 	if !s.dirty {
 		return
