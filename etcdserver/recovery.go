@@ -297,7 +297,7 @@ func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
 	}
-	tail := &tail{}
+	tail := &logTail{}
 	if len(metas) > 0 {
 		tail.from = metas[0]
 	}
@@ -326,14 +326,14 @@ func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 }
 
 // readAgain reads the log from an older snapshot on, or from its beginning.
-func (r *recovered) readAgain(d dataDir, o Options, from snap.Meta) (t *tail, readErr, err error) {
+func (r *recovered) readAgain(d dataDir, o Options, from snap.Meta) (t *logTail, readErr, err error) {
 	if err := r.log.Close(); err != nil {
 		return nil, nil, fmt.Errorf("close the log: %w", err)
 	}
 	if err := r.openLog(d, o); err != nil {
 		return nil, nil, err
 	}
-	t = &tail{from: from}
+	t = &logTail{from: from}
 	return t, r.log.Replay(from.Index, t.record), nil
 }
 
@@ -382,7 +382,7 @@ func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) er
 }
 
 // follow takes over the log that follows the state.
-func (r *recovered) follow(t *tail) error {
+func (r *recovered) follow(t *logTail) error {
 	r.raft = raft.State{
 		Snapshot:  raft.SnapshotMeta{Index: r.state.index, Term: r.state.term, Configuration: r.state.config},
 		HardState: t.hard, Entries: t.entries,
@@ -418,8 +418,8 @@ func (r *recovered) attach() error {
 	return nil
 }
 
-// tail is the log since a snapshot, as it is being read.
-type tail struct {
+// logTail is the log since a snapshot, as it is being read.
+type logTail struct {
 	from     snap.Meta // of the snapshot; zero: from the beginning
 	hard     raft.HardState
 	entries  []raft.Entry
@@ -428,7 +428,7 @@ type tail struct {
 
 // record takes one record. An entry whose index was already seen replaces that
 // one and all after it.
-func (t *tail) record(kind wal.Kind, index uint64, payload []byte) error {
+func (t *logTail) record(kind wal.Kind, index uint64, payload []byte) error {
 	switch kind {
 	case recordEntry:
 		return t.entry(index, payload)
@@ -446,7 +446,7 @@ func (t *tail) record(kind wal.Kind, index uint64, payload []byte) error {
 }
 
 // mark begins the log anew behind a snapshot that was received.
-func (t *tail) mark(index uint64, payload []byte) error {
+func (t *logTail) mark(index uint64, payload []byte) error {
 	var m pb.SnapshotMark
 	if err := m.UnmarshalVT(payload); err != nil {
 		return fmt.Errorf("the mark of snapshot %d cannot be read: %w", index, err)
@@ -459,7 +459,7 @@ func (t *tail) mark(index uint64, payload []byte) error {
 }
 
 // restart forgets what was read before an entry that is not behind the snapshot.
-func (t *tail) restart(index, term uint64) {
+func (t *logTail) restart(index, term uint64) {
 	t.entries = nil
 	t.detached = index < t.from.Index || term != t.from.Term
 }
@@ -467,7 +467,7 @@ func (t *tail) restart(index, term uint64) {
 // entry takes an entry behind the snapshot, if the log before it is that of the
 // snapshot: one that was received while the log held other entries, and whose
 // mark did not reach the disk, voids them.
-func (t *tail) entry(index uint64, payload []byte) error {
+func (t *logTail) entry(index uint64, payload []byte) error {
 	var m pb.Entry
 	if err := m.UnmarshalVT(payload); err != nil {
 		return fmt.Errorf("entry %d cannot be read: %w", index, err)

@@ -17,7 +17,7 @@ type logRecord struct {
 	term  raft.Term
 }
 
-func (r logRecord) replay(t *testing.T, into *tail) error {
+func (r logRecord) replay(t *testing.T, into *logTail) error {
 	t.Helper()
 	if r.mark {
 		payload, err := (&pb.SnapshotMark{Term: uint64(r.term)}).MarshalVT()
@@ -58,7 +58,7 @@ func TestTheLogGoesOnBehindItsSnapshot(t *testing.T) {
 		{"a hole", []logRecord{entry(5, 3), entry(7, 3)}, nil, nil, "entry 7 follows entry 5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &tail{from: snap.Meta{Index: 5, Term: 3}}
+			r := &logTail{from: snap.Meta{Index: 5, Term: 3}}
 			var err error
 			for _, each := range tt.records {
 				if err = each.replay(t, r); err != nil {

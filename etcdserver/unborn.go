@@ -42,7 +42,7 @@ func unborn(d dataDir, o Options, note *identityNote) (bool, error) {
 	if err != nil {
 		return false, nil // a start says what is wrong with it
 	}
-	identity, tail := &pb.Identity{}, &tail{}
+	identity, tail := &pb.Identity{}, &logTail{}
 	readable := identity.UnmarshalVT(meta) == nil && log.Replay(0, tail.record) == nil
 	if err := log.Close(); err != nil {
 		return false, err
