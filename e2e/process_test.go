@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,6 +48,24 @@ func buildAndRun(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// lookAtSources has the tests run again when the program has changed: go test
+// remembers a result as long as the files that the tests looked at are the
+// same, and does not know what go build has read. What TestMain looks at it
+// does not see.
+var lookAtSources = sync.OnceValue(func() error {
+	return filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "..":
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".go":
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+})
 
 // server is one process of the program.
 type server struct {
@@ -123,6 +143,9 @@ func (s *server) start() *server {
 
 func (s *server) launch() {
 	s.t.Helper()
+	if err := lookAtSources(); err != nil {
+		s.t.Fatal(err)
+	}
 	line := append(slices.Clone(s.wrap), s.args()...)
 	s.command = exec.Command(line[0], line[1:]...)
 	s.command.Env = append(os.Environ(), s.environ...)
