@@ -317,7 +317,7 @@ func TestWatchersThatWait(t *testing.T) {
 func (s *server) work(t *testing.T) latencies {
 	t.Helper()
 	clients := &crowd{address: s.address(), size: scale(50, 500), every: 100 * time.Millisecond, request: func(client, n int) []byte {
-		if key := fmt.Sprintf("/work/%d", client); n%2 == 0 {
+		if key := fmt.Sprintf("/busy/%d", client); n%2 == 0 {
 			return put(key, "1")
 		} else {
 			return fmt.Appendf(nil, "GET /v2/keys%s HTTP/1.1\r\nHost: localhost\r\n\r\n", key)
