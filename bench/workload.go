@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -83,43 +81,22 @@ func choose(names []string) ([]workload, error) {
 // closedLoop runs requests over so many connections for the duration of o.
 // next gives the n-th request of a connection.
 func closedLoop(ctx context.Context, t target, o options, connections int, next func(connection, n int) []byte) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.duration)
-	defer cancel()
-	histograms := make([]histogram, connections)
-	errs := make([]error, connections)
-	var all sync.WaitGroup
 	begin := time.Now()
-	for i := range connections {
-		all.Go(func() { errs[i] = loop(ctx, t, &histograms[i], func(n int) []byte { return next(i, n) }) })
+	took, err := drive(ctx, t, connections, func(connection, n int) []byte {
+		if time.Since(begin) > o.duration {
+			return nil
+		}
+		return next(connection, n)
+	})
+	if err != nil {
+		return result{}, err
 	}
-	all.Wait()
-	elapsed := time.Since(begin)
-	var sum histogram
-	for i := range histograms {
-		sum.merge(&histograms[i])
-	}
-	return summary(&sum, elapsed), errors.Join(errs...)
+	return summary(took, time.Since(begin)), nil
 }
 
-func loop(ctx context.Context, t target, h *histogram, next func(n int) []byte) error {
-	c, err := dial(t.endpoint)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	for n := 0; ctx.Err() == nil; n++ {
-		request := next(n)
-		begin := time.Now()
-		status, err := c.exchange(request, nil)
-		if err != nil {
-			return err
-		}
-		if status != 200 && status != 201 {
-			return fmt.Errorf("%.60q was answered with status %d", request, status)
-		}
-		h.add(time.Since(begin))
-	}
-	return nil
+// badStatus is the error of a request that was not answered with success.
+func badStatus(request []byte, status int) error {
+	return fmt.Errorf("%.60q was answered with status %d", request, status)
 }
 
 func summary(h *histogram, elapsed time.Duration) result {
@@ -141,29 +118,11 @@ func key(n int) string { return fmt.Sprintf("/bench/%08d", n) }
 // preload writes keys 0 to n-1 over several connections.
 func preload(ctx context.Context, t target, keys, valueBytes int) error {
 	const connections = 64
-	errs := make([]error, connections)
-	var all sync.WaitGroup
-	for i := range connections {
-		all.Go(func() { errs[i] = preloadPart(ctx, t, i, connections, keys, valueBytes) })
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-func preloadPart(ctx context.Context, t target, first, step, keys, valueBytes int) error {
-	c, err := dial(t.endpoint)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	for n := first; n < keys && ctx.Err() == nil; n += step {
-		status, err := c.exchange(putRequest(key(n), valueBytes, ""), nil)
-		if err != nil {
-			return err
+	_, err := drive(ctx, t, connections, func(connection, n int) []byte {
+		if n = n*connections + connection; n >= keys {
+			return nil
 		}
-		if status != 200 && status != 201 {
-			return fmt.Errorf("writing key %d: status %d", n, status)
-		}
-	}
-	return ctx.Err()
+		return putRequest(key(n), valueBytes, "")
+	})
+	return err
 }
