@@ -24,7 +24,7 @@ const entryOverhead = 40
 const manyBytes = 256 << 20
 
 // snapshotter writes snapshots, one at a time, beside the apply loop. A
-// snapshot is due when the log since the last one outweighs half the state, and
+// snapshot is due when the log since the last one outweighs the state, and
 // at least minEntries were applied, or manyBytes: so its cost stays a constant
 // share of the writes however large the tree is, and a restart, which takes far
 // longer to replay a byte of log than to load one of state, stays short.
@@ -77,7 +77,7 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	default:
 	}
 	due := float64(s.entries) >= float64(s.minEntries)*(1+s.patience) || s.bytes >= manyBytes
-	if !due || float64(2*s.bytes) < float64(s.state)*(1+s.patience) {
+	if !due || float64(s.bytes) < float64(s.state)*(1+s.patience) {
 		return
 	}
 	select {
