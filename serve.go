@@ -155,7 +155,8 @@ func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observ
 			set.Proposed(d)
 		},
 		Waiting: set.SetPending,
-		LeaderChanged: func(leader etcdserver.ID, _ bool) {
+		LeaderChanged: func(leader etcdserver.ID, self bool) {
+			governor.LeaderChanged(leader != 0 && !self)
 			if leader != 0 {
 				set.LeaderChanges.Inc()
 			}

@@ -11,11 +11,16 @@
 // virtual machine that costs up to half of what the sync takes: with one a
 // write is answered in two thirds of the time (docs/architecture.md).
 //
+// It is one, too, while a follower does hardly anything but follow: what its
+// leader sends goes from goroutine to goroutine in the same way, however many
+// entries it is. Members that share a machine have more of it for their leader.
+//
 // A GOMAXPROCS in the environment is left as it is (F37).
 package processors
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -28,18 +33,25 @@ const extra = 2
 // What the governor looks at, and how often.
 const (
 	interval = 100 * time.Millisecond
-	patience = 3 // windows of lone writers in a row before it goes down to one
+	patience = 3 // windows within the limits in a row before it goes down to one
 )
 
-// What lone writers look like. The last two keep others from waiting: a sync
-// holds the one processor until the scheduler takes it away, and at most so
-// much of it is used that all of it is not wanted.
-const (
-	entriesMax = 4                   // in one sync, on average
-	syncingMin = interval / 4        // time of a window spent in syncs
-	syncMax    = time.Millisecond    // of one sync, on average
-	workMax    = interval * 85 / 100 // processor time used in a window
+// limits are what lone writers, and following, look like. The last two keep
+// others from waiting: a sync holds the one processor until the scheduler takes
+// it away, and at most so much of it is used that all of it is not wanted.
+type limits struct {
+	entries uint64        // in one sync, on average
+	sync    time.Duration // one of them, on average
+	work    time.Duration // processor time used in a window
+}
+
+var (
+	leads   = limits{entries: 4, sync: time.Millisecond, work: interval * 85 / 100}
+	follows = limits{entries: math.MaxUint32, sync: 2 * time.Millisecond, work: interval * 60 / 100}
 )
+
+// syncingMin is the time of a window spent in syncs.
+const syncingMin = interval / 4
 
 // Governor decides by what the log and the process have done lately.
 type Governor struct {
@@ -47,9 +59,10 @@ type Governor struct {
 	syncs   atomic.Int64
 	syncing atomic.Int64 // nanoseconds spent in them
 	last    atomic.Uint64
+	follows atomic.Bool
 
 	before sample
-	lone   int // windows of lone writers in a row
+	lone   int // windows within the limits in a row
 }
 
 // sample is what has been counted since the start.
@@ -77,6 +90,9 @@ func (g *Governor) Synced(d time.Duration, last uint64) {
 	g.syncing.Add(int64(d))
 	g.last.Store(last)
 }
+
+// LeaderChanged tells whether this member follows another from now on.
+func (g *Governor) LeaderChanged(follows bool) { g.follows.Store(follows) }
 
 // Run governs until ctx ends, and then sets the usual number.
 func (g *Governor) Run(ctx context.Context) error {
@@ -108,7 +124,11 @@ func (g *Governor) count(work time.Duration) sample {
 // for some microseconds, so that it is only done if it is another one.
 func (g *Governor) look(now sample) {
 	was := g.number()
-	if g.lone++; !now.since(g.before).lone() {
+	limits := &leads
+	if g.follows.Load() {
+		limits = &follows
+	}
+	if g.lone++; !now.since(g.before).within(limits) {
 		g.lone = 0
 	}
 	g.before = now
@@ -128,10 +148,10 @@ func (s sample) since(before sample) sample {
 	return sample{s.syncs - before.syncs, s.syncing - before.syncing, s.last - before.last, s.work - before.work}
 }
 
-// lone reports whether a window was one of lone writers.
-func (s sample) lone() bool {
+// within reports whether a window was one of lone writers, or of following.
+func (s sample) within(l *limits) bool {
 	return s.syncing >= syncingMin &&
-		s.last <= entriesMax*uint64(s.syncs) &&
-		s.syncing <= syncMax*time.Duration(s.syncs) &&
-		s.work <= workMax
+		s.last <= l.entries*uint64(s.syncs) &&
+		s.syncing <= l.sync*time.Duration(s.syncs) &&
+		s.work <= l.work
 }

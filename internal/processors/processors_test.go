@@ -38,8 +38,51 @@ func TestWhatLoneWritersLookLike(t *testing.T) {
 	} {
 		window := lone
 		c.change(&window)
-		if got := window.lone(); got != c.want {
+		if got := window.within(&leads); got != c.want {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+func TestWhatFollowingLooksLike(t *testing.T) {
+	following := sample{syncs: 100, syncing: 60 * time.Millisecond, last: 3000, work: 40 * time.Millisecond}
+	for _, c := range []struct {
+		what   string
+		change func(*sample)
+		want   bool
+	}{
+		{"many at a time", func(*sample) {}, true},
+		{"nothing comes", func(s *sample) { *s = sample{} }, false},
+		{"a slow disk", func(s *sample) { s.syncs, s.syncing = 20, 90*time.Millisecond }, false},
+		{"clients as well", func(s *sample) { s.work = 70 * time.Millisecond }, false},
+		{"the log was cut back", func(s *sample) { s.last = ^uint64(9) }, false},
+	} {
+		window := following
+		c.change(&window)
+		if got := window.within(&follows); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+func TestOnlyFollowersMayTakeMany(t *testing.T) {
+	g := usual(t)
+	all := runtime.GOMAXPROCS(0)
+	var now sample
+	look := func() int {
+		for range patience {
+			now.syncs, now.syncing, now.last, now.work = now.syncs+100, now.syncing+60*time.Millisecond, now.last+3000, now.work+40*time.Millisecond
+			g.look(now)
+		}
+		return runtime.GOMAXPROCS(0)
+	}
+	for i, c := range []struct {
+		follows bool
+		want    int
+	}{{false, all}, {true, 1}, {false, all}, {true, 1}} {
+		g.LeaderChanged(c.follows)
+		if got := look(); got != c.want {
+			t.Errorf("change %d, follows: %v: %d, want %d", i, c.follows, got, c.want)
 		}
 	}
 }
