@@ -235,9 +235,10 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 		select {
 		case <-member.Ready():
 			started()
+			return collector.Pace(ctx)
 		case <-ctx.Done():
+			return nil
 		}
-		return nil
 	})
 	return group.Wait()
 }
