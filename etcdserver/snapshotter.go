@@ -266,16 +266,21 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// politeWriter counts what passes through it, and rests as long as it works:
-// requests, which have less to do, go first, and at most half a processor is
-// taken from them.
+// politeWriter counts what passes through it, and rests longer than it works:
+// requests, which have less to do, go first, and at most a quarter of a
+// processor is taken from them.
 type politeWriter struct {
 	to    io.Writer
 	bytes int64
 	began time.Time // of the work since the last rest
 }
 
-const workAtOnce = 500 * time.Microsecond
+// How long it works at once, how many times longer it rests, and the longest rest.
+const (
+	workAtOnce = 200 * time.Microsecond
+	restFactor = 3
+	restMax    = 20 * time.Millisecond
+)
 
 func (w *politeWriter) Write(p []byte) (int, error) {
 	if w.began.IsZero() {
@@ -284,7 +289,7 @@ func (w *politeWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
 	w.bytes += int64(n)
 	if worked := time.Since(w.began); worked >= workAtOnce {
-		time.Sleep(min(worked, 40*workAtOnce))
+		time.Sleep(min(restFactor*worked, restMax))
 		w.began = time.Now()
 	}
 	return n, err
