@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -19,14 +21,24 @@ type page struct {
 	epoch uint64
 	items []*node
 	kids  []*page // nil in a leaf, else one more than items
+	heads *heads  // of the items' names; nil: not made yet, or names came or went since
 }
 
 // search returns the place of name among the items, and whether it is there.
 func (p *page) search(name string) (int, bool) {
+	h := p.heads
+	if h == nil || !strings.HasPrefix(name, h.prefix) {
+		return p.searchNames(name)
+	}
+	head := headOf(name[len(h.prefix):])
 	low, high := 0, len(p.items)
 	for low < high {
 		mid := int(uint(low+high) >> 1)
-		switch c := strings.Compare(p.items[mid].name, name); {
+		c := cmp.Compare(h.of[mid], head)
+		if c == 0 {
+			c = strings.Compare(p.items[mid].name, name)
+		}
+		switch {
 		case c < 0:
 			low = mid + 1
 		case c == 0:
@@ -36,6 +48,11 @@ func (p *page) search(name string) (int, bool) {
 		}
 	}
 	return low, false
+}
+
+// searchNames is search without the heads.
+func (p *page) searchNames(name string) (int, bool) {
+	return slices.BinarySearchFunc(p.items, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
 }
 
 // get returns the child of this name, or nil.
@@ -53,10 +70,14 @@ func (d *directory) get(name string) *node {
 	return nil
 }
 
-// replace puts n in the place of the child of the same name, which must exist.
+// replace puts n in the place of the child of the same name, which must exist. Pages in which names are replaced get
+// their heads: they are searched often, and the names stay.
 func (d *directory) replace(n *node) {
 	d.root = d.root.own(d.epoch)
 	for p := d.root; ; {
+		if p.heads == nil {
+			p.heads = makeHeads(p.items)
+		}
 		i, found := p.search(n.name)
 		if found {
 			p.items[i] = n
@@ -86,7 +107,7 @@ func (d *directory) insert(n *node) {
 		}
 		assert(!found, "an inserted child is new")
 		if p.kids == nil {
-			p.items = insertAt(p.items, i, n, pageItems)
+			p.items, p.heads = insertAt(p.items, i, n, pageItems), nil
 			return
 		}
 		if kid := p.ownKid(i); len(kid.items) < pageItems {
@@ -117,7 +138,7 @@ func (p *page) own(epoch uint64) *page {
 	if p.epoch == epoch {
 		return p
 	}
-	return &page{epoch: epoch, items: slices.Clone(p.items), kids: slices.Clone(p.kids)}
+	return &page{epoch: epoch, items: slices.Clone(p.items), kids: slices.Clone(p.kids), heads: p.heads}
 }
 
 // ownKid makes kids[i] changeable. p itself must be.
@@ -135,8 +156,8 @@ func (p *page) split(i int, name string) {
 		at = pageItems * 7 / 8
 	}
 	right := &page{epoch: p.epoch, items: slices.Clone(left.items[at+1:])}
-	p.items = insertAt(p.items, i, left.items[at], pageItems)
-	left.items = slices.Clone(left.items[:at])
+	p.items, p.heads = insertAt(p.items, i, left.items[at], pageItems), nil
+	left.items, left.heads = slices.Clone(left.items[:at]), nil
 	if left.kids != nil {
 		right.kids = slices.Clone(left.kids[at+1:])
 		left.kids = slices.Clone(left.kids[:at+1])
@@ -149,11 +170,11 @@ func (p *page) remove(name string) {
 	i, found := p.search(name)
 	if p.kids == nil {
 		assert(found, "a removed child exists")
-		p.items = slices.Delete(p.items, i, i+1)
+		p.items, p.heads = slices.Delete(p.items, i, i+1), nil
 		return
 	}
 	if found {
-		p.items[i] = p.ownKid(i).removeLast()
+		p.items[i], p.heads = p.ownKid(i).removeLast(), nil
 	} else {
 		p.ownKid(i).remove(name)
 	}
@@ -165,7 +186,7 @@ func (p *page) removeLast() *node {
 	last := len(p.items)
 	if p.kids == nil {
 		n := p.items[last-1]
-		p.items = slices.Delete(p.items, last-1, last)
+		p.items, p.heads = slices.Delete(p.items, last-1, last), nil
 		return n
 	}
 	n := p.ownKid(last).removeLast()
@@ -183,6 +204,7 @@ func (p *page) fill(i int) {
 		i--
 	}
 	left, right := p.ownKid(i), p.ownKid(i+1)
+	p.heads, left.heads, right.heads = nil, nil, nil
 	switch {
 	case len(left.items)+len(right.items) < pageItems:
 		left.items = append(append(left.items, p.items[i]), right.items...)
@@ -207,6 +229,37 @@ func (p *page) fill(i int) {
 			left.kids = slices.Delete(left.kids, last+1, last+2)
 		}
 	}
+}
+
+// heads are what the names of a page begin with, behind what all of them begin with, as numbers in one piece: a search
+// that compares names themselves takes two trips to memory for each. They are never changed, and shared by the copies of
+// a page.
+type heads struct {
+	prefix string
+	of     []uint64
+}
+
+func makeHeads(items []*node) *heads {
+	h := &heads{prefix: commonPrefix(items[0].name, items[len(items)-1].name), of: make([]uint64, len(items))}
+	for i, n := range items {
+		h.of[i] = headOf(n.name[len(h.prefix):])
+	}
+	return h
+}
+
+// headOf is the first eight bytes of a name as a number, which is in the order of names.
+func headOf(name string) uint64 {
+	var b [8]byte
+	copy(b[:], name)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func commonPrefix(a, b string) string {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return a[:n]
 }
 
 // insertAt is slices.Insert for one element, with room that doubles but never exceeds most.

@@ -26,7 +26,8 @@ func TestDirectoriesMatchASortedSlice(t *testing.T) {
 			root = root.fork(uint64(batch + 2))
 			growing := dice.IntN(3) > 0
 			for range dice.IntN(60) {
-				want = randomChange(dice, root.dir, want, names, growing)
+				name := fmt.Sprintf(shapes[round%len(shapes)], dice.IntN(names))
+				want = randomChange(dice, root.dir, want, name, growing)
 			}
 			if batch%20 == 0 {
 				old = append(old, frozen{root.dir, slices.Clone(want)})
@@ -40,9 +41,28 @@ func TestDirectoriesMatchASortedSlice(t *testing.T) {
 	}
 }
 
-// randomChange inserts, replaces or removes one name.
-func randomChange(dice *rand.Rand, d *directory, want []string, names int, growing bool) []string {
-	name := fmt.Sprintf("n%06d", dice.IntN(names))
+// shapes of names: they differ within the first bytes behind what they have in common, or only after those, or in
+// whether they end there.
+var shapes = []string{"n%06d", "%d", "a-rather-long-beginning-%d-and-end", "%d\x00\x00", "%020d"}
+
+// TestAPageThatIsSplitForgetsItsHeads splits a page that has heads, so that the new name goes to either half.
+func TestAPageThatIsSplitForgetsItsHeads(t *testing.T) {
+	for _, name := range []string{"00a", "99a"} {
+		d := newRoot(1).dir
+		for i := range pageItems {
+			d.insert(&node{name: fmt.Sprintf("%02d", i)})
+		}
+		d.replace(&node{name: "07"})
+		if d.root.heads == nil {
+			t.Fatal("a page in which a name was replaced has no heads")
+		}
+		d.insert(&node{name: name})
+		checkPage(t, d.root, name)
+	}
+}
+
+// randomChange inserts, replaces or removes a name.
+func randomChange(dice *rand.Rand, d *directory, want []string, name string, growing bool) []string {
 	i, found := slices.BinarySearch(want, name)
 	switch {
 	case !found && growing:

@@ -1,6 +1,9 @@
 package store
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // checkInvariants walks the whole store and checks what its parts promise one another.
 func checkInvariants(t testing.TB, s *Store) {
@@ -70,6 +73,11 @@ func checkPage(t testing.TB, p *page, path string) int {
 	t.Helper()
 	if len(p.items) == 0 || len(p.items) > pageItems || cap(p.items) > 2*pageItems {
 		t.Fatalf("%s: a page of %d items in %d places", path, len(p.items), cap(p.items))
+	}
+	if h := p.heads; h != nil {
+		if fresh := makeHeads(p.items); h.prefix != fresh.prefix || !slices.Equal(h.of, fresh.of) {
+			t.Fatalf("%s: the heads %v are not those of the names, %v", path, h, fresh)
+		}
 	}
 	if p.kids == nil {
 		return 1
