@@ -20,7 +20,7 @@ const (
 const (
 	percentUsual = 100
 	percentMax   = 400
-	percentStep  = 50 // it is set less often so
+	percentStep  = 50 // so that it is set less often
 	garbageMax   = 128 << 20
 )
 
