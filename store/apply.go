@@ -345,7 +345,5 @@ func (s *Store) newEvent(a Action, key string, json []byte, flags eventFlags) *E
 	if s.scratch = json; cap(json) > scratchKept {
 		s.scratch = nil
 	}
-	exact := make([]byte, len(json))
-	copy(exact, json)
-	return &Event{index: s.index, key: key, json: exact, action: a, flags: flags}
+	return s.shelf.put(Event{index: s.index, key: key, action: a, flags: flags}, json)
 }

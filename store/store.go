@@ -85,6 +85,7 @@ type Store struct {
 
 	path    []*directory // scratch: the directories above the node being written
 	scratch []byte       // scratch: an event's JSON
+	shelf   shelf        // for the next events
 
 	// Shared.
 	view      atomic.Pointer[View]
