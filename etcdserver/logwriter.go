@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -71,6 +72,9 @@ func (w *logWriter) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return errLoopDone
 		case batch := <-w.batches:
+			if isLone(batch) {
+				runtime.Gosched()
+			}
 			seq, err := w.write(ctx, batch)
 			if err != nil {
 				return err
@@ -88,6 +92,14 @@ func (w *logWriter) run(ctx context.Context) error {
 			w.reserve()
 		}
 	}
+}
+
+// isLone tells whether a batch is of lone writers. While there are no others the
+// scheduler runs one goroutine at a time (internal/processors), and a sync holds
+// up the rest until the scheduler notices: what goes to other members shall be
+// on its way before. With many writers a sync is too dear to let it wait.
+func isLone(batch []raft.Write) bool {
+	return len(batch) == 1 && len(batch[0].Entries) <= 4
 }
 
 // write puts a batch on disk. When it returns without error all of it is there.
