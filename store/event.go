@@ -84,7 +84,7 @@ func (e *Event) size() int64 {
 
 // A shelf is where the latest events lie side by side with their JSON. There are as many events as history keeps, and
 // the collector of garbage goes by the number of objects: so it has a hundredth of them to look at. They come and go in
-// order; one that is held for long keeps its neighbours alive, of which there are few.
+// order; one that is held for long keeps its neighbours alive, which are few and short: long ones lie by themselves.
 type shelf struct {
 	events []Event
 	json   []byte
@@ -93,27 +93,25 @@ type shelf struct {
 const (
 	shelfEvents = 64
 	shelfBytes  = 16 << 10
-	shelvedMax  = shelfBytes / 16 // longer JSON lies by itself
+	shelvedMax  = shelfBytes / 16 // bytes of JSON
 )
 
 // put takes an event, and a copy of its JSON.
 func (s *shelf) put(e Event, json []byte) *Event {
-	e.json = s.copied(json)
-	if len(s.events) == cap(s.events) {
-		s.events = make([]Event, 0, shelfEvents)
-	}
-	s.events = append(s.events, e)
-	return &s.events[len(s.events)-1]
-}
-
-func (s *shelf) copied(json []byte) []byte {
 	if len(json) > shelvedMax {
-		return append(make([]byte, 0, len(json)), json...)
+		alone := e // &e would put every event on the heap by itself
+		alone.json = append(make([]byte, 0, len(json)), json...)
+		return &alone
 	}
 	if cap(s.json)-len(s.json) < len(json) {
 		s.json = make([]byte, 0, shelfBytes)
 	}
 	from := len(s.json)
 	s.json = append(s.json, json...)
-	return s.json[from:len(s.json):len(s.json)]
+	e.json = s.json[from:len(s.json):len(s.json)]
+	if len(s.events) == cap(s.events) {
+		s.events = make([]Event, 0, shelfEvents)
+	}
+	s.events = append(s.events, e)
+	return &s.events[len(s.events)-1]
 }

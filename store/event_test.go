@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 )
 
@@ -22,4 +23,19 @@ func TestEventsOnAShelfStayApart(t *testing.T) {
 			t.Fatalf("event %d is now %d, with %d bytes of %q", i, e.index, len(e.json), e.json[:min(20, len(e.json))])
 		}
 	}
+}
+
+// TestAShortEventKeepsNoLongOnesAlive holds short events, each of which came after a long one.
+func TestAShortEventKeepsNoLongOnesAlive(t *testing.T) {
+	var s shelf
+	var held []*Event
+	before := heapOf()
+	for range shelfEvents {
+		s.put(Event{}, make([]byte, 1<<20))
+		held = append(held, s.put(Event{}, []byte("short")))
+	}
+	if after := heapOf(); after > before+(8<<20) {
+		t.Errorf("%d short events hold %d MiB", len(held), (after-before)>>20)
+	}
+	runtime.KeepAlive(held)
 }
