@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"testing/synctest"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -54,6 +55,7 @@ func (s *sim) settled() bool {
 	if err != nil || hasLeases(first) {
 		return false
 	}
+	synctest.Wait() // from here on nobody moves until the trees are compared
 	last, _ := members[0].Position()
 	for _, m := range members {
 		if index, _ := m.Position(); index != last || m.Leader() == 0 {
