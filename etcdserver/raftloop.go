@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"time"
 
 	"canopy/raft"
@@ -260,7 +261,11 @@ func (l *raftLoop) hand(work raft.Work) {
 	if work.Install != nil {
 		l.install(*work.Install)
 	}
-	l.toApply.entries = append(l.toApply.entries, work.Apply...)
+	if len(l.toApply.entries) == 0 {
+		l.toApply.entries = slices.Clip(work.Apply) // the log's own, which keeps it
+	} else {
+		l.toApply.entries = append(l.toApply.entries, work.Apply...)
+	}
 	for i := range work.Apply {
 		l.handed += int64(len(work.Apply[i].Data))
 	}

@@ -153,7 +153,7 @@ func snapshotOf(m *Machine) any {
 		Outbox    []Outbound
 		Dirty     bool
 	}
-	log := append([]Entry(nil), m.log.entries...)
+	log := append([]Entry(nil), m.log.slice(m.log.base, m.log.last())...)
 	return copied{m.Status(), log, m.following, m.elapsed, append([]Outbound(nil), m.outbox...), m.dirty()}
 }
 

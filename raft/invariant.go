@@ -6,8 +6,9 @@ import "fmt"
 // it walks over the whole log.
 func (m *Machine) Check() error {
 	bytes := int64(0)
-	for i := range m.log.entries {
-		bytes += m.log.entries[i].size()
+	entries := m.log.slice(m.log.base, m.log.last())
+	for i := range entries {
+		bytes += entries[i].size()
 	}
 	if bytes != m.log.bytes {
 		return fmt.Errorf("raft: %d counts %d bytes of log, and has %d", m.id, m.log.bytes, bytes)
@@ -21,7 +22,7 @@ func (m *Machine) Check() error {
 	if h.steps[0].index > m.log.base {
 		return fmt.Errorf("raft: %d has no configuration at its base", m.id)
 	}
-	h, err := h.extend(m.log.entries)
+	h, err := h.extend(entries)
 	if err != nil || !h.latest().Equal(m.configs.latest()) {
 		return fmt.Errorf("raft: %d has configuration %v, and its log says %v", m.id, m.configs.latest(), h.latest())
 	}

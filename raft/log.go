@@ -1,24 +1,31 @@
 package raft
 
-// log is the part of the log that is in memory: entries[i] has index base+1+i. What lies at or before base is in a snapshot.
+import "slices"
+
+// log is the part of the log that is in memory: entries (base, last]. What lies at or before base is in a snapshot.
 //
-// Slices of it are handed out and stay valid, so an entry's place in memory is never written twice: a truncated log is
-// given new memory by the next append.
+// Entries lie in chunks, so that a log of any length grows without being moved. Slices of it are handed out and stay
+// valid, so an entry's place in memory is never written twice: a chunk that loses entries is made anew.
 type log struct {
 	base     Index
 	baseTerm Term
-	entries  []Entry
-	bytes    int64 // memory taken by entries
-	handed   Index // up to here entries were handed out to be written
-	durable  Index // up to here entries are on disk
+	chunks   [][]Entry // each but the last has chunkEntries; those of the first up to base are zero
+	skipped  int       // of the first chunk: how many of its entries are those up to base
+	count    int       // entries behind base
+	bytes    int64     // memory taken by entries
+	handed   Index     // up to here entries were handed out to be written
+	durable  Index     // up to here entries are on disk
 }
+
+// chunkEntries is how many entries lie side by side: 24 KiB of them, which the allocator still has ready.
+const chunkEntries = 512
 
 // entryOverhead is about what an entry takes besides its data.
 const entryOverhead = 64
 
 func (e *Entry) size() int64 { return int64(len(e.Data)) + entryOverhead }
 
-func (l *log) last() Index { return l.base + Index(len(l.entries)) }
+func (l *log) last() Index { return l.base + Index(l.count) }
 
 func (l *log) lastTerm() Term { return l.term(l.last()) }
 
@@ -28,22 +35,44 @@ func (l *log) term(i Index) Term {
 	if i == l.base {
 		return l.baseTerm
 	}
-	return l.entries[i-l.base-1].Term
+	return l.at(i).Term
 }
 
 // at gives the entry at i, which must be behind base.
-func (l *log) at(i Index) *Entry { return &l.entries[i-l.base-1] }
+func (l *log) at(i Index) *Entry {
+	chunk, place := l.place(i)
+	return &l.chunks[chunk][place]
+}
+
+// place says where the entry at i is, or would be.
+func (l *log) place(i Index) (chunk, place int) {
+	n := int(i-l.base) - 1 + l.skipped
+	return n / chunkEntries, n % chunkEntries
+}
 
 // agrees says whether the log holds an entry of this index and term. All before base is committed, hence agreed on.
 func (l *log) agrees(i Index, t Term) bool {
 	return i < l.base || i <= l.last() && l.term(i) == t
 }
 
-// slice gives the entries in (after, upTo].
+// slice gives the entries in (after, upTo]: a copy if they are not in one chunk.
 func (l *log) slice(after, upTo Index) []Entry {
 	assert(l.base <= after && after <= upTo && upTo <= l.last(),
 		"the entries asked for are in the log", after, upTo, l.base, l.last())
-	return l.entries[after-l.base : upTo-l.base : upTo-l.base]
+	if after == upTo {
+		return nil
+	}
+	chunk, from := l.place(after + 1)
+	end, to := l.place(upTo)
+	if chunk == end {
+		return l.chunks[chunk][from : to+1 : to+1]
+	}
+	entries := make([]Entry, 0, upTo-after)
+	for ; chunk < end; chunk++ {
+		entries = append(entries, l.chunks[chunk][from:]...)
+		from = 0
+	}
+	return append(entries, l.chunks[end][:to+1]...)
 }
 
 // page gives entries from behind after on: as many as fit into a size, at least one if there is any.
@@ -63,19 +92,35 @@ func (l *log) page(after Index, bytesMax int64) (entries []Entry, bytes int64) {
 // append adds an entry at the end.
 func (l *log) append(e Entry) {
 	assert(e.Index == l.last()+1, "an entry is appended behind the last", e.Index, l.last())
-	l.entries = append(l.entries, e)
+	chunk, _ := l.place(e.Index)
+	if chunk == len(l.chunks) {
+		l.chunks = append(l.chunks, make([]Entry, 0, chunkEntries))
+	}
+	l.chunks[chunk] = append(l.chunks[chunk], e)
+	l.count++
 	l.bytes += e.size()
 }
 
 // truncate drops all entries behind an index.
 func (l *log) truncate(after Index) {
-	for i := range l.entries[after-l.base:] {
-		l.bytes -= l.entries[after-l.base:][i].size()
+	for i := l.last(); i > after; i-- {
+		l.bytes -= l.at(i).size()
 	}
-	keep := after - l.base
-	l.entries = l.entries[:keep:keep]
+	chunk, keep := l.place(after + 1)
+	if chunk < len(l.chunks) {
+		l.chunks[chunk] = renewed(l.chunks[chunk][:keep], 0)
+		l.chunks = slices.Delete(l.chunks, chunk+1, len(l.chunks))
+	}
+	l.count = int(after - l.base)
 	l.handed = min(l.handed, after)
 	l.durable = min(l.durable, after)
+}
+
+// renewed is a chunk of the same entries in other memory; the first of them are left out, but not their places.
+func renewed(chunk []Entry, leftOut int) []Entry {
+	fresh := make([]Entry, len(chunk), chunkEntries)
+	copy(fresh[leftOut:], chunk[leftOut:])
+	return fresh
 }
 
 // reset replaces the log by a snapshot, which is yet to become durable. Entries up to agreed are those of the snapshot too.
@@ -86,18 +131,21 @@ func (l *log) reset(snapshot SnapshotMeta, agreed Index) {
 	}
 }
 
-// compact forgets entries up to an index. What is left moves to new memory, so that the old can be freed once
-// nobody uses slices of it.
+// compact forgets entries up to an index. They can be freed once nobody uses slices of them.
 func (l *log) compact(upTo Index) {
 	if upTo <= l.base {
 		return
 	}
-	n := int(upTo - l.base)
 	term := l.term(upTo)
-	for i := range n {
-		l.bytes -= l.entries[i].size()
+	for i := l.base + 1; i <= upTo; i++ {
+		l.bytes -= l.at(i).size()
 	}
-	l.entries = append(make([]Entry, 0, len(l.entries)-n), l.entries[n:]...)
+	chunk, place := l.place(upTo + 1)
+	l.chunks = slices.Delete(l.chunks, 0, chunk)
+	if l.skipped = place; len(l.chunks) > 0 {
+		l.chunks[0] = renewed(l.chunks[0], place)
+	}
+	l.count -= int(upTo - l.base)
 	l.base, l.baseTerm = upTo, term
 }
 

@@ -23,6 +23,7 @@ func dice(t *testing.T) *rand.Rand {
 func TestLogAgreesWithAPlainList(t *testing.T) {
 	r := dice(t)
 	for range 200 {
+		few := 1 + r.IntN(2)*r.IntN(chunkEntries) // half of the logs go over several chunks
 		var l log
 		terms := []Term{0} // by index
 		type page struct{ handed, copied []Entry }
@@ -34,13 +35,21 @@ func TestLogAgreesWithAPlainList(t *testing.T) {
 				l.truncate(after)
 				terms = terms[:after+1]
 			case 1:
-				l.compact(min(l.last(), l.base+Index(r.IntN(4))))
+				l.compact(min(l.last(), l.base+Index(r.IntN(4)*few)))
 			default:
-				term := terms[len(terms)-1] + Term(r.IntN(3))
-				l.append(Entry{Index: l.last() + 1, Term: term, Data: make([]byte, r.IntN(9))})
-				terms = append(terms, term)
+				for range 1 + r.IntN(few) {
+					term := terms[len(terms)-1] + Term(r.IntN(3))
+					l.append(Entry{Index: l.last() + 1, Term: term, Data: make([]byte, r.IntN(9))})
+					terms = append(terms, term)
+				}
 			}
-			got := l.slice(l.base, l.last())
+			after := l.base + Index(r.Uint64N(uint64(l.last()-l.base)+1))
+			got := l.slice(after, after+Index(r.Uint64N(uint64(l.last()-after)+1)))
+			for i, e := range got {
+				if at := after + 1 + Index(i); e.Index != at || e.Term != terms[at] {
+					t.Fatalf("slice behind %d has %d of term %d, want %d of %d", after, e.Index, e.Term, at, terms[at])
+				}
+			}
 			pages = append(pages, page{got, append([]Entry(nil), got...)})
 			compareLog(t, &l, terms)
 		}
@@ -70,6 +79,27 @@ func compareLog(t *testing.T, l *log, terms []Term) {
 	}
 	if bytes != l.bytes {
 		t.Fatalf("bytes = %d, want %d", l.bytes, bytes)
+	}
+}
+
+// However long the log, it is not moved when it grows: that would hold up writes, for longer and longer.
+func TestALongLogIsNotMoved(t *testing.T) {
+	var l log
+	l.append(Entry{Index: 1})
+	first := l.at(1)
+	grow := func() {
+		for range chunkEntries {
+			l.append(Entry{Index: l.last() + 1})
+		}
+	}
+	for range 100 {
+		grow()
+	}
+	if l.at(1) != first {
+		t.Error("the first entry has been moved")
+	}
+	if n := testing.AllocsPerRun(100, grow); n > 1 { // and now and then the list of chunks
+		t.Errorf("%v allocations for %d entries, want one chunk", n, chunkEntries)
 	}
 }
 

@@ -1,7 +1,5 @@
 package raft
 
-import "slices"
-
 // Machine is one member's part in the protocol.
 type Machine struct {
 	id     MemberID
@@ -58,9 +56,9 @@ func New(c Config, s State) (*Machine, error) {
 		return nil, ErrState{base.Index, err.Error()}
 	}
 	m.configs = configs
-	m.log = log{base: base.Index, baseTerm: base.Term, entries: slices.Clip(s.Entries)}
-	for i := range s.Entries {
-		m.log.bytes += s.Entries[i].size()
+	m.log = log{base: base.Index, baseTerm: base.Term}
+	for _, e := range s.Entries {
+		m.log.append(e)
 	}
 	m.log.handed, m.log.durable = m.log.last(), m.log.last()
 	m.term, m.vote = s.HardState.Term, s.HardState.Vote

@@ -144,7 +144,7 @@ func (s *stage) log(t *testing.T, args []string) {
 		if m.log.base > 0 {
 			fmt.Fprintf(&s.out, " snapshot=%d:%d", m.log.base, m.log.baseTerm)
 		}
-		for _, e := range m.log.entries {
+		for _, e := range m.log.slice(m.log.base, m.log.last()) {
 			fmt.Fprintf(&s.out, " %d:%d", e.Index, e.Term)
 			if change, err := DecodeConfChange(e.Data); e.Type == EntryConfChange && err == nil {
 				fmt.Fprintf(&s.out, "=%v(%d)", change.Op, change.Member)
