@@ -12,6 +12,11 @@ import (
 // batchBytesKept is the size up to which the buffer of a batch is used again, in bytes.
 const batchBytesKept = 4 << 20
 
+// aheadBytes is how much is filled with zeros at a time, see writeAhead.
+const aheadBytes = 256 << 10
+
+var zeros [aheadBytes]byte
+
 // Append adds records to the batch that the next Sync makes safe. It copies them and does no I/O. On an error nothing of
 // this call has been added.
 func (l *Log) Append(records ...Record) error {
@@ -34,7 +39,8 @@ func (l *Log) Append(records ...Record) error {
 	return nil
 }
 
-// Sync makes all records appended so far safe, with one write and one sync. An error that matches disk.ErrNoSpace means
+// Sync makes all records appended so far safe, with one write and one sync; now and then there is a second write, of
+// zeros. An error that matches disk.ErrNoSpace means
 // that nothing was written: the batch is kept, and Sync may be called again when there is room. After any other error
 // nothing is known about the batch, and all further calls return it, too.
 func (l *Log) Sync() error {
@@ -51,6 +57,9 @@ func (l *Log) Sync() error {
 	if _, err := l.file.WriteAt(l.batch, l.offset); err != nil {
 		return l.fail("write", err)
 	}
+	if err := l.writeAhead(l.offset + int64(len(l.batch))); err != nil {
+		return l.fail("write ahead in", err)
+	}
 	if err := l.sync(l.file); err != nil {
 		return l.fail("sync", err)
 	}
@@ -58,6 +67,23 @@ func (l *Log) Sync() error {
 	l.begun = true
 	l.offset = roundUp(l.offset+int64(len(l.batch)), sectorBytes)
 	l.settle()
+	return nil
+}
+
+// writeAhead fills what lies behind the batch with zeros, which it reads as anyway, whenever a batch comes to where
+// nothing was written yet. A sync of blocks that were only allocated has to note in the file system that they are in
+// use now: another write to the disk, a third of the time. Big batches are not made bigger, as little of theirs is that.
+func (l *Log) writeAhead(end int64) error {
+	if end <= l.written || l.o.NoSync || len(l.batch) > aheadBytes/4 {
+		return nil
+	}
+	to := min(roundUp(end, sectorBytes)+aheadBytes-sectorBytes, l.room)
+	if to > end {
+		if _, err := l.file.WriteAt(zeros[:to-end], end); err != nil {
+			return err
+		}
+	}
+	l.written = to
 	return nil
 }
 
@@ -179,7 +205,7 @@ func (l *Log) cut(sequence, first uint64) error {
 	old := l.file
 	l.spare = false
 	l.segments = append(l.segments, s)
-	l.file, l.chain, l.begun = f, chain, false
+	l.file, l.chain, l.begun, l.written = f, chain, false, 0
 	l.offset, l.room = roundUp(int64(len(head)), sectorBytes), max(l.o.SegmentBytes, int64(len(head)))
 	if old != nil {
 		return old.Close()

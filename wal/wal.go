@@ -115,6 +115,7 @@ type Log struct {
 	file     disk.File // the last segment; nil until it is ready for Append
 	offset   int64     // where the next batch begins: a multiple of sectorBytes
 	room     int64     // up to where file is allocated
+	written  int64     // up to where blocks of file have been written to, with zeros maybe; 0: not known
 	begun    bool      // file holds a batch; if not, cutting it would gain nothing
 	chain    uint32    // crc of the last record written
 	last     uint64    // index of the last entry written

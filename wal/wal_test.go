@@ -417,8 +417,9 @@ func TestSyncIsOneWriteAndOneSync(t *testing.T) {
 		m := disk.NewMem()
 		o := Options{NoSync: noSync}
 		l := create(t, m, o)
+		put(t, l, entry(1, "the first writes ahead"))
 		writes, syncs := m.Count(disk.OpWrite), m.Count(disk.OpSync)
-		for i := uint64(1); i <= 100; i++ {
+		for i := uint64(2); i <= 101; i++ {
 			if err := l.Append(entry(i, "a"), hardState("b")); err != nil {
 				t.Fatal(err)
 			}
@@ -433,9 +434,37 @@ func TestSyncIsOneWriteAndOneSync(t *testing.T) {
 			t.Errorf("NoSync %v: %d writes and %d syncs, want 1 and %d", noSync, w, s, want)
 		}
 		closed(t, l)
-		if _, got := mustReopen(t, m, o, 0); len(got) != 200 {
+		if _, got := mustReopen(t, m, o, 0); len(got) != 201 {
 			t.Errorf("NoSync %v: %d records", noSync, len(got))
 		}
+	}
+}
+
+// Blocks are written to before they are needed, up to the end of the segment and no further; big batches take none.
+func TestZerosAreWrittenAhead(t *testing.T) {
+	m := disk.NewMem()
+	o := Options{SegmentBytes: 3*aheadBytes - 700}
+	l := create(t, m, o)
+	before := m.Count(disk.OpWrite)
+	small := strings.Repeat("x", 3000)
+	const batches = 250 // less than a segment
+	for i := range uint64(batches) {
+		put(t, l, entry(i+1, small))
+	}
+	if zeros := m.Count(disk.OpWrite) - before - batches; l.Segments() != 1 || zeros != 3 {
+		t.Errorf("%d segments, written ahead %d times, want 1 and 3", l.Segments(), zeros)
+	}
+	if size, err := l.file.Size(); err != nil || size != o.SegmentBytes {
+		t.Errorf("the segment has %d bytes, want %d (%v)", size, o.SegmentBytes, err)
+	}
+	before = m.Count(disk.OpWrite)
+	put(t, l, entry(batches+1, strings.Repeat("y", aheadBytes/4))) // the next segment's header, and the batch
+	if writes := m.Count(disk.OpWrite) - before; l.Segments() != 2 || writes != 2 {
+		t.Errorf("%d segments, %d writes for a big batch, want 2 and 2", l.Segments(), writes)
+	}
+	closed(t, l)
+	if _, got := mustReopen(t, m, o, 0); len(got) != batches+1 {
+		t.Errorf("%d records, want %d", len(got), batches+1)
 	}
 }
 
