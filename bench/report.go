@@ -76,6 +76,7 @@ func measureFresh(ctx context.Context, o options, w workload, line string) (name
 	if err := c.start(ctx, path, o.follower); err != nil {
 		return c.at.name, result{}, err
 	}
+	settle()
 	r, err = w.run(ctx, target{endpoint: c.at.endpoint, server: c.at}, o)
 	return c.at.name, r, err
 }
