@@ -165,7 +165,7 @@ func (d *driver) receive(ctx context.Context, i int) error {
 		one.answer = append(one.answer[:0], answer...)
 		return nil
 	case status != 200 && status != 201:
-		return badStatus(one.request, status)
+		return badStatus(one.request, string(answer))
 	}
 	d.took.add(time.Since(one.since))
 	d.busy--

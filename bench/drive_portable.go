@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -43,7 +44,7 @@ func driveOne(ctx context.Context, t target, h *histogram, next func(n int) []by
 			return err
 		}
 		if status != 200 && status != 201 {
-			return badStatus(request, status)
+			return badStatus(request, strconv.Itoa(status))
 		}
 		h.add(time.Since(begin))
 	}

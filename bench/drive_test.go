@@ -66,7 +66,7 @@ func TestALoadThatFailsSaysWhy(t *testing.T) {
 		handler http.HandlerFunc
 		says    string
 	}{
-		{"a refusal", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "status 418"},
+		{"a refusal", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "418"},
 		{"a cut answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 	} {
 		to := serverOf(t, c.handler)

@@ -95,8 +95,8 @@ func closedLoop(ctx context.Context, t target, o options, connections int, next 
 }
 
 // badStatus is the error of a request that was not answered with success.
-func badStatus(request []byte, status int) error {
-	return fmt.Errorf("%.60q was answered with status %d", request, status)
+func badStatus(request []byte, answer string) error {
+	return fmt.Errorf("%.60q was answered with %.600q", request, answer)
 }
 
 func summary(h *histogram, elapsed time.Duration) result {
