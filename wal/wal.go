@@ -48,6 +48,9 @@
 // allocation of the next spare that does. Then Reserved is false, and the caller has a segment's room left for what
 // frees space. Sync returns an error that matches disk.ErrNoSpace only before it has written anything, and may then be
 // called again; any other error of it is for ever.
+//
+// What is allocated is not yet written to, and the file system notes of each block when it is: a sync of such blocks
+// takes two writes. So a batch that comes to them takes zeros for the next 256 KiB along.
 package wal
 
 import (
