@@ -208,8 +208,8 @@ func (l *endpointList) all() []*endpoint {
 	return nil
 }
 
-// next gives the first endpoint that is well and not among those tried; failing that, one that is about to stop, or one
-// that rests but answers; nil if there is none.
+// next gives the first endpoint that is well and not among those tried; failing that, a second choice, and the one that
+// said longest ago that it is about to stop: it may be back by now; or one that rests but answers; nil if there is none.
 func (l *endpointList) next(tried []*endpoint) *endpoint {
 	var second, last *endpoint
 	for _, e := range l.all() {
@@ -220,8 +220,8 @@ func (l *endpointList) next(tried []*endpoint) *endpoint {
 			last = cmp.Or(last, e)
 		case !e.isSecondChoice():
 			return e
-		default:
-			second = cmp.Or(second, e)
+		case second == nil || e.leaving.Load() < second.leaving.Load():
+			second = e
 		}
 	}
 	return cmp.Or(second, last)

@@ -92,6 +92,24 @@ func TestTheLastChoice(t *testing.T) {
 	}
 }
 
+// When all were restarted a moment ago, the one that is about to stop now is the last to be asked.
+func TestTheOneThatIsStoppingNowComesLast(t *testing.T) {
+	now := time.Now().Add(time.Minute).UnixNano()
+	stopping, first, added := &endpoint{url: "stopping"}, &endpoint{url: "first"}, &endpoint{url: "added"}
+	stopping.leaving.Store(now)
+	first.leaving.Store(now - int64(time.Second))
+	added.unproven.Store(true)
+	var list endpointList
+	list.current.Store(&[]*endpoint{stopping, first, added})
+	var tried []*endpoint
+	for _, want := range []*endpoint{added, first, stopping} {
+		if got := list.next(tried); got != want {
+			t.Errorf("after %d were tried: %v", len(tried), got)
+		}
+		tried = append(tried, want)
+	}
+}
+
 // P17: one that answers nothing while another one does has to rest.
 func TestASilentEndpointRests(t *testing.T) {
 	silent := newRaw(t, func(string) string { return "" })
