@@ -1,11 +1,13 @@
 package api
 
 import (
+	"errors"
 	"math"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Budget bounds how many client connections are open at once, over all listeners (F36). When a connection comes
@@ -64,6 +66,15 @@ func (l budgetListener) Accept() (net.Conn, error) {
 			return admitted, nil
 		}
 	}
+}
+
+// SetDeadline has Accept fail at a time, if the listener can do that.
+func (l budgetListener) SetDeadline(at time.Time) error {
+	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return d.SetDeadline(at)
 }
 
 // budgetConn is a connection that is counted until it is closed.

@@ -63,10 +63,19 @@ func (c *conn) fill(wait time.Duration) bool {
 	if wait > 0 {
 		until = time.Now().Add(wait)
 	}
-	if err := c.SetReadDeadline(until); err != nil || c.server.closing.Load() { // which sets a deadline of its own, later
+	if err := c.SetReadDeadline(until); err != nil {
 		return false
 	}
-	n, err := c.Read(c.room)
+	var n int
+	var err error
+	if !c.server.closing.Load() { // else Shutdown may have set its deadline before that one
+		n, err = c.Read(c.room)
+	}
+	if n == 0 && c.server.closing.Load() {
+		if err = c.SetReadDeadline(time.Now().Add(lastLook)); err == nil {
+			n, err = c.Read(c.room)
+		}
+	}
 	c.buffer = c.room[:n]
 	return err == nil
 }

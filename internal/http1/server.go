@@ -53,7 +53,8 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 
-	serving sync.WaitGroup // one for each of conns
+	accepting sync.WaitGroup // one for each of listeners
+	serving   sync.WaitGroup // one for each of conns
 }
 
 // New makes a server around s, which must not be served by itself. Requests for which plain is false go to s, whatever
@@ -65,17 +66,8 @@ func New(s *http.Server, plain func(*http.Request) bool) *Server {
 // Serve accepts connections until the listener fails, or Shutdown or Close is called; then the error is
 // http.ErrServerClosed. The listener is closed in any case.
 func (s *Server) Serve(l net.Listener) error {
-	defer l.Close()
-	s.mu.Lock()
-	s.listeners[l] = struct{}{}
-	closing := s.closing.Load()
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, l)
-		s.mu.Unlock()
-	}()
-	if closing {
+	if !s.enter(l) {
+		l.Close()
 		return http.ErrServerClosed
 	}
 	rest := newHandover(l.Addr())
@@ -83,9 +75,33 @@ func (s *Server) Serve(l net.Listener) error {
 	go func() { served <- s.http.Serve(rest) }()
 	stopLooking := s.keepLooking()
 	err := s.accept(l, rest)
+	s.exit(l)
 	stopLooking()
-	rest.Close()
+	if !errors.Is(err, http.ErrServerClosed) { // else Shutdown or Close ends it, when nothing comes from here any more
+		rest.Close()
+	}
 	return errors.Join(err, <-served)
+}
+
+// enter notes a listener, unless the server is closing.
+func (s *Server) enter(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	s.accepting.Add(1)
+	return true
+}
+
+// exit undoes enter, and closes the listener.
+func (s *Server) exit(l net.Listener) {
+	l.Close()
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	s.accepting.Done()
 }
 
 // keepLooking looks now and then whether clients are still there, until it is stopped.
@@ -127,6 +143,7 @@ const (
 // accept serves each connection that comes.
 func (s *Server) accept(l net.Listener, rest *handover) error {
 	pause := acceptPause
+	last := false
 	for {
 		nc, err := l.Accept()
 		switch {
@@ -134,7 +151,10 @@ func (s *Server) accept(l net.Listener, rest *handover) error {
 			pause = acceptPause
 			s.begin(nc, rest)
 		case s.closing.Load():
-			return http.ErrServerClosed
+			if last || !wakes(l, time.Now().Add(lastLook)) {
+				return http.ErrServerClosed
+			}
+			last = true
 		case isPassing(err):
 			time.Sleep(pause)
 			pause = min(2*pause, acceptPauseMax)
@@ -163,10 +183,6 @@ func (s *Server) begin(nc net.Conn, rest *handover) {
 	c := newConn(s, nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing.Load() {
-		nc.Close()
-		return
-	}
 	s.conns[c] = struct{}{}
 	s.serving.Go(func() { c.serve(rest) })
 }
@@ -177,28 +193,54 @@ func (s *Server) forget(c *conn) {
 	s.mu.Unlock()
 }
 
-// stop closes the listeners, so that Serve returns, and gives the connections that there are.
-func (s *Server) stop() []*conn {
+// lastLook is how long Shutdown still takes connections and requests, so that what had come before is served: a client
+// whose request is met by a closed port cannot know whether it was done.
+const lastLook = 10 * time.Millisecond
+
+// wakes has Accept fail at a time, and tells whether the listener can do so without being closed.
+func wakes(l net.Listener, at time.Time) bool {
+	d, ok := l.(interface{ SetDeadline(time.Time) error })
+	return ok && d.SetDeadline(at) == nil
+}
+
+// close has no further Serve begin, and gives the listeners that there are.
+func (s *Server) close() []net.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing.Store(true)
-	for l := range s.listeners {
-		l.Close()
-	}
+	return slices.Collect(maps.Keys(s.listeners))
+}
+
+// open gives the connections that there are.
+func (s *Server) open() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return slices.Collect(maps.Keys(s.conns))
 }
 
-// Shutdown closes the listeners and idle connections, and waits until the requests in flight are answered or ctx ends.
+// Shutdown closes the listeners, then the idle connections, and waits until the requests in flight are answered or ctx
+// ends. What has come by then is in flight.
 func (s *Server) Shutdown(ctx context.Context) error {
-	for _, c := range s.stop() {
-		_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes those that wait for a request
+	s.http.SetKeepAlivesEnabled(false) // its Shutdown comes when nothing is handed over any more
+	for _, l := range s.close() {
+		if !wakes(l, time.Unix(1, 0)) {
+			l.Close()
+		}
 	}
-	err := s.http.Shutdown(ctx)
+	s.accepting.Wait()
+	for _, c := range s.open() {
+		_ = c.SetReadDeadline(time.Now().Add(lastLook)) // wakes those that wait for a request
+	}
 	ended := make(chan struct{})
 	go func() {
 		s.serving.Wait()
 		close(ended)
 	}()
+	select {
+	case <-ended: // the requests that are not served here are handed over
+	case <-time.After(2 * lastLook):
+	}
+	err := s.http.Shutdown(ctx)
 	select {
 	case <-ended:
 		return err
@@ -209,7 +251,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close closes all listeners and connections at once. It does not wait for handlers.
 func (s *Server) Close() error {
-	for _, c := range s.stop() {
+	for _, l := range s.close() {
+		l.Close()
+	}
+	s.accepting.Wait()
+	for _, c := range s.open() {
 		c.Close()
 	}
 	return s.http.Close()

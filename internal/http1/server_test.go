@@ -270,6 +270,68 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
+// heldListener accepts nothing until it is woken or closed: a server that gets no processor.
+type heldListener struct {
+	*net.UnixListener
+	asked chan struct{} // something is sent at each Accept
+	woken chan struct{}
+	once  sync.Once
+}
+
+func (l *heldListener) Accept() (net.Conn, error) {
+	l.asked <- struct{}{}
+	<-l.woken
+	return l.UnixListener.Accept()
+}
+
+func (l *heldListener) SetDeadline(at time.Time) error {
+	l.once.Do(func() { close(l.woken) })
+	return l.UnixListener.SetDeadline(at)
+}
+
+func (l *heldListener) Close() error {
+	l.once.Do(func() { close(l.woken) })
+	return l.UnixListener.Close()
+}
+
+// A request that came before Shutdown is answered, though nobody had looked at its connection.
+func TestShutdownAnswersWhatWaitsAtThePort(t *testing.T) {
+	s := &site{entered: make(chan string, 10), leave: make(chan struct{})}
+	close(s.leave)
+	s.Server = New(&http.Server{Handler: http.HandlerFunc(s.handle)}, func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/other") })
+	asked := make(chan struct{}, 10)
+	s.addr = serve(t, func(l net.Listener) error {
+		return s.Serve(&heldListener{UnixListener: l.(*net.UnixListener), asked: asked, woken: make(chan struct{})})
+	}, s.Close)
+	<-asked
+	here, handed := s.dial(t), s.dial(t)
+	here.get("/a")
+	handed.get("/other")
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	here.wants("/a", true, true)
+	handed.wants("/other", false, true)
+}
+
+// A request that was sent before Shutdown on a connection that was idle is answered.
+func TestShutdownAnswersWhatWasSent(t *testing.T) {
+	for range 50 {
+		s := newSite(t)
+		close(s.leave)
+		c := s.dial(t)
+		c.get("/a")
+		c.wants("/a", true, false)
+		c.get("/b")
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if resp, err := http.ReadResponse(c.in, nil); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("answer %v, %v", resp, err)
+		}
+	}
+}
+
 func TestShutdownGivesUpInTime(t *testing.T) {
 	s := newSite(t)
 	c := s.dial(t)
