@@ -68,6 +68,7 @@ type raftLoop struct {
 
 	leader    ID
 	leading   bool
+	term      raft.Term // as last written
 	requests  requestQueue
 	changes   changeQueue
 	reading   readQueues
@@ -252,7 +253,11 @@ func (l *raftLoop) drain() {
 }
 
 func (l *raftLoop) hand(work raft.Work) {
+	before := l.term
 	if work.Write != nil {
+		if h := work.Write.HardState; h != nil {
+			l.term = h.Term
+		}
 		l.toWrite = append(l.toWrite, *work.Write)
 		for _, e := range work.Write.Entries {
 			l.clock.observe(stampOf(e)) // should this member lead next, its own come after
@@ -272,8 +277,11 @@ func (l *raftLoop) hand(work raft.Work) {
 	if len(work.Send) > 0 {
 		l.send(work.Send)
 	}
-	if work.Soft != nil {
+	switch {
+	case work.Soft != nil:
 		l.leaderChanged(*work.Soft)
+	case l.term != before && l.leader != 0:
+		l.proposeAgain() // the same leader, elected again: it may have died with what it was sent
 	}
 	l.answerReads(work.Reads, work.LostReads)
 }
