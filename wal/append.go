@@ -40,9 +40,8 @@ func (l *Log) Append(records ...Record) error {
 }
 
 // Sync makes all records appended so far safe, with one write and one sync; now and then there is a second write, of
-// zeros. An error that matches disk.ErrNoSpace means
-// that nothing was written: the batch is kept, and Sync may be called again when there is room. After any other error
-// nothing is known about the batch, and all further calls return it, too.
+// zeros. An error that matches disk.ErrNoSpace means that nothing was written: the batch is kept, and Sync may be called
+// again when there is room. After any other error nothing is known about the batch, and all further calls return it, too.
 func (l *Log) Sync() error {
 	if err := l.ready(); err != nil {
 		return err
