@@ -76,7 +76,6 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, governo
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, set, registry, logger))
-	servers.client.open(handler)
 	servers.metrics.open(handler.NewMetrics())
 	servers.peer.open(peers.handler(api.NewPeer(member)))
 	return runMember(ctx, c, member, resume, handler, servers, logger)
@@ -228,6 +227,12 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 		logger.Info("shutting down: no new connections, open requests are finished")
 		servers.drain(handler, logger)
 		stopMember()
+		return nil
+	})
+	group.Go(func() error {
+		if member.Restored(ctx) == nil {
+			servers.client.open(handler)
+		}
 		return nil
 	})
 	group.Go(func() error { return notifyReady(ctx, member.Ready(), logger) })

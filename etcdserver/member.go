@@ -161,6 +161,7 @@ type Member struct {
 	courier  *courier
 
 	started time.Time
+	known   raft.Index // up to where the log was known to be committed then
 	leader  atomic.Pointer[leadership]
 	status  atomic.Pointer[raft.Status]
 
@@ -270,6 +271,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	}
 	status := machine.Status()
 	m.status.Store(&status)
+	m.known = knownCommitted(m.self, machine.Configuration(), r.raft)
 	m.peers = o.Transport(m.identity(), m)
 	m.writer = newLogWriter(r.log, &o.Observer, m.log)
 	m.assembleApply(o, r)
@@ -281,6 +283,14 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m.log.starting(m.self, m.cluster, r.fresh, r.raft.HardState.Commit)
 	m.log.serving(r.state.members.version)
 	return m, nil
+}
+
+// knownCommitted is up to where a log is committed for sure. A lone voter need not ask anybody: all of its log is.
+func knownCommitted(self ID, c raft.Configuration, s raft.State) raft.Index {
+	if len(c.Voters) == 1 && c.Voters[0] == self.raft() {
+		return s.Snapshot.Index + raft.Index(len(s.Entries))
+	}
+	return s.HardState.Commit
 }
 
 // identity is what this member tells others of itself.
@@ -364,6 +374,11 @@ func (m *Member) Close() error {
 // Ready is closed once the member has published itself to the cluster: it
 // serves now.
 func (m *Member) Ready() <-chan struct{} { return m.ready }
+
+// Restored waits until all is applied that was known to be committed when the member was opened, which needs no other
+// member (B13). A read before that would be of an older state than what was answered before the restart, and a watch
+// would take the past for news. The error is that of ctx.
+func (m *Member) Restored(ctx context.Context) error { return m.apply.waits.wait(ctx, m.known) }
 
 // Stopped is closed when the member has stopped.
 func (m *Member) Stopped() <-chan struct{} { return m.stopped }
