@@ -5,12 +5,14 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/snap"
+	"canopy/store"
 )
 
 // An older snapshot comes late, while a newer one that was taken is on its way
@@ -101,7 +103,6 @@ func TestASnapshotThatWasNotNoted(t *testing.T) {
 func TestSnapshotsLeaveNoGoroutines(t *testing.T) {
 	c := newTestCluster(t, 3, func(o *Options) {
 		o.SnapshotEntries, o.MaxSnapshots, o.MaxLogs = 1, 3, 1
-		o.Store.HistoryEvents = 10 // it is part of a snapshot, which is due when the log outweighs half of one
 	})
 	leader := c.leader()
 	dead := c.others(leader)[0]
@@ -113,11 +114,14 @@ func TestSnapshotsLeaveNoGoroutines(t *testing.T) {
 		}
 		return 0
 	}
+	heavy := store.CompareAndSwap{Key: mustKey(t, "/none"), PrevValue: strings.Repeat("x", 64<<10)} // in the log, and not in the state
 	snapshot := func(times int) {
 		for range times {
 			before := newest()
 			eventually(t, "another snapshot", func() bool {
-				leader.set("/k", "v")
+				if _, err := leader.Do(t.Context(), heavy); err == nil {
+					t.Fatal("a swap of a key that is not there has succeeded")
+				}
 				return newest() > before
 			})
 		}

@@ -94,7 +94,9 @@ func parting(one, other *sim) string {
 }
 
 // tally counts what happened, to show that a simulation is not idle.
-type tally struct{ clusters, faults, leaders, operations, events, crashes, changes int }
+type tally struct {
+	clusters, faults, leaders, operations, events, crashes, changes, snapshots, installs int
+}
 
 func (a *tally) add(b tally) {
 	a.clusters++
@@ -104,6 +106,8 @@ func (a *tally) add(b tally) {
 	a.events += b.events
 	a.crashes += b.crashes
 	a.changes += b.changes
+	a.snapshots += b.snapshots
+	a.installs += b.installs
 }
 
 // sim is one simulated cluster.
@@ -211,6 +215,8 @@ func (s *sim) launch(name string, b Bootstrap) {
 	o.Transport, o.AutoPromote, o.Strict = s.net.transport, true, true
 	o.Seed, o.CheckEvery = fate(s.seed, "life", s.lives), 500*time.Millisecond
 	o.SnapshotEntries = 20 + fate(s.seed, "snapshots")%200
+	o.Observer.SnapshotSaved = func(int64, time.Duration) { s.noted(func() { s.tally.snapshots++ }) }
+	o.Observer.Installed = func(int64) { s.noted(func() { s.tally.installs++ }) }
 	o.Store = store.Options{HistoryEvents: 1 << 20, HistoryBytes: 1 << 40}
 	offset := time.Duration(fate(s.seed, "clock", s.lives)%7200-3600) * time.Second
 	o.Now = func() time.Time { return time.Now().Add(offset) }

@@ -23,11 +23,18 @@ const entryOverhead = 40
 // manyBytes of log are enough for a snapshot, however few entries they are.
 const manyBytes = 256 << 20
 
-// snapshotter writes snapshots, one at a time, beside the apply loop. A
-// snapshot is due when the log since the last one outweighs the state, and
-// at least minEntries were applied, or manyBytes: so its cost stays a constant
-// share of the writes however large the tree is, and a restart, which takes far
-// longer to replay a byte of log than to load one of state, stays short.
+// A snapshot is due when the log since the last one weighs so many times what
+// the state does, or outweighs it by so many bytes.
+const (
+	logToState   = 4
+	outweighedBy = 32 << 20
+)
+
+// snapshotter writes snapshots, one at a time, beside the apply loop. For one
+// to be due at least minEntries must have been applied, too, or manyBytes. So
+// its cost stays a small share of the writes however large the tree is, and a
+// restart, which takes far longer to replay a byte of log than to load one of
+// state, stays short: outweighedBy takes less than a second.
 type snapshotter struct {
 	dir      *snap.Dir
 	cluster  ID
@@ -77,7 +84,8 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	default:
 	}
 	due := float64(s.entries) >= float64(s.minEntries)*(1+s.patience) || s.bytes >= manyBytes
-	if !due || float64(s.bytes) < float64(s.state)*(1+s.patience) {
+	weight := min(logToState*s.state, s.state+outweighedBy)
+	if !due || float64(s.bytes) < float64(weight)*(1+s.patience) {
 		return
 	}
 	select {

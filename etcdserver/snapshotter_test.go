@@ -1,0 +1,38 @@
+package etcdserver
+
+import (
+	"fmt"
+	"testing"
+)
+
+// A snapshot costs what the state weighs, and a restart what the log since then does.
+func TestWhenASnapshotIsDue(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		entries    uint64
+		log, state int64
+		patience   float64
+		due        bool
+	}{
+		{entries: 10_000, log: mib, state: 0, due: true},
+		{entries: 9_999, log: mib, state: 0},
+		{entries: 10_000, log: 4*mib - 1, state: mib},
+		{entries: 10_000, log: 4 * mib, state: mib, due: true},
+		{entries: 14_999, log: 6 * mib, state: mib, patience: 0.5},
+		{entries: 15_000, log: 6*mib - 1, state: mib, patience: 0.5},
+		{entries: 15_000, log: 6 * mib, state: mib, patience: 0.5, due: true},
+		{entries: 1e6, log: 132*mib - 1, state: 100 * mib},
+		{entries: 1e6, log: 132 * mib, state: 100 * mib, due: true},
+		{entries: 9_999, log: 256*mib - 1, state: 0},
+		{entries: 9_999, log: 256 * mib, state: 0, due: true},
+	} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			s := &snapshotter{minEntries: 10_000, jobs: make(chan snapshotJob, 1), dice: Options{}.dice(snapshotDice)}
+			s.entries, s.bytes, s.state, s.patience = c.entries, c.log, c.state, c.patience
+			s.consider(func() snapshotJob { return snapshotJob{} })
+			if due := len(s.jobs) == 1; due != c.due {
+				t.Errorf("due: %v", due)
+			}
+		})
+	}
+}
