@@ -232,8 +232,9 @@ func (l *raftLoop) receive(in inbound) {
 // drive hands out all the work that the machine has. Changes are tried when
 // there is none left: then the loop knows whether it leads.
 func (l *raftLoop) drive() error {
-	l.machine.Applied(l.apply.state.Load().index)
-	if err := l.forget(); err != nil {
+	applied := l.apply.state.Load() // once: the apply loop goes on meanwhile
+	l.machine.Applied(applied.index)
+	if err := l.forget(applied); err != nil {
 		return err
 	}
 	l.drain()
@@ -337,8 +338,7 @@ func (l *raftLoop) leaderChanged(s raft.SoftState) {
 // forget lets go of applied entries in memory, a generation at a time: what
 // was applied since the last time is kept. The others stay in the write-ahead
 // log; a follower that needs them gets a snapshot.
-func (l *raftLoop) forget() error {
-	state := l.apply.state.Load()
+func (l *raftLoop) forget(state *applied) error {
 	keep := raft.Index(keepEntries)
 	if len(state.members.members) <= 1 {
 		keep = keepEntriesAlone
