@@ -21,6 +21,7 @@ import (
 	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/internal/disk"
+	"canopy/internal/slack"
 	"canopy/wal"
 )
 
@@ -92,6 +93,7 @@ func check(c config.Config) int {
 // serveUntilSignal runs a member or a proxy until SIGTERM or SIGINT. A second signal ends
 // the process at once (F38).
 func serveUntilSignal(invocation config.Invocation) int {
+	exact := slack.Widen()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -104,6 +106,9 @@ func serveUntilSignal(invocation config.Invocation) int {
 		logger.Warn(err)
 	}
 	logNotes(logger, invocation.Notes)
+	if exact != nil {
+		logger.Infof("timers stay exact, which costs processor time: %v", exact)
+	}
 	err = serveAs(ctx, invocation.Config, logger)
 	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
 		logger.Error(err)
