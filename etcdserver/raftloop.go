@@ -68,7 +68,7 @@ type raftLoop struct {
 
 	leader    ID
 	leading   bool
-	term      raft.Term // as last written
+	term      raft.Term // of the two above
 	requests  requestQueue
 	changes   changeQueue
 	reading   readQueues
@@ -254,11 +254,7 @@ func (l *raftLoop) drain() {
 }
 
 func (l *raftLoop) hand(work raft.Work) {
-	before := l.term
 	if work.Write != nil {
-		if h := work.Write.HardState; h != nil {
-			l.term = h.Term
-		}
 		l.toWrite = append(l.toWrite, *work.Write)
 		for _, e := range work.Write.Entries {
 			l.clock.observe(stampOf(e)) // should this member lead next, its own come after
@@ -278,11 +274,8 @@ func (l *raftLoop) hand(work raft.Work) {
 	if len(work.Send) > 0 {
 		l.send(work.Send)
 	}
-	switch {
-	case work.Soft != nil:
+	if work.Soft != nil {
 		l.leaderChanged(*work.Soft)
-	case l.term != before && l.leader != 0:
-		l.proposeAgain() // the same leader, elected again: it may have died with what it was sent
 	}
 	l.answerReads(work.Reads, work.LostReads)
 }
@@ -312,24 +305,25 @@ func (l *raftLoop) send(out []raft.Outbound) {
 }
 
 // leaderChanged settles who takes requests from now on. All that wait are
-// proposed again: what came of those that the former leader had is unknown.
+// proposed again: what came of those that the former leader had is unknown. That
+// is so, too, if it is the same member, elected again.
 func (l *raftLoop) leaderChanged(s raft.SoftState) {
 	status := l.machine.Status()
-	was, before := l.leading, l.leader
-	l.leading, l.leader = s.Role == raft.Leader, ID(s.Leader)
-	l.events.leader(s.Leader, s.Role, status.Term)
+	was, before, another := l.leading, l.leader, s.Term != l.term
+	l.leading, l.leader, l.term = s.Role == raft.Leader, ID(s.Leader), s.Term
+	l.events.leader(s.Leader, s.Role, s.Term)
 	l.events.status(status)
-	if l.leading && !was {
+	if was && (another || !l.leading) {
+		l.giveBackChanges()
+		l.followers.clear()
+	}
+	if l.leading && (another || !was) {
 		l.requests.openingOwed, l.changes.tenure = true, 0
 		l.changes.settled = status.Last + 1 // the entry that opens the term: what was changed before is applied then
 		l.proposeOwed()
 		l.setExpiry()
 	}
-	if was && !l.leading {
-		l.giveBackChanges()
-		l.followers.clear()
-	}
-	if l.leader != 0 && l.leader != before {
+	if l.leader != 0 && (another || l.leader != before) {
 		l.proposeAgain()
 	}
 	l.beginReads()

@@ -11,7 +11,7 @@ type Work struct {
 	Apply     []Entry       // committed and durable here; in order, each once
 	Reads     []Read        // answers to ReadIndex
 	LostReads []uint64      // contexts of ReadIndex that will not be answered: ask again
-	Soft      *SoftState    // leader and role, when changed
+	Soft      *SoftState    // leader, role and term, when changed
 }
 
 // Write is what must be on disk before Durable(Seq) is called. The parts are to be written as Snapshot, Entries,
@@ -36,10 +36,12 @@ type Read struct {
 	Index Index
 }
 
-// SoftState is what users see of an election; it is not kept.
+// SoftState is what users see of an election; it is not kept. A leader of another term is another leader, also if it is
+// the same member: it may have lost what it was sent.
 type SoftState struct {
 	Leader MemberID // None if unknown
 	Role   Role
+	Term   Term
 }
 
 // Work hands out what is to be done, once; false if there is nothing. Call it after any other method, until it says false.
@@ -51,9 +53,9 @@ func (m *Machine) Work() (Work, bool) {
 	w.Send, m.outbox = m.outbox, nil
 	w.Reads, m.reads = m.reads, nil
 	w.LostReads, m.lostReads = m.lostReads, nil
-	if soft := (SoftState{m.leader, m.role()}); soft != m.soft {
+	if soft := (SoftState{m.leader, m.role(), m.term}); soft != m.soft {
 		m.soft = soft
-		w.Soft = &SoftState{soft.Leader, soft.Role}
+		w.Soft = new(soft)
 	}
 	some := w.Write != nil || w.Install != nil || w.Apply != nil || w.Send != nil ||
 		w.Reads != nil || w.LostReads != nil || w.Soft != nil
