@@ -1,8 +1,10 @@
 // Package slack lets the monitor of Go's runtime sleep for longer.
 //
-// The monitor looks every 20 µs for goroutines that are held up in the system, as long as it finds one now and then, and
-// those that sync the log are found all the time. Each look is a timer's interrupt and two switches between threads; in a
-// virtual machine it leaves that twice besides. A member on a busy machine spends a fifth of its processor time so.
+// The monitor looks every 20 µs, as long as there is something to find, for goroutines that are held up in the system,
+// and gives what they run on to another thread. It always finds the one that syncs the log. So each sync wakes a thread,
+// mostly one with nothing to do, and has to look for something to run on when it is done; besides, the looks themselves
+// wake a processor, some thousand times a second. A member on a busy machine with fast disks spends a fifth of its
+// processor time so.
 //
 // The system wakes a thread that sleeps when it suits, as long as that is no later than the thread's timer slack after
 // its time, see prctl(2). It is 50 µs, unless the thread that made this one had another. But the monitor is made before
