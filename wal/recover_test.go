@@ -172,6 +172,32 @@ func goesOn(t *testing.T, m *disk.Mem, l *Log, want []rec) {
 	closed(t, l)
 }
 
+// What is left of a torn batch is gone, not only hidden by what is written next: else it would stand behind a later end of
+// the log like a record that has changed.
+func TestATornBatchIsGoneForGood(t *testing.T) {
+	m := disk.NewMem()
+	l := create(t, m, Options{})
+	sector := strings.Repeat("x", sectorBytes-frameHeaderBytes-frameEndBytes) // a frame of just one
+	batch := make([]Record, 400)
+	for i := range batch {
+		batch[i] = entry(uint64(i+1), sector)
+	}
+	put(t, l, batch...)
+	closed(t, l)
+	name, b := lastSegment(t, m)
+	clear(b[2*sectorBytes : 3*sectorBytes]) // the second record, behind the segment's header and the first
+	setContent(t, m, name, b)
+	l, got := mustReopen(t, m, Options{}, 0)
+	if len(got) != 1 {
+		t.Fatalf("%d records before the torn one, want 1", len(got))
+	}
+	put(t, l, batch[1:200]...) // too big a batch for zeros behind it
+	closed(t, l)
+	if _, got := mustReopen(t, m, Options{}, 0); len(got) != 200 {
+		t.Errorf("%d records, want 200", len(got))
+	}
+}
+
 // TestZeroSectorCannotBeTold holds the package comment to what it admits: behind a sector of zeros damage looks like a torn
 // write, but in the last batch only.
 func TestZeroSectorCannotBeTold(t *testing.T) {
