@@ -4,7 +4,8 @@
 // are safe. OS is the real one. Mem is one in memory that tests make fail, fill up, tear and crash: whatever passes
 // its tests on Mem relies on nothing but the promises written here:
 //
-//   - bytes written are safe once File.Sync has returned, not before, and may reach the disk in any order;
+//   - bytes written are safe once File.Sync has returned, not before, and may reach the disk in any order; with
+//     File.WriteSync they are safe when it returns;
 //   - a name made, renamed or removed is safe once FS.SyncDir of its directory has returned;
 //   - Rename swaps a name in one step: after a crash it is either the old file or the new one;
 //   - a failed Sync says nothing about what is on the disk, and neither does a second one after it.
@@ -54,6 +55,9 @@ type File interface {
 	// Sync makes the bytes written so far, and the size needed to read them back, safe. After it has failed, nothing
 	// is known about any of them, and it must not be believed if called again.
 	Sync() error
+	// WriteSync writes p, and makes it safe, as WriteAt and Sync would; what WriteAt wrote before it may not be. It is
+	// the fastest if offset and length are multiples of 512. After it has failed, it is as after a failed Sync.
+	WriteSync(p []byte, off int64) error
 	// Allocate reserves room for the first size bytes. The file grows to at least size, new bytes are zero, and
 	// writing there does not fail for want of space. It never shrinks a file.
 	Allocate(size int64) error

@@ -182,6 +182,14 @@ func (h *memHandle) Sync() error {
 	return nil
 }
 
+// WriteSync is a write and a sync: a crash or a fault may lie between.
+func (h *memHandle) WriteSync(p []byte, at int64) error {
+	if _, err := h.WriteAt(p, at); err != nil {
+		return err
+	}
+	return h.Sync()
+}
+
 func (h *memHandle) Allocate(size int64) error {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()

@@ -27,7 +27,7 @@ func (OS) Create(name string) (File, error) {
 	if err != nil {
 		return nil, typed(err)
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f}, nil
 }
 
 // Open implements FS.
@@ -36,7 +36,7 @@ func (OS) Open(name string) (File, error) {
 	if err != nil {
 		return nil, typed(err)
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f}, nil
 }
 
 // Rename implements FS.
@@ -145,7 +145,10 @@ func readPID(f *os.File) int {
 }
 
 // osFile is an *os.File with errors typed, and syncing and reserving done the system's best way.
-type osFile struct{ f *os.File }
+type osFile struct {
+	f      *os.File
+	direct directWriter
+}
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
 
@@ -156,9 +159,19 @@ func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
 
 func (o *osFile) Sync() error { return typed(syncData(o.f)) }
 
+func (o *osFile) WriteSync(p []byte, off int64) error {
+	if done, err := o.direct.write(o.f, p, off); done || err != nil {
+		return err
+	}
+	if _, err := o.WriteAt(p, off); err != nil {
+		return err
+	}
+	return o.Sync()
+}
+
 func (o *osFile) Truncate(size int64) error { return typed(o.f.Truncate(size)) }
 
-func (o *osFile) Close() error { return typed(o.f.Close()) }
+func (o *osFile) Close() error { return typed(errors.Join(o.direct.close(), o.f.Close())) }
 
 func (o *osFile) Size() (int64, error) {
 	i, err := o.f.Stat()

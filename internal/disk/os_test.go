@@ -63,6 +63,41 @@ func TestFilesAreWhatWasWritten(t *testing.T) {
 	})
 }
 
+func TestWritesWithASyncAreReadBack(t *testing.T) {
+	both(t, func(t *testing.T, fsys FS, dir string) {
+		name := filepath.Join(dir, "f")
+		f, err := fsys.Create(name)
+		must(t, err)
+		must(t, f.Allocate(3<<20))
+		want := make([]byte, 3<<20)
+		for i, w := range []struct{ at, length int }{
+			{0, 512}, {512, 1024}, {1536, 4096}, {8192, 1}, {8193, 511}, {8704, 512}, {9000, 1000}, {1 << 20, 1<<20 + 512}, {2<<20 + 512, 512}, {1024, 512},
+		} {
+			p := bytes.Repeat([]byte{byte(i + 1)}, w.length)
+			must(t, f.WriteSync(p, int64(w.at)))
+			copy(want[w.at:], p)
+			_, err := f.WriteAt([]byte("between"), int64(w.at+w.length+3))
+			must(t, err)
+			copy(want[w.at+w.length+3:], "between")
+		}
+		must(t, f.Sync())
+		for _, named := range []string{name, name + "2"} {
+			if b, err := ReadFile(fsys, named, 3<<20); err != nil || !bytes.Equal(b, want) {
+				t.Errorf("%s: read %d bytes, %v, and they are not those written", named, len(b), err)
+			}
+			if named == name {
+				must(t, fsys.Rename(name, name+"2"))
+				must(t, f.WriteSync(bytes.Repeat([]byte("moved..."), 64), 512))
+				copy(want[512:], bytes.Repeat([]byte("moved..."), 64))
+			}
+		}
+		must(t, f.Close())
+		if err := f.WriteSync(make([]byte, 512), 0); err == nil {
+			t.Error("WriteSync to a closed file worked")
+		}
+	})
+}
+
 func TestNamesAreMadeMovedAndRemoved(t *testing.T) {
 	both(t, func(t *testing.T, fsys FS, dir string) {
 		deep := filepath.Join(dir, "a", "b", "c")
