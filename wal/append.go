@@ -12,7 +12,7 @@ import (
 // batchBytesKept is the size up to which the buffer of a batch is used again, in bytes.
 const batchBytesKept = 4 << 20
 
-// aheadBytes is how much is filled with zeros at a time, see writeAhead.
+// aheadBytes is how much is filled with zeros at a time, see padded.
 const aheadBytes = 256 << 10
 
 var zeros [aheadBytes]byte
@@ -39,9 +39,9 @@ func (l *Log) Append(records ...Record) error {
 	return nil
 }
 
-// Sync makes all records appended so far safe, with one write and one sync; now and then there is a second write, of
-// zeros. An error that matches disk.ErrNoSpace means that nothing was written: the batch is kept, and Sync may be called
-// again when there is room. After any other error nothing is known about the batch, and all further calls return it, too.
+// Sync makes all records appended so far safe, with one write and one sync. An error that matches disk.ErrNoSpace means
+// that nothing was written: the batch is kept, and Sync may be called again when there is room. After any other error
+// nothing is known about the batch, and all further calls return it, too.
 func (l *Log) Sync() error {
 	if err := l.ready(); err != nil {
 		return err
@@ -53,14 +53,8 @@ func (l *Log) Sync() error {
 		return err
 	}
 	chain := seal(l.batch, l.offset, l.current().seed, l.chain)
-	if _, err := l.file.WriteAt(l.batch, l.offset); err != nil {
+	if err := l.write(l.padded()); err != nil {
 		return l.fail("write", err)
-	}
-	if err := l.writeAhead(l.offset + int64(len(l.batch))); err != nil {
-		return l.fail("write ahead in", err)
-	}
-	if err := l.sync(l.file); err != nil {
-		return l.fail("sync", err)
 	}
 	l.chain = chain
 	l.begun = true
@@ -69,21 +63,28 @@ func (l *Log) Sync() error {
 	return nil
 }
 
-// writeAhead fills what lies behind the batch with zeros, which it reads as anyway, whenever a batch comes to where
-// nothing was written yet. A sync of blocks that were only allocated has to note in the file system that they are in
-// use now: another write to the disk, a third of the time. Big batches are not made bigger, as little of theirs is that.
-func (l *Log) writeAhead(end int64) error {
-	if end <= l.written || l.o.NoSync || len(l.batch) > aheadBytes/4 {
-		return nil
+// padded returns the batch up to the end of its last sector. Whenever it comes to where nothing was written yet, zeros
+// for what lies behind it are added, which that reads as anyway: a write to blocks that were only allocated has to note
+// in the file system that they are in use now, which is another write to the disk, and a third of the time. Big batches
+// are not made bigger, as little of theirs is that.
+func (l *Log) padded() []byte {
+	end := l.offset + int64(len(l.batch))
+	to := min(roundUp(end, sectorBytes), l.room)
+	if end > l.written && !l.o.NoSync && len(l.batch) <= aheadBytes/4 {
+		to = min(to+aheadBytes-sectorBytes, l.room)
+		l.written = to
 	}
-	to := min(roundUp(end, sectorBytes)+aheadBytes-sectorBytes, l.room)
-	if to > end {
-		if _, err := l.file.WriteAt(zeros[:to-end], end); err != nil {
-			return err
-		}
+	padded := append(l.batch, zeros[:to-end]...)
+	l.batch = padded[:len(l.batch)]
+	return padded
+}
+
+func (l *Log) write(b []byte) error {
+	if l.o.NoSync {
+		_, err := l.file.WriteAt(b, l.offset)
+		return err
 	}
-	l.written = to
-	return nil
+	return l.file.WriteSync(b, l.offset)
 }
 
 // ready returns why the log takes no records, or nil.
