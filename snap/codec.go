@@ -11,7 +11,9 @@ import (
 )
 
 const (
-	windowBytes     = 1 << 20 // of the zstd encoder: what the decoder must keep, in bytes
+	// windowBytes is how far back the zstd encoder looks, and what the decoder must keep, in bytes. Records are like
+	// those just before them, so that looking farther packs no better, and takes a quarter more time.
+	windowBytes     = 64 << 10
 	decoderBytesMax = 8 << 20 // limit of what a stream may make the decoder keep, in bytes
 )
 
