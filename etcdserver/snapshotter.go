@@ -111,9 +111,10 @@ func (s *snapshotter) run(ctx context.Context) error {
 
 // save writes one snapshot, then lets older ones and the log behind them go.
 // A full disk only puts it off: older snapshots and the whole log are intact.
+// So does the end of the member, which does not wait for it.
 func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	start := time.Now()
-	counter := &politeWriter{}
+	counter := &politeWriter{ctx: ctx}
 	err := s.dir.Save(job.state.meta(), func(w io.Writer) error {
 		counter.to = w
 		return saveState(counter, s.cluster, job)
@@ -123,6 +124,9 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	}
 	if job.saved != nil {
 		job.saved <- err
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return errLoopDone
 	}
 	if errors.Is(err, disk.ErrNoSpace) {
 		s.log.snapshotFailed(job.state.index, err)
@@ -276,8 +280,9 @@ func (r *countingReader) Read(p []byte) (int, error) {
 
 // politeWriter counts what passes through it, and rests longer than it works:
 // requests, which have less to do, go first, and at most a quarter of a
-// processor is taken from them.
+// processor is taken from them. It writes no more when the context has ended.
 type politeWriter struct {
+	ctx   context.Context
 	to    io.Writer
 	bytes int64
 	began time.Time // of the work since the last rest
@@ -291,6 +296,9 @@ const (
 )
 
 func (w *politeWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if w.began.IsZero() {
 		w.began = time.Now()
 	}

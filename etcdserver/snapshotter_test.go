@@ -1,8 +1,15 @@
 package etcdserver
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
+
+	"canopy/internal/disk"
+	"canopy/raft"
+	"canopy/snap"
+	"canopy/store"
 )
 
 // A snapshot costs what the state weighs, and a restart what the log since then does.
@@ -34,5 +41,29 @@ func TestWhenASnapshotIsDue(t *testing.T) {
 				t.Errorf("due: %v", due)
 			}
 		})
+	}
+}
+
+// A member that is told to end does not first write a snapshot, which takes seconds if there are many keys.
+func TestASnapshotIsNotWaitedFor(t *testing.T) {
+	fs := disk.NewMem()
+	dir, err := snap.Open(fs, "/snap", snap.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := store.New(store.Options{})
+	s := &snapshotter{dir: dir}
+	saved := make(chan error, 1)
+	job := snapshotJob{view: st.View(), state: &applied{index: 7, term: raft.Term(1), members: newMembership()}, saved: saved}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.save(ctx, job); !errors.Is(err, errLoopDone) {
+		t.Errorf("save = %v, want the end of the loop", err)
+	}
+	if err := <-saved; !errors.Is(err, context.Canceled) {
+		t.Errorf("who waits is told %v", err)
+	}
+	if names, err := fs.List("/snap"); err != nil || len(names) != 0 {
+		t.Errorf("%v is left, %v", names, err)
 	}
 }
