@@ -115,9 +115,12 @@ func (s *snapshotter) run(ctx context.Context) error {
 func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	start := time.Now()
 	counter := &politeWriter{ctx: ctx}
-	err := s.dir.Save(job.state.meta(), func(w io.Writer) error {
+	err := s.dir.SavePaced(job.state.meta(), func(w io.Writer) error {
 		counter.to = w
 		return saveState(counter, s.cluster, job)
+	}, func(r io.Reader) error {
+		_, err := io.Copy(&politeWriter{ctx: ctx, to: io.Discard}, r)
+		return err
 	})
 	if err == nil {
 		s.newest.Store(&raft.SnapshotMeta{Index: job.state.index, Term: job.state.term, Configuration: job.state.config})

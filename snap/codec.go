@@ -35,11 +35,6 @@ func encode(f disk.File, m Meta, write func(w io.Writer) error) error {
 	return blocks.finish(plain.n)
 }
 
-// verify reads a file back.
-func verify(f disk.File, name string, m Meta) error {
-	return decode(f, name, m, func(io.Reader) error { return nil })
-}
-
 // decode checks a whole file and hands its plain bytes to read.
 func decode(f disk.File, name string, m Meta, read func(r io.Reader) error) error {
 	blocks, err := newBlockReader(f, name, m)

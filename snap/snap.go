@@ -117,9 +117,17 @@ func (d *Dir) Path(m Meta) string { return filepath.Join(d.dir, m.name()) }
 // those there were are as they were, and the room is given back (a full disk is an error that matches disk.ErrNoSpace). An
 // error of write is returned wrapped. A snapshot of the same Meta is replaced.
 func (d *Dir) Save(m Meta, write func(w io.Writer) error) error {
-	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
-	return d.clear("save", temp, m, d.save(temp, m, write))
+	return d.SavePaced(m, write, readNothing)
 }
+
+// SavePaced is Save for whom reading the snapshot back at once is too fast: read may take its time. What it leaves unread
+// is read at once, and its error is returned wrapped.
+func (d *Dir) SavePaced(m Meta, write func(w io.Writer) error, read func(r io.Reader) error) error {
+	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
+	return d.clear("save", temp, m, d.save(temp, m, write, read))
+}
+
+func readNothing(io.Reader) error { return nil }
 
 // clear removes what a failure left, and says what failed.
 func (d *Dir) clear(what, temp string, m Meta, err error) error {
@@ -133,21 +141,22 @@ func (d *Dir) clear(what, temp string, m Meta, err error) error {
 	return err
 }
 
-func (d *Dir) save(temp string, m Meta, write func(w io.Writer) error) error {
+func (d *Dir) save(temp string, m Meta, write func(io.Writer) error, read func(io.Reader) error) error {
 	f, err := d.fs.Create(temp)
 	if err != nil {
 		return err
 	}
-	return d.seal(f, temp, m, encode(d.steady(f), m, write))
+	return d.seal(f, temp, m, read, encode(d.steady(f), m, write))
 }
 
-// seal gives a file its name, if it was written without error and is on disk as a snapshot should be. It closes the file.
-func (d *Dir) seal(f disk.File, temp string, m Meta, err error) error {
+// seal gives a file its name, if it was written without error and is on disk as a snapshot should be: all of it is read
+// back, by read as far as that likes. It closes the file.
+func (d *Dir) seal(f disk.File, temp string, m Meta, read func(io.Reader) error, err error) error {
 	if err == nil && !d.o.NoSync {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = verify(f, temp, m)
+		err = decode(f, temp, m, read)
 	}
 	if e := f.Close(); err == nil {
 		err = e

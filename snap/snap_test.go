@@ -126,3 +126,33 @@ func TestErrorOfTheWriterLeavesNothing(t *testing.T) {
 		t.Errorf("left behind: %v", names)
 	}
 }
+
+func TestWhoReadsBackMayTakeItsTime(t *testing.T) {
+	want := random(1, 3<<20)
+	var got []byte
+	cause := errors.New("no time")
+	for _, c := range []struct {
+		name string
+		read func(io.Reader) error
+		want error
+	}{
+		{"all", func(r io.Reader) (err error) { got, err = io.ReadAll(r); return err }, nil},
+		{"a part", func(r io.Reader) error { _, err := io.CopyN(io.Discard, r, 1000); return err }, nil},
+		{"none", func(io.Reader) error { return cause }, cause},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := disk.NewMem()
+			d := open(t, m)
+			if err := d.SavePaced(Meta{1, 1}, content(want), c.read); !errors.Is(err, c.want) {
+				t.Fatalf("SavePaced = %v", err)
+			}
+			names, err := m.List("/snap")
+			if err != nil || (len(names) == 1) != (c.want == nil) {
+				t.Errorf("there are %v, %v", names, err)
+			}
+		})
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes were read back, and they are not those saved", len(got))
+	}
+}

@@ -47,7 +47,7 @@ func (d *Dir) receive(temp string, m Meta, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return d.seal(f, temp, m, copyTo(d.steady(f), r))
+	return d.seal(f, temp, m, readNothing, copyTo(d.steady(f), r))
 }
 
 // copyTo writes all that r gives from the start of a file.
