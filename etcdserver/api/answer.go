@@ -29,6 +29,7 @@ type constantHeaders struct {
 	clusterID  []string
 	zero       []string
 	version    []string
+	keysLines  string // those of a successful keys answer, up to its index
 }
 
 func newConstantHeaders(m Member, o Options) constantHeaders {
@@ -38,41 +39,42 @@ func newConstantHeaders(m Member, o Options) constantHeaders {
 		clusterID: []string{m.ClusterID().String()},
 		zero:      []string{"0"},
 		version:   []string{o.Version},
+		keysLines: headerType + ": application/json\r\n" + headerClusterID + ": " + m.ClusterID().String() + "\r\n" + headerIndex + ": ",
 	}
 }
 
-// A stamp is the three positions of a successful answer as header values (K31). Reads between two writes have the
-// same, so the latest one is kept.
-type stamp struct {
-	index, raftIndex, raftTerm uint64
-	values                     [3]string
-}
-
-func (h *Handler) stampOf(index store.Index) *stamp {
-	raftIndex, raftTerm := h.member.Position()
-	if s := h.stamp.Load(); s != nil && s.index == uint64(index) && s.raftIndex == raftIndex && s.raftTerm == raftTerm {
-		return s
-	}
-	s := &stamp{index: uint64(index), raftIndex: raftIndex, raftTerm: raftTerm}
-	var digits [60]byte // three numbers of at most 20
-	b := strconv.AppendUint(digits[:0], s.index, 10)
-	first := len(b)
-	b = strconv.AppendUint(b, raftIndex, 10)
-	second := len(b)
-	b = strconv.AppendUint(b, raftTerm, 10)
-	text := string(b)
-	s.values = [3]string{text[:first], text[first:second], text[second:]}
-	h.stamp.Store(s)
-	return s
-}
-
-// putPositions sets the headers of a successful keys answer; X-Etcd-Cluster-Id is set before (K9).
+// putPositions sets the headers of a successful keys answer (K31).
 func (h *Handler) putPositions(header http.Header, index store.Index) {
-	s := h.stampOf(index)
+	raftIndex, raftTerm := h.member.Position()
 	header[headerType] = h.names.json
-	header[headerIndex] = s.values[0:1:1]
-	header[headerRaftIndex] = s.values[1:2:2]
-	header[headerRaftTerm] = s.values[2:3:3]
+	header[headerClusterID] = h.names.clusterID
+	header[headerIndex] = []string{strconv.FormatUint(uint64(index), 10)}
+	header[headerRaftIndex] = []string{strconv.FormatUint(raftIndex, 10)}
+	header[headerRaftTerm] = []string{strconv.FormatUint(raftTerm, 10)}
+}
+
+// appendPositions appends the headers of putPositions as lines.
+func (h *Handler) appendPositions(b []byte, index store.Index) []byte {
+	raftIndex, raftTerm := h.member.Position()
+	b = append(b, h.names.keysLines...)
+	b = strconv.AppendUint(b, uint64(index), 10)
+	b = append(b, "\r\n"+headerRaftIndex+": "...)
+	b = strconv.AppendUint(b, raftIndex, 10)
+	b = append(b, "\r\n"+headerRaftTerm+": "...)
+	b = strconv.AppendUint(b, raftTerm, 10)
+	return append(b, "\r\n"...)
+}
+
+// writeKeys is a whole successful keys answer.
+func (h *Handler) writeKeys(w http.ResponseWriter, r *http.Request, status int, index store.Index, body []byte) {
+	lines, ok := w.(interface{ HeaderLines() *[]byte }) // see http1
+	if ok && len(w.Header()) == 0 && len(body) <= autoLength && r.Method != http.MethodHead {
+		b := lines.HeaderLines()
+		*b = h.appendPositions(*b, index)
+	} else {
+		h.putPositions(w.Header(), index)
+	}
+	h.writeBody(w, r, status, body)
 }
 
 // autoLength is up to which size net/http finds the length of an answer by itself; beyond, and for HEAD, it has to
@@ -115,6 +117,7 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	status, e := asKeysError(err)
 	header := w.Header()
 	header[headerType] = h.names.json
+	header[headerClusterID] = h.names.clusterID
 	header[headerIndex] = h.names.zero
 	if e.Index != 0 {
 		header[headerIndex] = []string{strconv.FormatUint(uint64(e.Index), 10)}

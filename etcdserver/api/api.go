@@ -111,9 +111,8 @@ type Handler struct {
 
 	knownHosts knownHosts
 
-	stamp   atomic.Pointer[stamp] // of the latest answer, for the next one
-	buffers sync.Pool             // *[]byte, for bodies either way
-	bodies  atomic.Int64          // bytes of large form bodies held now; at most FormBytesBudget
+	buffers sync.Pool    // *[]byte, for bodies either way
+	bodies  atomic.Int64 // bytes of large form bodies held now; at most FormBytesBudget
 	watches watchSet
 	gzips   chan *gzipWriter // idle compressors; a nil one is still to be made
 	frames  frameCache

@@ -10,10 +10,19 @@ import (
 	"canopy/store"
 )
 
-// nullWriter takes an answer and forgets it, as cheaply as possible.
-type nullWriter struct{ header http.Header }
+// nullWriter takes an answer as http1 does, and forgets it, as cheaply as possible.
+type nullWriter struct {
+	header http.Header
+	lines  []byte
+}
+
+func (w *nullWriter) reset() {
+	clear(w.header)
+	w.lines = w.lines[:0]
+}
 
 func (w *nullWriter) Header() http.Header         { return w.header }
+func (w *nullWriter) HeaderLines() *[]byte        { return &w.lines }
 func (w *nullWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (w *nullWriter) WriteHeader(int)             {}
 
@@ -25,17 +34,17 @@ func (replay) Close() error { return nil }
 func benchmarkRequest(b *testing.B, method, target, form string) {
 	h := New(newSoloMember(store.Options{}), Options{})
 	value := strings.Repeat("x", 64)
-	h.ServeHTTP(&nullWriter{http.Header{}}, request(b, "PUT", "/v2/keys/k", "value="+value))
+	h.ServeHTTP(&nullWriter{header: http.Header{}}, request(b, "PUT", "/v2/keys/k", "value="+value))
 	r := request(b, method, target, form)
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
-		w := &nullWriter{http.Header{}}
+		w := &nullWriter{header: http.Header{}}
 		req := *r
 		body := replay{strings.NewReader(form)}
 		req.Body = body
 		for p.Next() {
 			body.Seek(0, io.SeekStart)
-			clear(w.header)
+			w.reset()
 			h.ServeHTTP(w, &req)
 		}
 	})

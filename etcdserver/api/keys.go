@@ -29,7 +29,6 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		refuseMethod(w, keysMethods)
 		return
 	}
-	w.Header()[headerClusterID] = h.names.clusterID
 	if err = h.checkDepth(key, err); err != nil {
 		h.writeKeysError(w, r, err)
 		return
@@ -96,15 +95,15 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 		h.o.Metrics.ReadsFailed(p.recursive).Inc()
 		return err
 	}
-	h.putPositions(w.Header(), view.Index())
 	if !listing.Small() {
+		h.putPositions(w.Header(), view.Index())
 		h.writeListing(w, r, listing)
 		return nil
 	}
 	buffer := h.buffer()
 	defer h.release(buffer)
 	*buffer = listing.AppendJSON(*buffer)
-	h.writeBody(w, r, http.StatusOK, *buffer)
+	h.writeKeys(w, r, http.StatusOK, view.Index(), *buffer)
 	return nil
 }
 
@@ -116,7 +115,6 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p
 		return err
 	}
 	event := applied.Event
-	h.putPositions(w.Header(), event.Index())
 	status, body := http.StatusOK, event.JSON()
 	if event.Created() {
 		status = http.StatusCreated
@@ -124,6 +122,6 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p
 	if p.noValueOnSuccess && r.Method != http.MethodDelete { // K17
 		body = []byte(`{"action":"` + event.Action().String() + "\"}\n")
 	}
-	h.writeBody(w, r, status, body)
+	h.writeKeys(w, r, status, event.Index(), body)
 	return nil
 }

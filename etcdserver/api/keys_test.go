@@ -228,11 +228,11 @@ func TestLargeListingsAreCompressedOnRequest(t *testing.T) {
 
 func TestGetAllocatesOnce(t *testing.T) {
 	h := New(newSoloMember(store.Options{}), Options{})
-	w := &nullWriter{http.Header{}}
+	w := &nullWriter{header: http.Header{}}
 	h.ServeHTTP(w, request(t, "PUT", "/v2/keys/k", "value=1"))
 	r := request(t, "GET", "/v2/keys/k", "")
 	got := testing.AllocsPerRun(1000, func() {
-		clear(w.header)
+		w.reset()
 		h.ServeHTTP(w, r)
 	})
 	if got > 2 { // the listing; the pool may be emptied at any time

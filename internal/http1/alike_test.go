@@ -83,6 +83,13 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			w.Header()[http.CanonicalHeaderKey(field)] = how[name]
 		}
 	}
+	if header := w.Header(); how.Has("lines") && len(header) == 0 {
+		if a, ours := w.(*answer); ours {
+			*a.HeaderLines() = append(*a.HeaderLines(), "Content-Type: text/css\r\nX-A: 1\r\n"...)
+		} else {
+			header["Content-Type"], header["X-A"] = []string{"text/css"}, []string{"1"}
+		}
+	}
 	if status, err := strconv.Atoi(how.Get("status")); err == nil && 200 <= status && status < 600 {
 		w.WriteHeader(status)
 		w.Header().Set("X-Too-Late", "yes")
@@ -207,6 +214,9 @@ var plainRequests = []string{
 	"GET /a?h.content-length=99999&times=99 HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?h.connection=close HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?h.b=1%0d%0ac:2&h.b=+x+&h.a=3&h.date=never HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET /a?lines HTTP/1.1\r\nHost: x\r\n\r\nGET /a?lines&status=404 HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET /a?lines&times=9 HTTP/1.1\r\nHost: x\r\n\r\n",
+	"HEAD /a?lines&nothing HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?panic HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?panic&flush HTTP/1.1\r\nHost: x\r\n\r\n",
 }

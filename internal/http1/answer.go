@@ -23,6 +23,7 @@ type answer struct {
 	c      *conn
 	header http.Header
 	names  []string // of the header, in the order of sending
+	lines  []byte   // see HeaderLines
 	out    []byte   // not written yet
 	broken error    // of the connection
 
@@ -46,11 +47,17 @@ func (a *answer) begin(c *conn) {
 // reset begins the answer to a request.
 func (a *answer) reset(r *http.Request) {
 	clear(a.header)
-	*a = answer{c: a.c, header: a.header, names: a.names[:0], out: a.out[:0], held: a.held[:0], toHEAD: r.Method == http.MethodHead, length: -1}
+	*a = answer{c: a.c, header: a.header, names: a.names[:0], lines: a.lines[:0], out: a.out[:0], held: a.held[:0], toHEAD: r.Method == http.MethodHead, length: -1}
 }
 
 // Header implements http.ResponseWriter.
 func (a *answer) Header() http.Header { return a.header }
+
+// HeaderLines is where a handler may put headers as the lines that they are sent as, each with its end, before it
+// writes: in order, a Content-Type among them, and none of what the server adds or minds itself (Content-Length,
+// Connection, Date and the like). They go before those of Header. For a handful of headers that are in each answer, a
+// map and sorting it cost as much as all the rest of answering.
+func (a *answer) HeaderLines() *[]byte { return &a.lines }
 
 // WriteHeader implements http.ResponseWriter. Informational answers are not for plain requests, and are left out.
 func (a *answer) WriteHeader(status int) {
@@ -63,6 +70,8 @@ func (a *answer) WriteHeader(status int) {
 	a.out = append(a.out, ' ')
 	a.out = append(a.out, reason(status)...)
 	a.out = append(a.out, "\r\n"...)
+	a.out = append(a.out, a.lines...)
+	a.typed = len(a.lines) > 0
 	for name := range a.header {
 		a.names = append(a.names, name)
 	}
