@@ -30,7 +30,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.request.begin(ctx, nc.RemoteAddr().String())
 	c.answer.begin(c)
-	c.client = presence{conn: nc, leave: c.cancel}
+	c.client = presence{conn: nc, leave: c.cancel, patience: s.http.ReadHeaderTimeout}
 	return c
 }
 
@@ -40,7 +40,7 @@ func (c *conn) serve(rest *handover) {
 	defer c.cancel()
 	defer c.recover()
 	c.tell(http.StateNew)
-	for wait := c.server.http.ReadHeaderTimeout; c.fill(wait); wait = c.server.http.IdleTimeout {
+	for c.fill() {
 		for len(c.buffer) > 0 {
 			r, n := c.request.parse(c.buffer)
 			if r == nil || !c.server.plain(r) {
@@ -58,17 +58,10 @@ func (c *conn) serve(rest *handover) {
 }
 
 // fill waits for the next request.
-func (c *conn) fill(wait time.Duration) bool {
-	var until time.Time
-	if wait > 0 {
-		until = time.Now().Add(wait)
-	}
-	if err := c.SetReadDeadline(until); err != nil {
-		return false
-	}
+func (c *conn) fill() bool {
 	var n int
 	var err error
-	if !c.server.closing.Load() { // else Shutdown may have set its deadline before that one
+	if !c.server.closing.Load() { // else the deadline of Shutdown may have been lifted
 		n, err = c.Read(c.room)
 	}
 	if n == 0 && c.server.closing.Load() {
@@ -82,7 +75,8 @@ func (c *conn) fill(wait time.Duration) bool {
 
 // handOver leaves the connection to net/http.
 func (c *conn) handOver(rest *handover) {
-	_ = c.SetReadDeadline(time.Time{}) // fails if the connection is closed, which net/http will find out
+	c.client.stop()
+	_ = c.SetReadDeadline(time.Time{}) // none of ours; fails if the connection is closed, which net/http will find out
 	rest.give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
 }
 
@@ -100,7 +94,7 @@ func (c *conn) do(r *http.Request) bool {
 
 // handle calls the handler, and tells whether the client left meanwhile.
 func (c *conn) handle(r *http.Request) (gone bool) {
-	c.client.begin()
+	c.client.begin(c.server.http.IdleTimeout)
 	defer func() { // also when the handler panics
 		h := c.client.end()
 		c.buffer = append(c.buffer, h.b[:h.n]...)

@@ -104,7 +104,7 @@ func (s *Server) exit(l net.Listener) {
 	s.accepting.Done()
 }
 
-// keepLooking looks now and then whether clients are still there, until it is stopped.
+// keepLooking looks now and then whether clients are still there, and have something to ask, until it is stopped.
 func (s *Server) keepLooking() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -113,8 +113,8 @@ func (s *Server) keepLooking() (stop func()) {
 		defer tick.Stop()
 		for {
 			select {
-			case <-tick.C:
-				s.look()
+			case now := <-tick.C:
+				s.look(now)
 			case <-done:
 				return
 			}
@@ -126,11 +126,11 @@ func (s *Server) keepLooking() (stop func()) {
 	}
 }
 
-func (s *Server) look() {
+func (s *Server) look(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.client.look()
+		c.client.look(now)
 	}
 }
 

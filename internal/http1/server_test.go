@@ -374,6 +374,32 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	}
 }
 
+// TestARequestAtTheEndOfPatienceIsServed has the server lose patience while the request is being read.
+func TestARequestAtTheEndOfPatienceIsServed(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	now := time.Now()
+	p := presence{conn: server, patience: time.Minute}
+	p.look(now)
+	p.look(now.Add(time.Minute))
+	if _, err := server.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Fatalf("Read = %v after a minute", err)
+	}
+	p.begin(time.Minute)
+	p.end()
+	go client.Write([]byte("x"))
+	if _, err := server.Read(make([]byte, 1)); err != nil {
+		t.Errorf("Read = %v after a request", err)
+	}
+	p.look(now.Add(2 * time.Minute))
+	p.look(now.Add(3*time.Minute - 1))
+	go client.Write([]byte("y"))
+	if _, err := server.Read(make([]byte, 1)); err != nil {
+		t.Errorf("Read = %v before a minute has passed", err)
+	}
+}
+
 // shakyListener fails in the way of a system without descriptors, now and then.
 type shakyListener struct {
 	net.Listener
