@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // FuzzJSONString compares the encoder with encoding/json (K34).
@@ -42,6 +43,20 @@ func TestEveryShortStringIsEncodedLikeEncodingJSON(t *testing.T) {
 			s[i] = bytes[dice.IntN(len(bytes))]
 		}
 		sameJSON(t, string(s))
+	}
+}
+
+// TestEightBytesArePlainIfEachIs puts all pairs of bytes into all places among plain ones.
+func TestEightBytesArePlainIfEachIs(t *testing.T) {
+	for at := range 7 {
+		s := []byte("plain ~\x7f")
+		for pair := range 1 << 16 {
+			a, b := byte(pair>>8), byte(pair)
+			s[at], s[at+1] = a, b
+			if want := max(a, b) < utf8.RuneSelf && isPlain(a) && isPlain(b); arePlain(string(s)) != want {
+				t.Fatalf("arePlain(%q) = %v", s, !want)
+			}
+		}
 	}
 }
 
