@@ -257,7 +257,7 @@ func (s *Store) put(key string, n, old *node) {
 		n.name = old.name
 		timed, hash = timed-old.timedNodes(), hash-old.hashAll(key)
 		s.forget(key, old.deadline)
-		d.replace(n)
+		d.replace(name, n) // not n.name, which is somewhere in memory
 	}
 	s.remember(key, n.deadline)
 	s.addBelow(timed, hash)
@@ -283,7 +283,7 @@ func (s *Store) open(path string) *directory {
 			s.addBelow(0, n.hash(path[:len(path)-len(rest)]))
 		case n.dir.epoch != s.epoch:
 			n = n.fork(s.epoch)
-			d.replace(n)
+			d.replace(name, n)
 		}
 		d = n.dir
 		s.path = append(s.path, d)

@@ -27,16 +27,16 @@ type page struct {
 // search returns the place of name among the items, and whether it is there.
 func (p *page) search(name string) (int, bool) {
 	h := p.heads
-	if h == nil || !strings.HasPrefix(name, h.prefix) {
+	if h == nil || len(name) < int(h.length) || name[:h.length] != string(h.prefix[:h.length]) {
 		return p.searchNames(name)
 	}
-	head := headOf(name[len(h.prefix):])
+	head := headOf(name[h.length:])
 	low, high := 0, len(p.items)
 	for low < high {
 		mid := int(uint(low+high) >> 1)
 		c := cmp.Compare(h.of[mid], head)
 		if c == 0 {
-			c = strings.Compare(p.items[mid].name, name)
+			c = h.compare(p.items[mid].name, name)
 		}
 		switch {
 		case c < 0:
@@ -70,15 +70,15 @@ func (d *directory) get(name string) *node {
 	return nil
 }
 
-// replace puts n in the place of the child of the same name, which must exist. Pages in which names are replaced get
-// their heads: they are searched often, and the names stay.
-func (d *directory) replace(n *node) {
+// replace puts n in the place of the child of this name, which is its own and must exist. Pages in which names are
+// replaced get their heads: they are searched often, and the names stay.
+func (d *directory) replace(name string, n *node) {
 	d.root = d.root.own(d.epoch)
 	for p := d.root; ; {
 		if p.heads == nil {
 			p.heads = makeHeads(p.items)
 		}
-		i, found := p.search(n.name)
+		i, found := p.search(name)
 		if found {
 			p.items[i] = n
 			return
@@ -233,23 +233,39 @@ func (p *page) fill(i int) {
 
 // heads are what the names of a page begin with, behind what all of them begin with, as numbers in one piece: a search
 // that compares names themselves takes two trips to memory for each. They are never changed, and shared by the copies of
-// a page.
+// a page. All but the numbers fits in a line of the processor's cache.
 type heads struct {
-	prefix string
 	of     []uint64
+	prefix [prefixMax]byte
+	length uint8 // of the prefix
 }
 
+const (
+	prefixMax = 39
+	headBytes = 8
+)
+
 func makeHeads(items []*node) *heads {
-	h := &heads{prefix: commonPrefix(items[0].name, items[len(items)-1].name), of: make([]uint64, len(items))}
+	h := &heads{of: make([]uint64, len(items))}
+	h.length = uint8(copy(h.prefix[:], commonPrefix(items[0].name, items[len(items)-1].name)))
 	for i, n := range items {
-		h.of[i] = headOf(n.name[len(h.prefix):])
+		h.of[i] = headOf(n.name[h.length:])
 	}
 	return h
 }
 
+// compare compares names that have the prefix, and equal heads. If they end there, what follows in the longer one is
+// zeros, as in the heads.
+func (h *heads) compare(a, b string) int {
+	if max(len(a), len(b)) <= int(h.length)+headBytes {
+		return cmp.Compare(len(a), len(b))
+	}
+	return strings.Compare(a, b)
+}
+
 // headOf is the first eight bytes of a name as a number, which is in the order of names.
 func headOf(name string) uint64 {
-	var b [8]byte
+	var b [headBytes]byte
 	copy(b[:], name)
 	return binary.BigEndian.Uint64(b[:])
 }

@@ -52,13 +52,31 @@ func TestAPageThatIsSplitForgetsItsHeads(t *testing.T) {
 		for i := range pageItems {
 			d.insert(&node{name: fmt.Sprintf("%02d", i)})
 		}
-		d.replace(&node{name: "07"})
+		d.replace("07", &node{name: "07"})
 		if d.root.heads == nil {
 			t.Fatal("a page in which a name was replaced has no heads")
 		}
 		d.insert(&node{name: name})
 		checkPage(t, d.root, name)
 	}
+}
+
+// TestNamesThatEndInZerosAreToldApart searches a page with heads for names that differ in nothing else.
+func TestNamesThatEndInZerosAreToldApart(t *testing.T) {
+	d, names := newRoot(1).dir, []string(nil)
+	for _, beginning := range []string{"", "a", "aaaaaaa", "aaaaaaaa", "aaaaaaaaa"} {
+		for zeros := range 4 {
+			if name := beginning + strings.Repeat("\x00", zeros); name != "" {
+				d.insert(&node{name: name})
+				names = append(names, name)
+			}
+		}
+	}
+	d.replace("a", &node{name: "a"})
+	if d.root.heads == nil || d.root.kids != nil {
+		t.Fatal("the names are not in one page with heads")
+	}
+	sameNames(t, d, slices.Sorted(slices.Values(names)))
 }
 
 // randomChange inserts, replaces or removes a name.
@@ -69,7 +87,7 @@ func randomChange(dice *rand.Rand, d *directory, want []string, name string, gro
 		d.insert(&node{name: name})
 		return slices.Insert(want, i, name)
 	case found && dice.IntN(4) == 0:
-		d.replace(&node{name: name, value: "new"})
+		d.replace(name, &node{name: name, value: "new"})
 	case found && !growing:
 		d.remove(name)
 		return slices.Delete(want, i, i+1)
