@@ -26,7 +26,7 @@ const manyBytes = 256 << 20
 // A snapshot is due when the log since the last one weighs so many times what
 // the state does, or outweighs it by so many bytes.
 const (
-	logToState   = 4
+	logToState   = 16
 	outweighedBy = 32 << 20
 )
 
