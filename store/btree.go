@@ -3,6 +3,8 @@ package store
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -30,21 +32,16 @@ func (p *page) search(name string) (int, bool) {
 	if h == nil || len(name) < int(h.length) || name[:h.length] != string(h.prefix[:h.length]) {
 		return p.searchNames(name)
 	}
-	head := headOf(name[h.length:])
-	low, high := 0, len(p.items)
+	low, high := h.run(headOf(name[h.length:]), len(p.items))
 	for low < high {
 		mid := int(uint(low+high) >> 1)
-		c := cmp.Compare(h.of[mid], head)
-		if c == 0 {
-			c = h.compare(p.items[mid].name, name)
-		}
-		switch {
+		switch c := h.compare(p.items[mid].name, name); {
 		case c < 0:
 			low = mid + 1
-		case c == 0:
-			return mid, true
-		default:
+		case c > 0:
 			high = mid
+		default:
+			return mid, true
 		}
 	}
 	return low, false
@@ -233,9 +230,9 @@ func (p *page) fill(i int) {
 
 // heads are what the names of a page begin with, behind what all of them begin with, as numbers in one piece: a search
 // that compares names themselves takes two trips to memory for each. They are never changed, and shared by the copies of
-// a page. All but the numbers fits in a line of the processor's cache.
+// a page.
 type heads struct {
-	of     []uint64
+	of     [pageItems]uint64 // as large as can be behind the last
 	prefix [prefixMax]byte
 	length uint8 // of the prefix
 }
@@ -243,15 +240,49 @@ type heads struct {
 const (
 	prefixMax = 39
 	headBytes = 8
+	lineHeads = 8 // in a line of the processor's cache
 )
 
 func makeHeads(items []*node) *heads {
-	h := &heads{of: make([]uint64, len(items))}
+	h := &heads{}
 	h.length = uint8(copy(h.prefix[:], commonPrefix(items[0].name, items[len(items)-1].name)))
-	for i, n := range items {
-		h.of[i] = headOf(n.name[h.length:])
+	for i := range h.of {
+		h.of[i] = math.MaxUint64
+		if i < len(items) {
+			h.of[i] = headOf(items[i].name[h.length:])
+		}
 	}
 	return h
+}
+
+// run returns where the names of this head are among n; if there are none, both are where they would be.
+func (h *heads) run(head uint64, n int) (low, high int) {
+	low = h.below(head)
+	switch {
+	case low >= n || h.of[low] != head:
+		return low, low
+	case low+1 == n || h.of[low+1] != head:
+		return low, low + 1
+	case head == math.MaxUint64:
+		return low, n
+	}
+	return low, h.below(head + 1)
+}
+
+// below counts the heads that are less. It looks at the last of each line first, then at one line: so the processor can
+// fetch what it needs at once, and has no branches to guess.
+func (h *heads) below(head uint64) int {
+	lines := uint64(0)
+	for i := lineHeads - 1; i < pageItems-lineHeads; i += lineHeads {
+		_, less := bits.Sub64(h.of[i], head, 0)
+		lines += less
+	}
+	count := lines * lineHeads
+	for _, of := range h.of[count : count+lineHeads] {
+		_, less := bits.Sub64(of, head, 0)
+		count += less
+	}
+	return int(count)
 }
 
 // compare compares names that have the prefix, and equal heads. If they end there, what follows in the longer one is

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -77,6 +78,30 @@ func TestNamesThatEndInZerosAreToldApart(t *testing.T) {
 		t.Fatal("the names are not in one page with heads")
 	}
 	sameNames(t, d, slices.Sorted(slices.Values(names)))
+}
+
+// TestHeadsAreCounted looks for heads that are there once, several times, or not, among any number of them.
+func TestHeadsAreCounted(t *testing.T) {
+	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	for n := 1; n <= pageItems; n++ {
+		for range 20 {
+			h := makeHeads([]*node{{}})
+			for i := range n {
+				h.of[i] = []uint64{0, 1, math.MaxUint64 - 1, math.MaxUint64, dice.Uint64N(100), dice.Uint64()}[dice.IntN(6)]
+			}
+			slices.Sort(h.of[:n])
+			for _, head := range append([]uint64{0, 1, 50, math.MaxUint64 - 1, math.MaxUint64}, h.of[:n]...) {
+				wantLow, _ := slices.BinarySearch(h.of[:n], head)
+				wantHigh := wantLow
+				for wantHigh < n && h.of[wantHigh] == head {
+					wantHigh++
+				}
+				if low, high := h.run(head, n); low != wantLow || high != wantHigh {
+					t.Fatalf("head %d of %v is at %d to %d, want %d to %d", head, h.of[:n], low, high, wantLow, wantHigh)
+				}
+			}
+		}
+	}
 }
 
 // randomChange inserts, replaces or removes a name.
