@@ -140,9 +140,11 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 	if r.NewLeader && a.time != 0 && t > a.time {
 		a.store.Shift(store.Duration(t - a.time)) // nobody could refresh a key while nobody led (R51)
 	}
-	a.time = max(a.time, t)
-	a.store.Pass(a.time) // a snapshot has this time, too, whatever the request
-	a.clock.applied(a.time)
+	if t > a.time { // a leader's batch has one time
+		a.time = t
+		a.store.Pass(t) // a snapshot has this time, too, whatever the request
+		a.clock.applied(t)
+	}
 	if !a.sessions.begin(r.Session, r.Id, r.Finished, a.ledTime()) {
 		return nil // applied before, and answered then (K123)
 	}

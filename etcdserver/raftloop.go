@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"canopy/raft"
+	"canopy/store"
 )
 
 // Limits of the raft loop's queues.
@@ -65,6 +66,7 @@ type raftLoop struct {
 
 	toWrite []raft.Write
 	toApply applyWork
+	stamped store.Time // the latest that the log's entries have
 
 	leader    ID
 	leading   bool
@@ -257,7 +259,10 @@ func (l *raftLoop) hand(work raft.Work) {
 	if work.Write != nil {
 		l.toWrite = append(l.toWrite, *work.Write)
 		for _, e := range work.Write.Entries {
-			l.clock.observe(stampOf(e)) // should this member lead next, its own come after
+			if t := stampOf(e); t > l.stamped {
+				l.stamped = t
+				l.clock.observe(t) // should this member lead next, its own come after
+			}
 		}
 	}
 	if work.Install != nil {

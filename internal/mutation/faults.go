@@ -233,7 +233,7 @@ var faults = []fault{
 	},
 	{
 		name: "keep the log's time out of the store", file: "etcdserver/applyloop.go",
-		old: "\ta.store.Pass(a.time) //",
+		old: "\ta.store.Pass(t) //",
 		new: "\t//",
 		pkg: "./etcdserver", tests: "RestartedMember|Simulated",
 	},
