@@ -249,13 +249,14 @@ func (s *Store) change(a Action, key string, old *node, value string, deadline T
 func (s *Store) put(key string, n, old *node) {
 	parent, name := splitLast(key)
 	d := s.open(parent)
-	timed, hash := n.timedNodes(), n.hashAll(key)
+	path := hashPath(key)
+	timed, hash := n.timedNodes(), n.hashAll(path)
 	if old == nil {
 		n.name = strings.Clone(name) // not a piece of the key, which is longer and would be kept alive
 		d.insert(n)
 	} else {
 		n.name = old.name
-		timed, hash = timed-old.timedNodes(), hash-old.hashAll(key)
+		timed, hash = timed-old.timedNodes(), hash-old.hashAll(path)
 		s.forget(key, old.deadline)
 		d.replace(name, n) // not n.name, which is somewhere in memory
 	}
@@ -280,7 +281,7 @@ func (s *Store) open(path string) *directory {
 			n = newRoot(s.epoch)
 			n.name, n.created, n.modified = strings.Clone(name), s.index, s.index
 			d.insert(n)
-			s.addBelow(0, n.hash(path[:len(path)-len(rest)]))
+			s.addBelow(0, n.hash(hashPath(path[:len(path)-len(rest)])))
 		case n.dir.epoch != s.epoch:
 			n = n.fork(s.epoch)
 			d.replace(name, n)
@@ -304,7 +305,7 @@ func (s *Store) remove(a Action, key string, old *node) *Event {
 	s.index++
 	parent, name := splitLast(key)
 	s.open(parent).remove(name)
-	s.addBelow(-old.timedNodes(), -old.hashAll(key))
+	s.addBelow(-old.timedNodes(), -old.hashAll(hashPath(key)))
 	s.forget(key, old.deadline)
 	s.forgetBelow(key, old.dir)
 

@@ -10,10 +10,15 @@ import (
 // directory knows the sum of all below it, and members can compare whole trees at any index for next to nothing (R12).
 // It finds faults, not forgers. What is hashed is frozen: members of different versions compare it.
 
+// pathHash is what the hash of a node has of its path.
+type pathHash uint64
+
+func hashPath(path string) pathHash { return pathHash(xxhash.Sum64String(path)) }
+
 // hash is that of the node at this path alone.
-func (n *node) hash(path string) uint64 {
+func (n *node) hash(path pathHash) uint64 {
 	var b [41]byte
-	binary.LittleEndian.PutUint64(b[0:], xxhash.Sum64String(path))
+	binary.LittleEndian.PutUint64(b[0:], uint64(path))
 	binary.LittleEndian.PutUint64(b[8:], xxhash.Sum64String(n.value))
 	binary.LittleEndian.PutUint64(b[16:], uint64(n.created))
 	binary.LittleEndian.PutUint64(b[24:], uint64(n.modified))
@@ -25,7 +30,7 @@ func (n *node) hash(path string) uint64 {
 }
 
 // hashAll is the sum over the node at this path and all below it.
-func (n *node) hashAll(path string) uint64 {
+func (n *node) hashAll(path pathHash) uint64 {
 	sum := n.hash(path)
 	if n.dir != nil {
 		sum += n.dir.hash

@@ -43,7 +43,7 @@ func checkDirectory(t testing.TB, s *Store, d *directory, path string) (timed in
 		}
 		last = n.name
 		count++
-		hash += n.hash(path + "/" + n.name)
+		hash += n.hash(hashPath(path + "/" + n.name))
 		if n.deadline != 0 {
 			timed++
 			if _, ok := s.deadlines.Get(deadline{n.deadline, path + "/" + n.name}); !ok {

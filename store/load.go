@@ -183,7 +183,7 @@ func (l *loader) nodes(s *Store) {
 			n.dir = &directory{epoch: s.epoch}
 			open = append(open, branch{dir: n.dir, path: len(path)})
 		}
-		parent.dir.hash += n.hash(string(path))
+		parent.dir.hash += n.hash(hashPath(string(path)))
 		parent.dir.insert(n)
 		l.nodesRead++
 	}

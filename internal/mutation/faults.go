@@ -197,7 +197,7 @@ var faults = []fault{
 	},
 	{
 		name: "compare trees without what was removed", file: "store/apply.go",
-		old: "s.addBelow(-old.timedNodes(), -old.hashAll(key))",
+		old: "s.addBelow(-old.timedNodes(), -old.hashAll(hashPath(key)))",
 		new: "s.addBelow(-old.timedNodes(), 0)",
 		pkg: "./store", tests: ".",
 	},
