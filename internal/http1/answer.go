@@ -46,7 +46,9 @@ func (a *answer) begin(c *conn) {
 
 // reset begins the answer to a request.
 func (a *answer) reset(r *http.Request) {
-	clear(a.header)
+	if len(a.header) > 0 {
+		clear(a.header)
+	}
 	*a = answer{c: a.c, header: a.header, names: a.names[:0], lines: a.lines[:0], out: a.out[:0], held: a.held[:0], toHEAD: r.Method == http.MethodHead, length: -1}
 }
 
