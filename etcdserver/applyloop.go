@@ -304,8 +304,8 @@ func (w *indexWaits) reached(index raft.Index) {
 	}
 }
 
-// wait returns when index is applied, or with the context's error.
-func (w *indexWaits) wait(ctx context.Context, index raft.Index) error {
+// wait returns when index is applied, with ErrStopped when stopped is closed, or with the context's error.
+func (w *indexWaits) wait(ctx context.Context, index raft.Index, stopped <-chan struct{}) error {
 	w.mu.Lock()
 	if w.applied >= index {
 		w.mu.Unlock()
@@ -317,13 +317,17 @@ func (w *indexWaits) wait(ctx context.Context, index raft.Index) error {
 	}
 	w.waiting[done] = index
 	w.mu.Unlock()
+	var err error
 	select {
 	case <-done:
 		return nil
+	case <-stopped:
+		err = ErrStopped
 	case <-ctx.Done():
-		w.mu.Lock()
-		delete(w.waiting, done)
-		w.mu.Unlock()
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	w.mu.Lock()
+	delete(w.waiting, done)
+	w.mu.Unlock()
+	return err
 }

@@ -377,8 +377,10 @@ func (m *Member) Ready() <-chan struct{} { return m.ready }
 
 // Restored waits until all is applied that was known to be committed when the member was opened, which needs no other
 // member (B13). A read before that would be of an older state than what was answered before the restart, and a watch
-// would take the past for news. The error is that of ctx.
-func (m *Member) Restored(ctx context.Context) error { return m.apply.waits.wait(ctx, m.known) }
+// would take the past for news. The error is that of ctx, or ErrStopped.
+func (m *Member) Restored(ctx context.Context) error {
+	return m.apply.waits.wait(ctx, m.known, m.stopped)
+}
 
 // Stopped is closed when the member has stopped.
 func (m *Member) Stopped() <-chan struct{} { return m.stopped }

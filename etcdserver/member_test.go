@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -218,6 +219,17 @@ func TestAFailedSyncStopsTheMember(t *testing.T) {
 		t.Errorf("Run = %v, want %v", err, broken)
 	}
 	m.done <- nil
+}
+
+// A read that waits for entries to be applied is not left waiting when its member ends.
+func TestAReadEndsWithItsMember(t *testing.T) {
+	m := start(t, testOptions(disk.NewMem()))
+	ended := make(chan error, 1)
+	go func() { ended <- m.apply.waits.wait(context.Background(), math.MaxUint64, m.stopped) }()
+	m.halt()
+	if err := <-ended; !errors.Is(err, ErrStopped) {
+		t.Errorf("the read ended with %v, want %v", err, ErrStopped)
+	}
 }
 
 // A damaged newest snapshot is put aside, and the one before is used with the

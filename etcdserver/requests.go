@@ -122,7 +122,7 @@ func (m *Member) barrier(ctx context.Context) error {
 	}
 	select {
 	case index := <-r.index:
-		return contextError(ctx, m.apply.waits.wait(ctx, index))
+		return contextError(ctx, m.apply.waits.wait(ctx, index, m.stopped))
 	case <-m.stopped:
 		return ErrStopped
 	case <-ctx.Done():

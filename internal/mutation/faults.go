@@ -221,7 +221,7 @@ var faults = []fault{
 	},
 	{
 		name: "read before the index is applied", file: "etcdserver/requests.go",
-		old: "return contextError(ctx, m.apply.waits.wait(ctx, index))",
+		old: "return contextError(ctx, m.apply.waits.wait(ctx, index, m.stopped))",
 		new: "_ = index\n\t\treturn nil",
 		pkg: "./etcdserver", tests: "Simulated",
 	},
