@@ -176,7 +176,7 @@ func (s *sim) eventsOf(m *running) []*store.Event {
 
 // checkHistory asks porcupine whether the registers were linearizable.
 func (s *sim) checkHistory() {
-	s.tally.operations = len(s.done)
+	s.tally.operations += len(s.done)
 	if s.failed {
 		return
 	}

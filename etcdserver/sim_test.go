@@ -45,7 +45,10 @@ const (
 	simFaults  = 40 * time.Second // of simulated time with faults
 )
 
-func TestSimulatedMembersKeepTheirPromises(t *testing.T) {
+func TestSimulatedMembersKeepTheirPromises(t *testing.T) { simulateMany(t, simSeconds, simulate) }
+
+// simulateMany simulates clusters, one for each seed, for so many seconds if no number of them is given.
+func simulateMany(t *testing.T, seconds time.Duration, simulate func(t *testing.T, seed uint64) *sim) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines take turns in one order
 	if *seedFlag != 0 {
 		simulate(t, *seedFlag)
@@ -53,7 +56,7 @@ func TestSimulatedMembersKeepTheirPromises(t *testing.T) {
 	}
 	first := rand.Uint64() >> 20
 	t.Logf("seeds from %d on; where a member panics, add the number of its bubble, less one", first)
-	end := time.Now().Add(simSeconds * time.Second)
+	end := time.Now().Add(seconds * time.Second)
 	var all tally
 	for all.clusters < *simClusters || *simClusters == 0 && time.Now().Before(end) {
 		all.add(simulate(t, first+uint64(all.clusters)).tally)
@@ -139,6 +142,11 @@ type sim struct {
 
 // simulate runs the cluster of one seed.
 func simulate(t *testing.T, seed uint64) *sim {
+	return simulateOf(t, seed, "TestSimulatedMembersKeepTheirPromises", (*sim).run)
+}
+
+// simulateOf runs a cluster of one seed, whose life is run.
+func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 	s := &sim{
 		t: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
@@ -149,29 +157,21 @@ func simulate(t *testing.T, seed uint64) *sim {
 	s.net.weather = s.sky.on
 	synctest.Test(t, func(*testing.T) {
 		s.began = time.Now()
-		s.run()
+		run(s)
 	})
 	s.checkHistory()
 	if s.failed || *simStory {
 		t.Logf("seed %d:\n%s", seed, strings.Join(s.lines, "\n"))
 	}
 	if s.failed {
-		t.Errorf("replay with -run TestSimulatedMembersKeepTheirPromises -seed=%d", seed)
+		t.Errorf("replay with -run %s -seed=%d", name, seed)
 	}
 	return s
 }
 
 // run is the life of the cluster.
 func (s *sim) run() {
-	size := []int{1, 2, 3, 3, 3, 3, 5}[s.dice.IntN(7)]
-	for n := range size {
-		name := fmt.Sprintf("m%d", n+1)
-		s.urls[name] = []string{"http://" + name + ":2380"}
-	}
-	s.names = size
-	for _, name := range slices.Sorted(maps.Keys(s.urls)) {
-		s.launch(name, Bootstrap{Cluster: s.urls, Token: "sim"})
-	}
+	s.found([]int{1, 2, 3, 3, 3, 3, 5}[s.dice.IntN(7)])
 	clients := s.startClients()
 	for time.Since(s.began) < simFaults && !s.hasFailed() {
 		s.misfortune()
@@ -185,6 +185,18 @@ func (s *sim) run() {
 	clients.Wait()
 	s.checkEnd()
 	s.stopAll()
+}
+
+// found starts a cluster.
+func (s *sim) found(size int) {
+	for n := range size {
+		name := fmt.Sprintf("m%d", n+1)
+		s.urls[name] = []string{"http://" + name + ":2380"}
+	}
+	s.names = size
+	for _, name := range slices.Sorted(maps.Keys(s.urls)) {
+		s.launch(name, Bootstrap{Cluster: s.urls, Token: "sim"})
+	}
 }
 
 func (s *sim) startClients() *sync.WaitGroup {
