@@ -23,7 +23,7 @@ type presence struct {
 	mu        sync.Mutex
 	over      bool          // requests are not served here any more
 	busy      bool          // a request is being answered
-	seen      bool          // it was when the server last looked, or was not
+	seen      bool          // the server has looked since busy changed
 	listening chan heard    // of the listener, if there is one
 	patience  time.Duration // with a client that sends nothing; 0: no end
 	idleSince time.Time     // when the server saw it idle first
