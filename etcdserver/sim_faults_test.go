@@ -27,16 +27,15 @@ func (s *sim) misfortune() {
 	case 3:
 		s.halt(unlucky)
 	case 4, 5:
-		s.tell("isolate %s", unlucky.Name())
-		s.net.isolate(unlucky.ID(), true)
+		s.isolate(unlucky)
 	case 6:
 		s.cutLinks()
 	case 7:
 		s.split(members)
 	case 8:
-		s.spoilLinks("slow", func(l link) { s.sky.slow[l] = between(10*time.Millisecond, time.Second, s.dice.Uint64()) })
+		s.slowLinks()
 	case 9:
-		s.spoilLinks("lossy", func(l link) { s.sky.lossy[l] = uint64(s.dice.IntN(400)) })
+		s.loseMessages()
 	case 10:
 		s.tell("the disk of %s is slow", unlucky.Name())
 		s.disks[unlucky.Name()].most.Store(int64(2 * time.Second))
@@ -95,6 +94,11 @@ func (s *sim) handOver(m *running) {
 	m.HandOver(ctx)
 }
 
+func (s *sim) isolate(m *running) {
+	s.tell("isolate %s", m.Name())
+	s.net.isolate(m.ID(), true)
+}
+
 func (s *sim) cutLinks() {
 	for _, l := range pairs(s.ids()) {
 		if s.dice.IntN(3) == 0 {
@@ -118,6 +122,14 @@ func (s *sim) split(members []*running) {
 			s.net.cut(ID(l.from), ID(l.to), true)
 		}
 	}
+}
+
+func (s *sim) slowLinks() {
+	s.spoilLinks("slow", func(l link) { s.sky.slow[l] = between(10*time.Millisecond, time.Second, s.dice.Uint64()) })
+}
+
+func (s *sim) loseMessages() {
+	s.spoilLinks("lossy", func(l link) { s.sky.lossy[l] = uint64(s.dice.IntN(400)) })
 }
 
 func (s *sim) spoilLinks(how string, spoil func(link)) {

@@ -78,16 +78,15 @@ func (s *sim) shortTrouble() {
 	case 1:
 		s.halt(unlucky)
 	case 2:
-		s.tell("isolate %s", unlucky.Name())
-		s.net.isolate(unlucky.ID(), true)
+		s.isolate(unlucky)
 	case 3:
 		s.cutLinks()
 	case 4:
 		s.split(members)
 	case 5:
-		s.spoilLinks("slow", func(l link) { s.sky.slow[l] = between(10*time.Millisecond, time.Second, s.dice.Uint64()) })
+		s.slowLinks()
 	case 6:
-		s.spoilLinks("lossy", func(l link) { s.sky.lossy[l] = uint64(s.dice.IntN(400)) })
+		s.loseMessages()
 	case 7:
 		s.handOver(unlucky)
 	}
