@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -202,24 +203,10 @@ func readSmall(answer []byte) (status int, whole bool) {
 	head, body, ended := bytes.Cut(answer, []byte("\r\n\r\n"))
 	_, length, found := bytes.Cut(head, []byte("\r\nContent-Length: "))
 	digits, _, _ := bytes.Cut(length, []byte("\r\n"))
-	if !ended || !found || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) || parseDigits(digits) != len(body) {
+	if !ended || !found || len(head) < 12 || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) {
 		return 0, false
 	}
-	status = parseDigits(head[9:min(12, len(head))])
-	return status, status >= 0
-}
-
-// parseDigits is the number that at most four digits make, or -1.
-func parseDigits(b []byte) int {
-	if len(b) == 0 || len(b) > 4 {
-		return -1
-	}
-	n := 0
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return -1
-		}
-		n = 10*n + int(c-'0')
-	}
-	return n
+	n, err := strconv.Atoi(string(digits))
+	status, statusErr := strconv.Atoi(string(head[9:12]))
+	return status, err == nil && statusErr == nil && n == len(body)
 }
