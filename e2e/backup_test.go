@@ -18,6 +18,7 @@ import (
 // that has caught a later part of the log without an earlier one is refused
 // (R4).
 func TestALiveCopyIsWholeOrRefused(t *testing.T) {
+	parallel(t)
 	s := newServer(t, "--max-wals", "0", "--max-snapshots", "0", "--snapshot-count", "500", "--wal-segment-bytes", "262144").start()
 	var written atomic.Int64
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -38,7 +39,7 @@ func TestALiveCopyIsWholeOrRefused(t *testing.T) {
 		}
 	}()
 	for i := range 5 {
-		eventually(t, 10*time.Second, "more writes", func() error {
+		eventually(t, hang, "more writes", func() error {
 			if written.Load() < int64(400*(i+1)) {
 				return errTooFew
 			}
@@ -53,7 +54,7 @@ func TestALiveCopyIsWholeOrRefused(t *testing.T) {
 // health waits until the server serves, or has ended.
 func (s *server) health() error {
 	var err error
-	for begin := time.Now(); time.Since(begin) < 30*time.Second; {
+	for begin := time.Now(); time.Since(begin) < hang; {
 		var a answer
 		if a, err = s.do("GET", "/health", ""); err == nil && a.status == http.StatusOK {
 			return nil

@@ -94,7 +94,7 @@ var errNoLeader = errors.New("no leader that the others follow")
 func (c *cluster) leader() *server {
 	c.t.Helper()
 	var found *server
-	eventually(c.t, 30*time.Second, "a leader", func() error {
+	eventually(c.t, hang, "a leader", func() error {
 		for _, s := range c.members {
 			self, err := send(quick, http.MethodGet, s.client+"/v2/stats/self", "")
 			if err != nil || !strings.Contains(self.body, `"state":"StateLeader"`) {
@@ -180,7 +180,7 @@ func (c *cluster) remove(s *server, door *server) {
 // waitVoter waits until a member is a voter in the eyes of another.
 func (c *cluster) waitVoter(s, door *server) {
 	c.t.Helper()
-	eventually(c.t, 30*time.Second, s.name+" to be promoted", func() error { return isVoter(s, door) })
+	eventually(c.t, hang, s.name+" to be promoted", func() error { return isVoter(s, door) })
 }
 
 // isVoter is an error unless a member is a voter in the eyes of another.
@@ -200,7 +200,7 @@ func isVoter(s, door *server) error {
 // agree waits until all members have the same tree and index, and compares them.
 func (c *cluster) agree() {
 	c.t.Helper()
-	eventually(c.t, 30*time.Second, "the members to agree", func() error {
+	eventually(c.t, hang, "the members to agree", func() error {
 		var first answer
 		for n, s := range c.members {
 			a, err := s.do(http.MethodGet, "/v2/keys/?recursive=true&sorted=true", "")
@@ -223,6 +223,7 @@ func (s *server) resume() { s.command.Process.Signal(syscall.SIGCONT) }
 
 // Any member takes writes, and what it acknowledged is read from any other.
 func TestThreeMembersActAsOne(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	for round := range 5 {
 		for _, s := range c.members {
@@ -255,6 +256,7 @@ func statusOf(round int) int {
 
 // The leader is killed: another one takes over, and nothing is lost.
 func TestALeaderIsKilled(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	for n := range 50 {
 		c.members[n%3].must(http.StatusCreated, http.MethodPut, fmt.Sprintf("/v2/keys/k%d", n), "value=1")
@@ -263,7 +265,7 @@ func TestALeaderIsKilled(t *testing.T) {
 	old.kill()
 	began := time.Now()
 	rest := c.others(old)
-	eventually(t, 20*time.Second, "a write to succeed", func() error {
+	eventually(t, hang, "a write to succeed", func() error {
 		a, err := send(quick, http.MethodPut, rest[0].client+"/v2/keys/after", "value=1")
 		if err == nil && a.status > 201 {
 			err = fmt.Errorf("%d %s", a.status, a.body)
@@ -281,13 +283,14 @@ func TestALeaderIsKilled(t *testing.T) {
 // A leader that is paused while another one takes over never answers a
 // linearizable read with what was (R22).
 func TestAPausedLeaderReadsNothingStale(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	for round := range 3 {
 		old := c.leader()
 		old.must(statusOf(round), http.MethodPut, "/v2/keys/k", fmt.Sprintf("value=old-%d", round))
 		old.pause()
 		rest := c.others(old)
-		eventually(t, 20*time.Second, "a write to succeed", func() error {
+		eventually(t, hang, "a write to succeed", func() error {
 			a, err := send(quick, http.MethodPut, rest[0].client+"/v2/keys/k", fmt.Sprintf("value=new-%d", round))
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%d %s", a.status, a.body)
@@ -316,6 +319,7 @@ func TestAPausedLeaderReadsNothingStale(t *testing.T) {
 // Three members become five and three again, and then all are replaced one by
 // one, while a writer goes on: it never fails, and nothing is lost.
 func TestReconfigurationUnderLoad(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	load := startLoad(t, c.members[:1])
 	for n := range 2 {

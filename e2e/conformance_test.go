@@ -26,6 +26,7 @@ var leftOut = map[string]*regexp.Regexp{
 
 // TestConformance runs the recorded conversations against the built program.
 func TestConformance(t *testing.T) {
+	parallel(t)
 	if _, err := os.Stat(*suite); err != nil {
 		t.Skipf("the suite is not here: %v", err)
 	}
@@ -88,6 +89,7 @@ var alone = map[string]*regexp.Regexp{
 // TestConformanceOfAnyMember runs the conversations against each of three
 // members, and against one while another is down.
 func TestConformanceOfAnyMember(t *testing.T) {
+	parallel(t)
 	if _, err := os.Stat(*suite); err != nil {
 		t.Skipf("the suite is not here: %v", err)
 	}

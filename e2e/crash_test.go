@@ -52,6 +52,7 @@ type keysAnswer struct {
 // 64 writers: whatever was acknowledged is there, indexes do not go back, and
 // a compare-and-swap has happened as a whole or not at all (K135, R3, R10).
 func TestAcknowledgedWritesSurviveKill(t *testing.T) {
+	parallel(t)
 	seed := *crashSeed
 	if seed == 0 {
 		seed = rand.Uint64()

@@ -66,7 +66,7 @@ func newSecureService(t *testing.T) *meetingPlace {
 		}
 		return a.body, err
 	}
-	eventually(t, 30*time.Second, "the service to serve", func() error { _, err := token(1); return err })
+	eventually(t, hang, "the service to serve", func() error { _, err := token(1); return err })
 	return &meetingPlace{server: s, environ: []string{"SSL_CERT_FILE=" + certificate}, newToken: func(size int) string {
 		made, err := token(size)
 		if err != nil {
@@ -139,7 +139,7 @@ func (p *meetingPlace) newJoiner(name, token string, flags ...string) *server {
 // waitLine waits until a process has logged something.
 func (s *server) waitLine(text string) {
 	s.t.Helper()
-	eventually(s.t, 30*time.Second, s.name+" to log "+text, func() error {
+	eventually(s.t, hang, s.name+" to log "+text, func() error {
 		ended := false
 		select {
 		case <-s.exited:
@@ -159,7 +159,7 @@ func (s *server) waitLine(text string) {
 // refusesToServe checks that a process which waits says so (F32).
 func (s *server) refusesToServe() {
 	s.t.Helper()
-	eventually(s.t, 10*time.Second, s.name+" to listen", func() error {
+	eventually(s.t, hang, s.name+" to listen", func() error {
 		a, err := s.do(http.MethodGet, "/v2/keys/", "")
 		if err == nil && (a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "the member is starting")) {
 			s.t.Fatalf("%s waits for others, and answers %d %s", s.name, a.status, a.body)
@@ -190,6 +190,7 @@ func (c *cluster) isOneCluster() {
 // they meet; one of them is killed while it waits, and one comes late. The two
 // are proxies, and stay so. Once there is a cluster, the token does not matter.
 func TestAClusterIsDiscovered(t *testing.T) {
+	parallel(t)
 	for _, tt := range []struct {
 		name  string
 		place func(t *testing.T) *meetingPlace
@@ -262,6 +263,7 @@ func (p *meetingPlace) isProxy(s *server, c *cluster) {
 // Processes of etcd meet at the service as they did at that of old, by the old
 // rules.
 func TestEtcdMeetsAtTheService(t *testing.T) {
+	parallel(t)
 	place := newService(t)
 	token := place.newToken(2)
 	c := &cluster{t: t}
@@ -284,6 +286,7 @@ func TestEtcdMeetsAtTheService(t *testing.T) {
 // Service and processes are killed at each step, and the cluster forms with the
 // same token (R43).
 func TestKillsDuringDiscovery(t *testing.T) {
+	parallel(t)
 	place := newService(t)
 	token := place.newToken(3)
 	below := strings.TrimPrefix(token, place.server.client)
@@ -295,7 +298,7 @@ func TestKillsDuringDiscovery(t *testing.T) {
 		s.launch()
 		s.waitLine("cluster status check: error connecting to")
 		place.server.start()
-		eventually(t, 30*time.Second, s.name+" to register", func() error {
+		eventually(t, hang, s.name+" to register", func() error {
 			a, err := place.server.do(http.MethodGet, below, "")
 			if err == nil && !strings.Contains(a.body, `"value":"`+s.name+"=") {
 				err = fmt.Errorf("registered are %s", a.body)
@@ -313,6 +316,7 @@ func TestKillsDuringDiscovery(t *testing.T) {
 
 // Two spellings of one token lead to one cluster (R106, D25).
 func TestTwoSpellingsLeadToOneCluster(t *testing.T) {
+	parallel(t)
 	place := newService(t)
 	token := place.newToken(2)
 	c := &cluster{t: t, members: []*server{
@@ -329,6 +333,7 @@ func TestTwoSpellingsLeadToOneCluster(t *testing.T) {
 // A process that waits tells systemd for whom, ends in good order when it is
 // told to, and goes on when it is started again (F33, F38).
 func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
+	parallel(t)
 	place := newService(t)
 	token := place.newToken(2)
 	s := place.newJoiner("m1", token)
@@ -343,7 +348,7 @@ func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
 	s.waitLine("found 1 of 2 members, waiting for 1")
 	heard := make([]byte, 4096)
 	for told := ""; !strings.Contains(told, "STATUS=found 1 of 2 members, waiting for 1\nEXTEND_TIMEOUT_USEC="); {
-		if err := systemd.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := systemd.SetReadDeadline(time.Now().Add(hang)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := systemd.Read(heard)
@@ -370,6 +375,7 @@ func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
 // A member whose data is lost does not come back as who it was; one that never
 // had any does (D24).
 func TestALostDataDirectory(t *testing.T) {
+	parallel(t)
 	place := newService(t)
 	token := place.newToken(3)
 	c := discoverCluster(t, place, token)
@@ -387,6 +393,7 @@ func TestALostDataDirectory(t *testing.T) {
 
 // A process that cannot be a member leaves the token as it was, and says why (R42).
 func TestATokenThatLeadsNowhere(t *testing.T) {
+	parallel(t)
 	place := newStore(t, false)
 	for _, tt := range []struct{ size, want string }{
 		{"0", "discovery: size key is bad"}, {"-1", "discovery: size key is bad"}, {"1000000000", "discovery: size key is bad"},

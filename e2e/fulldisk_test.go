@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // smallDisk is a file system of its own, of the size given, in bytes.
@@ -31,6 +30,7 @@ func smallDisk(t *testing.T, size int) string {
 // clear 5xx, reads and deletes go on, a kill and a restart work, and writes
 // come back by themselves when there is room.
 func TestAFullDiskRefusesOnlyWrites(t *testing.T) {
+	parallel(t)
 	disk := smallDisk(t, 64<<20)
 	ballast := filepath.Join(disk, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 16<<20), 0o600); err != nil {
@@ -51,7 +51,7 @@ func TestAFullDiskRefusesOnlyWrites(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "writes to come back", func() error {
+	eventually(t, hang, "writes to come back", func() error {
 		a, err := s.do("PUT", "/v2/keys/again", "value=1")
 		if err != nil || a.status >= 300 {
 			return fmt.Errorf("PUT = %d %s %v", a.status, a.body, err)

@@ -11,6 +11,7 @@ import (
 
 // Keys that are written over and over do not let disks grow, on any member (R33).
 func TestDisksDoNotGrow(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3, "--snapshot-count", "200", "--max-snapshots", "2", "--max-wals", "2", "--wal-segment-bytes", "1MiB", "--history-events", "10")
 	const writes, live, most = 6_000, 10, 20 << 20
 	value := strings.Repeat("x", 10<<10)

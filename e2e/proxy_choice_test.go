@@ -42,6 +42,7 @@ func (s *server) openWatch(target string) *bufio.Reader {
 // P18, P32, P33: when the first choice of a proxy is stopped in its tracks,
 // watches on it that wait for their first event miss nothing, and others are cut.
 func TestAMemberFreezesBehindAProxy(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	p := startProxy(t, c, "--proxy-failure-wait", "500")
 	first := c.members[slices.IndexFunc(c.members, func(s *server) bool { return s.client == p.endpoints()[0] })]
@@ -53,7 +54,7 @@ func TestAMemberFreezesBehindAProxy(t *testing.T) {
 	}
 	first.pause()
 	defer first.resume()
-	eventually(t, 30*time.Second, "a write elsewhere", func() error {
+	eventually(t, hang, "a write elsewhere", func() error {
 		a, err := send(quick, http.MethodPut, c.others(first)[0].client+"/v2/keys/w?value=while-frozen", "")
 		if err == nil && a.status >= http.StatusMultipleChoices {
 			err = fmt.Errorf("%d %s", a.status, a.body)
@@ -73,6 +74,7 @@ func TestAMemberFreezesBehindAProxy(t *testing.T) {
 // P45: a proxy's first choice is the member on its own host, also when that
 // comes back.
 func TestAProxyPrefersItsOwnHost(t *testing.T) {
+	parallel(t)
 	c, h := newClusterOn(t, 3)
 	for n, s := range c.members {
 		p := newProxy(t, c.members[0], "--proxy-failure-wait", "500")
@@ -86,10 +88,10 @@ func TestAProxyPrefersItsOwnHost(t *testing.T) {
 			}
 			return nil
 		}
-		eventually(t, 10*time.Second, "the own member to be the first choice", own)
+		eventually(t, hang, "the own member to be the first choice", own)
 		s.kill()
 		p.must(http.StatusOK, http.MethodGet, "/v2/keys/", "")
 		s.start()
-		eventually(t, 20*time.Second, "the own member to be the first choice again", own)
+		eventually(t, hang, "the own member to be the first choice again", own)
 	}
 }

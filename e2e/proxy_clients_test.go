@@ -19,6 +19,7 @@ var cuts = flag.Int("cuts", 2000, "watches through a proxy whose clients leave; 
 // R102: watches whose clients leave cost neither the proxy nor the member a
 // connection.
 func TestCutWatchesThroughAProxy(t *testing.T) {
+	parallel(t)
 	member := newServer(t).start()
 	p := newProxy(t, member)
 	p.launch()
@@ -38,7 +39,7 @@ func TestCutWatchesThroughAProxy(t *testing.T) {
 	}
 	clients.Wait()
 	const idle = 2 * atOnce // kept for the next requests
-	eventually(t, 20*time.Second, "R102: connections to be closed", func() error {
+	eventually(t, hang, "R102: connections to be closed", func() error {
 		files, memberFiles := openFiles(t, p), openFiles(t, member)
 		if files > before+idle || memberFiles > memberBefore+idle {
 			return fmt.Errorf("%d descriptors of the proxy are open, %d before; %d of the member, %d before", files, before, memberFiles, memberBefore)
@@ -65,7 +66,7 @@ func cutWatch(address string, n int) error {
 	if n%3 == 0 {
 		return nil
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(hang)); err != nil {
 		return err
 	}
 	_, err = conn.Read(make([]byte, 1))
@@ -75,6 +76,7 @@ func cutWatch(address string, n int) error {
 // R113: when a member dies in the middle of a long answer, the client sees that
 // it is not whole.
 func TestAMemberDiesInTheMiddleOfAnAnswer(t *testing.T) {
+	parallel(t)
 	member := newServer(t).start()
 	p := newProxy(t, member)
 	p.launch()
@@ -105,6 +107,7 @@ func TestAMemberDiesInTheMiddleOfAnAnswer(t *testing.T) {
 // R109: what could be read as two requests is at most the first of them, from
 // the client to the member.
 func TestSmugglingThroughAProxy(t *testing.T) {
+	parallel(t)
 	member := newServer(t).start()
 	p := newProxy(t, member)
 	p.launch()
@@ -121,7 +124,7 @@ func TestSmugglingThroughAProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(hang)); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Fprint(conn, "PUT /v2/keys/first HTTP/1.1\r\nHost: localhost\r\n"+head+second)
@@ -139,6 +142,7 @@ func TestSmugglingThroughAProxy(t *testing.T) {
 // Events reach a client through a proxy as soon as they happen, and a stream
 // outlives the member that served it.
 func TestAStreamThroughAProxy(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	p := startProxy(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // newProxy is a process that is to be a proxy to a cluster, found by the peer
@@ -36,7 +35,7 @@ func startProxy(t *testing.T, c *cluster, flags ...string) *server {
 
 func (s *server) awaitEndpoints(n int) {
 	s.t.Helper()
-	eventually(s.t, 30*time.Second, fmt.Sprintf("%d endpoints", n), func() error {
+	eventually(s.t, hang, fmt.Sprintf("%d endpoints", n), func() error {
 		a, err := s.do(http.MethodGet, "/v2/config/local/proxy", "")
 		if err != nil {
 			return err
@@ -65,6 +64,7 @@ func (c *cluster) rolling(p *server, rounds int) {
 // The recorded suite does not notice a proxy in front of three members, and not
 // that they are restarted one by one.
 func TestConformanceThroughAProxy(t *testing.T) {
+	parallel(t)
 	if _, err := os.Stat(*suite); err != nil {
 		t.Skipf("the suite is not here: %v", err)
 	}
@@ -111,6 +111,7 @@ func runMovedSuite(t *testing.T, s *server, scenarios string) {
 // Requests that can be repeated are never dropped while members restart one by
 // one, and writes are done once, or said to be of unknown outcome.
 func TestRollingRestartBehindAProxy(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	p := startProxy(t, c)
 	p.must(http.StatusCreated, http.MethodPut, "/v2/keys/k", "value=1")
@@ -148,6 +149,7 @@ func TestRollingRestartBehindAProxy(t *testing.T) {
 
 // R103: with the first member dead, a write is answered once and done once.
 func TestAWriteBehindADeadMember(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	p := startProxy(t, c, "--proxy-failure-wait", "1h")
 	for n, s := range c.members[:2] {
@@ -158,7 +160,7 @@ func TestAWriteBehindADeadMember(t *testing.T) {
 			s.kill()
 		}
 		key := fmt.Sprintf("/v2/keys/q%d", n)
-		eventually(t, 20*time.Second, "a write to be taken", func() error {
+		eventually(t, hang, "a write to be taken", func() error {
 			a, err := p.do(http.MethodPost, key, "value=1")
 			if err == nil && a.status != http.StatusCreated {
 				err = fmt.Errorf("%d %s", a.status, a.body)
@@ -175,6 +177,7 @@ func TestAWriteBehindADeadMember(t *testing.T) {
 // R105: all members are replaced one at a time, under load; a proxy follows
 // them, and finds them again after it was off itself.
 func TestAllMembersAreReplacedBehindAProxy(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	p := startProxy(t, c, "--proxy-refresh-interval", "500ms")
 	load := startLoad(t, []*server{p})
@@ -201,6 +204,7 @@ func TestAllMembersAreReplacedBehindAProxy(t *testing.T) {
 
 // R101: a member that advertises the URL of the proxy makes no loop.
 func TestAProxyThatIsAdvertised(t *testing.T) {
+	parallel(t)
 	member := newServer(t)
 	p := newProxy(t, member, "--proxy-failure-wait", "200ms", "--proxy-refresh-interval", "200ms")
 	member.flags = []string{"--advertise-client-urls", p.client}
@@ -220,14 +224,14 @@ func TestAProxyThatIsAdvertised(t *testing.T) {
 		}
 		return err
 	}
-	eventually(t, 20*time.Second, "the loop to be cut", looped)
+	eventually(t, hang, "the loop to be cut", looped)
 	if files := openFiles(t, p); files > 50 {
 		t.Errorf("R101: %d descriptors are open", files)
 	}
 	member.signal(syscall.SIGTERM)
 	member.flags = nil
 	member.start() // advertises its own URL, now
-	eventually(t, 20*time.Second, "the proxy to recover", func() error {
+	eventually(t, hang, "the proxy to recover", func() error {
 		a, err := p.do(http.MethodGet, "/v2/keys/", "")
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("%d %s", a.status, a.body)
@@ -248,6 +252,7 @@ func openFiles(t *testing.T, s *server) int {
 
 // R104: the list of peers, cut at any byte, is used or refused with a reason.
 func TestAProxyWithAListThatWasCut(t *testing.T) {
+	parallel(t)
 	member := newServer(t).start()
 	p := newProxy(t, member)
 	p.launch()
@@ -276,6 +281,7 @@ func TestAProxyWithAListThatWasCut(t *testing.T) {
 
 // B6: what a directory was begun as, it stays.
 func TestADirectoryStaysWhatItIs(t *testing.T) {
+	parallel(t)
 	member := newServer(t).start()
 	p := newProxy(t, member)
 	p.launch()

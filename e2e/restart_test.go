@@ -12,6 +12,7 @@ import (
 // TestTheFirstAnswerAfterARestartIsNoOlder: what a member answers without asking others is, from the first answer on, no
 // older than what it knew to be committed before it was killed (B11, K131). It needs no other member for that (B13).
 func TestTheFirstAnswerAfterARestartIsNoOlder(t *testing.T) {
+	parallel(t)
 	t.Run("alone", func(t *testing.T) {
 		s := newServer(t).start()
 		last := writeMany(s)
@@ -69,13 +70,13 @@ func firstIndex(s *server) uint64 {
 	s.t.Helper()
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); {
+	for limit := time.Now().Add(hang); time.Now().Before(limit); {
 		a, err := send(client, http.MethodGet, s.client+"/v2/keys/", "")
 		if err == nil && a.status != http.StatusServiceUnavailable {
 			return index(s.t, a)
 		}
 	}
-	s.t.Fatal("no answer within 30 s")
+	s.t.Fatalf("no answer within %v", hang)
 	return 0
 }
 

@@ -92,7 +92,7 @@ func (c *crowd) client(ctx context.Context, client int) (latencies, error) {
 
 // exchange sends a request and reads its answer, of which it gives the status.
 func exchange(connection net.Conn, r *bufio.Reader, request []byte) (status int, err error) {
-	if err := connection.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := connection.SetDeadline(time.Now().Add(hang)); err != nil {
 		return 0, err
 	}
 	if _, err := connection.Write(request); err != nil {
@@ -180,6 +180,7 @@ func highest(every time.Duration, measure func() int64) *watermark {
 // R33). That is the five logs and five snapshots which are kept by default, the
 // history of a hundred thousand events, and what a log may have in memory.
 func TestOverwritesHaveACeiling(t *testing.T) {
+	parallel(t)
 	const diskMost, residentMost = 160 << 20, 256 << 20
 	s := newServer(t).start()
 	writes, clients := scale(50_000, 5_000_000), 256

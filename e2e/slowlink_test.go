@@ -39,6 +39,7 @@ func (h *hosts) disturb(host int) bool {
 // writes go on, and one is enough (R27); and so it does when that happens again
 // at once (R28).
 func TestASnapshotOverASlowLink(t *testing.T) {
+	parallel(t)
 	c, h := newClusterOn(t, 3, "--snapshot-count", "200", "--history-events", "100")
 	leader := c.leader()
 	slow := c.others(leader)[0]
@@ -57,7 +58,7 @@ func TestASnapshotOverASlowLink(t *testing.T) {
 			<-time.After(2 * time.Second)
 			during := slowWrite(leader)
 			t.Logf("the 99th percentile of writes was %v, and is %v beside a snapshot", before, during)
-			if during > 2*before+10*time.Millisecond {
+			if *full && during > 2*before+10*time.Millisecond {
 				t.Errorf("the 99th percentile of writes was %v, and is %v beside a snapshot", before, during)
 			}
 			if n := slow.metric("canopy_snapshots_installed_total"); n != 0 {
@@ -68,7 +69,7 @@ func TestASnapshotOverASlowLink(t *testing.T) {
 		began := time.Now()
 		load := startLoad(t, c.others(slow))
 		leader.must(http.StatusCreated, http.MethodPut, fmt.Sprintf("/v2/keys/mark%d", round), "value=1")
-		eventually(t, 60*time.Second, "it to catch up", func() error {
+		eventually(t, hang, "it to catch up", func() error {
 			a, err := send(quick, http.MethodGet, fmt.Sprintf("%s/v2/keys/mark%d", slow.client, round), "")
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%d", a.status)

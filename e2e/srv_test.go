@@ -58,6 +58,7 @@ func records(hosts ...string) string {
 // comes late: it has no address before. Nobody begins with what there is (R44).
 // A proxy on a host that is not listed finds them as well (R45).
 func TestAClusterIsFoundInDNS(t *testing.T) {
+	parallel(t)
 	h := newNamedHosts(t, 4, records("infra0", "infra1", "infra2"))
 	address := func(host int) {
 		h.dns.Add(t, fmt.Sprintf("infra%d.cluster.test A %s", host, h.address(host)))
@@ -106,6 +107,7 @@ func TestAClusterIsFoundInDNS(t *testing.T) {
 
 // A domain without records is an error that says what was looked up (B37).
 func TestADomainWithoutRecords(t *testing.T) {
+	parallel(t)
 	h := newNamedHosts(t, 1, "infra0.cluster.test A 10.0.0.1")
 	s := h.newProcess(0, "m1")
 	s.launch()

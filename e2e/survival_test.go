@@ -18,6 +18,7 @@ var pairs = flag.Int("pairs", 2, "how many pairs of five members are killed, up 
 // acknowledged is lost, and only requests in flight on the member that goes
 // down may fail (F38, M46).
 func TestRollingRestartUnderLoad(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	load := startLoad(t, c.members)
 	restarts := 0
@@ -42,6 +43,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 
 // Five members survive the loss of any two.
 func TestFiveMembersLoseTwo(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 5)
 	seed := rand.Uint64()
 	t.Logf("pairs are drawn with seed %d", seed)
@@ -56,7 +58,7 @@ func TestFiveMembersLoseTwo(t *testing.T) {
 		if door == c.members[lost[1]] {
 			door = left[1]
 		}
-		eventually(t, 20*time.Second, "a write to succeed", func() error {
+		eventually(t, hang, "a write to succeed", func() error {
 			a, err := send(quick, http.MethodPut, door.client+"/v2/keys/k", fmt.Sprintf("value=%d", round))
 			if err == nil && a.status > http.StatusCreated {
 				err = fmt.Errorf("%d %s", a.status, a.body)
@@ -73,6 +75,7 @@ func TestFiveMembersLoseTwo(t *testing.T) {
 // A member whose directory is wiped does not start as its former self (R34),
 // and comes back as a new one if it is told to.
 func TestAWipedMember(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	c.members[0].must(http.StatusCreated, http.MethodPut, "/v2/keys/k", "value=1")
 	victim := c.others(c.leader())[0]
@@ -102,6 +105,7 @@ func TestAWipedMember(t *testing.T) {
 // Two wiped members that begin the cluster anew, while the third is down, do
 // not make it drop its data: it has nothing to do with them (R35).
 func TestAnIntactMemberIsNotOverruled(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	intact := c.members[2]
 	intact.must(http.StatusCreated, http.MethodPut, "/v2/keys/k", "value=precious")
@@ -121,7 +125,7 @@ func TestAnIntactMemberIsNotOverruled(t *testing.T) {
 	}
 	c.members[0].must(http.StatusCreated, http.MethodPut, "/v2/keys/other", "value=1")
 	intact.launch()
-	eventually(t, 20*time.Second, "the intact member to refuse the others", func() error {
+	eventually(t, hang, "the intact member to refuse the others", func() error {
 		if !strings.Contains(intact.output.String(), "other incarnation") {
 			return fmt.Errorf("it says nothing of that")
 		}
@@ -145,6 +149,7 @@ func wipe(t *testing.T, s *server) {
 // A member that is removed and added again, with the same name and URLs and an
 // empty directory, joins each time, under load (R37).
 func TestRemovedAndAddedAgain(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	victim := c.others(c.leader())[0]
 	load := startLoad(t, c.others(victim))
@@ -172,6 +177,7 @@ func TestRemovedAndAddedAgain(t *testing.T) {
 // A member that is paused while it is removed among other changes ends when it
 // goes on (R38).
 func TestAPausedMemberIsRemoved(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	victim := c.others(c.leader())[0]
 	id := c.id(victim)
@@ -199,6 +205,7 @@ func TestAPausedMemberIsRemoved(t *testing.T) {
 // Two clusters whose members know each other's addresses refuse each other, and
 // say so (R41).
 func TestTwoClustersDoNotMix(t *testing.T) {
+	parallel(t)
 	a, b := newServer(t), newServer(t, "--initial-cluster-token", "another")
 	a.start().must(http.StatusCreated, http.MethodPut, "/v2/keys/a", "value=1")
 	b.start().must(http.StatusCreated, http.MethodPut, "/v2/keys/b", "value=1")
@@ -206,7 +213,7 @@ func TestTwoClustersDoNotMix(t *testing.T) {
 		t.Fatalf("add: %d %s", answer.status, answer.body)
 	}
 	for _, s := range []*server{a, b} {
-		eventually(t, 20*time.Second, "a refusal in the log", func() error {
+		eventually(t, hang, "a refusal in the log", func() error {
 			if !strings.Contains(s.output.String(), "other cluster") {
 				return fmt.Errorf("there is none")
 			}
@@ -221,6 +228,7 @@ func TestTwoClustersDoNotMix(t *testing.T) {
 
 // Whatever is sent to change the members, three members stay alive (R39).
 func TestBadMembershipRequests(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	id := c.id(c.members[1])
 	for _, body := range []string{
@@ -244,6 +252,7 @@ func TestBadMembershipRequests(t *testing.T) {
 
 // A follower that is paused again and again under load catches up each time (R25).
 func TestAPausedFollowerCatchesUp(t *testing.T) {
+	parallel(t)
 	c := newCluster(t, 3)
 	paused := c.others(c.leader())[0]
 	load := startLoad(t, c.others(paused))
@@ -252,7 +261,7 @@ func TestAPausedFollowerCatchesUp(t *testing.T) {
 		<-time.After(time.Second)
 		paused.resume()
 		began := time.Now()
-		eventually(t, 5*time.Second, "it to catch up", func() error {
+		eventually(t, hang, "it to catch up", func() error {
 			behind, err := send(quick, http.MethodGet, paused.client+"/v2/keys/load", "")
 			if err != nil {
 				return err

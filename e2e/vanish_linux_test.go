@@ -175,7 +175,7 @@ func (w *watchers) informed(t *testing.T, own, shared int) {
 		if !w.own[c] {
 			continue
 		}
-		c.SetReadDeadline(time.Now().Add(10 * time.Second)) // fails on a closed connection, as Read does
+		c.SetReadDeadline(time.Now().Add(hang)) // fails on a closed connection, as Read does
 		event := make([]byte, 1024)
 		n, err := c.Read(event)
 		if !strings.Contains(string(event[:n]), `"value":"news"`) {
@@ -186,7 +186,7 @@ func (w *watchers) informed(t *testing.T, own, shared int) {
 	if told != own {
 		t.Errorf("%d watches were told, want %d", told, own)
 	}
-	eventually(t, 10*time.Second, "events of shared connections", func() error {
+	eventually(t, hang, "events of shared connections", func() error {
 		if n := w.events.Load(); n != int64(shared) {
 			return fmt.Errorf("%d, want %d", n, shared)
 		}
@@ -230,7 +230,9 @@ func (h *hosts) further(host, n int) string { return fmt.Sprintf("%s.%d", h.subn
 // scale only; memory comes back within five, since the runtime collects garbage
 // every two if there is little to do.
 func TestWatchersVanish(t *testing.T) {
-	const residentMost, soon, late, collected = 128 << 20, 20 * time.Second, 2 * time.Minute, 5 * time.Minute
+	parallel(t)
+	const residentMost, late, collected = 128 << 20, 2 * time.Minute, 5 * time.Minute
+	soon := scale(hang, 20*time.Second)
 	h, s := newWatched(t)
 	own, shared := scale(300, 18_000), scale(200, 2_000)
 	s.must(http.StatusCreated, http.MethodPut, "/v2/keys/loud", "value=1")
@@ -245,7 +247,7 @@ func TestWatchersVanish(t *testing.T) {
 		{"black hole", func(*watchers) { h.cut(0) }, late},
 	} {
 		t.Run(cut.name, func(t *testing.T) {
-			if cut.limit == late && !*full {
+			if cut.name == "black hole" && !*full {
 				return
 			}
 			w := watchFrom(t, h, 0, s, own, shared)
@@ -294,6 +296,7 @@ func newWatched(t *testing.T) (*hosts, *server) {
 
 // Many who only wait do not slow those who work, nor are they forgotten (R75).
 func TestWatchersThatWait(t *testing.T) {
+	parallel(t)
 	h, s := newWatched(t)
 	own, shared := scale(600, 18_000), scale(400, 2_000)
 	quiet := s.work(t)
