@@ -33,12 +33,13 @@ const bufferKept = 4 << 20
 type logWriter struct {
 	log      *wal.Log
 	observer *Observer
-	notes    memberLog
 
 	batches  chan []raft.Write // from the raft loop; unbuffered, so that it batches while this one syncs
 	durable  chan uint64       // to the raft loop: the last sequence number that is on disk
 	releases chan release      // from the snapshotter
 	full     atomic.Bool       // no segment is in reserve: growing writes are refused (R8)
+
+	spaceChanged chan struct{} // has room for one: full has another value
 
 	records []wal.Record // scratch
 	buffer  []byte       // scratch: the records' payloads
@@ -52,14 +53,15 @@ type release struct {
 	keep int // segments to keep in any case; 0: all
 }
 
-func newLogWriter(log *wal.Log, observer *Observer, notes memberLog) *logWriter {
+func newLogWriter(log *wal.Log, observer *Observer) *logWriter {
 	return &logWriter{
 		log:      log,
 		observer: observer,
-		notes:    notes,
 		batches:  make(chan []raft.Write),
 		durable:  make(chan uint64),
 		releases: make(chan release),
+
+		spaceChanged: make(chan struct{}, 1),
 	}
 }
 
@@ -209,8 +211,12 @@ func (w *logWriter) reserve() {
 
 func (w *logWriter) noteSpace() {
 	full := !w.log.Reserved()
-	if w.full.Swap(full) != full {
-		w.notes.space(full)
-		w.observer.space(full)
+	if w.full.Swap(full) == full {
+		return
+	}
+	w.observer.space(full)
+	select {
+	case w.spaceChanged <- struct{}{}:
+	default:
 	}
 }

@@ -37,6 +37,7 @@ import (
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
+	"canopy/internal/lasting"
 	"canopy/raft"
 	"canopy/rafthttp"
 	"canopy/store"
@@ -52,6 +53,7 @@ type Options struct {
 
 	Name       string                    // required
 	PeerURLs   []string                  // as the others reach it; what counts is what the cluster knows
+	SamePeers  SamePeers                 // compares PeerURLs with what the cluster knows; nil: as text
 	ClientURLs []string                  // published to the cluster
 	Bootstrap  func() (Bootstrap, error) // asked at the first start only (B10); required
 
@@ -78,6 +80,10 @@ type Options struct {
 	Observer Observer
 	Log      *logrus.Logger // required
 }
+
+// SamePeers tells whether two lists of peer URLs lead to the same places. It may ask DNS until ctx ends; what cannot be
+// found out is taken for the same.
+type SamePeers func(ctx context.Context, x, y []string) bool
 
 // Bootstrap says who the first members of a new cluster are, or which running
 // cluster is joined.
@@ -257,7 +263,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	for _, e := range r.raft.Entries {
 		m.clock.observe(stampOf(e))
 	}
-	m.log = newMemberLog(o.Log, m.self, m.cluster)
+	m.log = newMemberLog(o.Log, m.self, m.cluster, m.title)
 	m.leader.Store(&leadership{since: m.started})
 	machine, err := raft.New(raft.Config{
 		ID:             m.self.raft(),
@@ -273,7 +279,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m.status.Store(&status)
 	m.known = knownCommitted(m.self, machine.Configuration(), r.raft)
 	m.peers = o.Transport(m.identity(), m)
-	m.writer = newLogWriter(r.log, &o.Observer, m.log)
+	m.writer = newLogWriter(r.log, &o.Observer)
 	m.assembleApply(o, r)
 	m.assembleRaft(o, machine)
 	m.courier = &courier{
@@ -353,7 +359,7 @@ func (m *Member) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
 		m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.courier.run, m.peers.Run,
-		m.sweep, m.introduce, m.negotiate, m.depart, m.quarantine,
+		m.sweep, m.introduce, m.negotiate, m.depart, m.quarantine, m.watchOver,
 	} {
 		group.Go(func() error { return loop(ctx) })
 	}
@@ -386,8 +392,13 @@ func (m *Member) Restored(ctx context.Context) error {
 func (m *Member) Stopped() <-chan struct{} { return m.stopped }
 
 // introduce publishes the member's name and URLs. It tries until it has
-// succeeded (M4).
+// succeeded (M4). That the others look for the member elsewhere may be why it
+// does not succeed, so that is said before.
 func (m *Member) introduce(ctx context.Context) error {
+	if m.Restored(ctx) != nil {
+		return nil
+	}
+	compared := m.comparePeerURLs(ctx)
 	publish := &pb.Request{Publish: &pb.Attributes{
 		Member: uint64(m.self), Name: m.options.Name, ClientUrls: m.options.ClientURLs,
 		Incarnation: m.incarnation, ServerVersion: APIVersion,
@@ -396,8 +407,8 @@ func (m *Member) introduce(ctx context.Context) error {
 		return nil
 	}
 	m.log.published(m.options.Name, m.options.ClientURLs, m.cluster)
-	if own := m.apply.state.Load().members.members[m.self]; len(m.options.PeerURLs) > 0 && !slices.Equal(own.PeerURLs, slices.Sorted(slices.Values(m.options.PeerURLs))) {
-		m.log.otherPeerURLs(own.PeerURLs, m.options.PeerURLs)
+	if !compared {
+		m.comparePeerURLs(ctx)
 	}
 	for _, other := range m.Members() {
 		if other.Name == m.options.Name && other.ID != m.self {
@@ -412,27 +423,65 @@ func (m *Member) introduce(ctx context.Context) error {
 	return nil
 }
 
+// comparePeerURLs warns if the cluster knows this member at other URLs than
+// those given. False: the log has not told of this member yet.
+func (m *Member) comparePeerURLs(ctx context.Context) bool {
+	own, known := m.apply.state.Load().members.members[m.self]
+	given := m.options.PeerURLs
+	if !known {
+		return false
+	}
+	same := len(given) == 0 || slices.Equal(own.PeerURLs, slices.Sorted(slices.Values(given)))
+	if !same && m.options.SamePeers != nil {
+		same = m.options.SamePeers(ctx, own.PeerURLs, given)
+	}
+	if !same {
+		m.log.otherPeerURLs(own.PeerURLs, given)
+	}
+	return true
+}
+
 // persist proposes r until it is applied or ctx ends.
 func (m *Member) persist(ctx context.Context, r *pb.Request) error {
+	var failing lasting.Condition
 	for {
 		_, err := m.propose(ctx, r)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		m.log.unpublished(err)
+		if moment, lasted := failing.Observe(true, time.Now()); moment != lasting.Quiet {
+			m.log.unpublished(lasted, err, m.reach())
+		}
 	}
 }
 
 func (m *Member) leaderChanged(leader raft.MemberID, role raft.Role, term raft.Term) {
 	before := m.leader.Load()
 	now := &leadership{leader: ID(leader), self: role == raft.Leader, term: term, since: time.Now()}
+	m.log.role(role, now.leader, term)
 	if before.leader == now.leader && before.self == now.self {
+		now.since = before.since
+		m.leader.Store(now)
 		return
 	}
 	m.leader.Store(now)
-	m.log.elected(now.leader, m.self, term)
+	m.tellLeader(before, now)
 	m.options.Observer.leaderChanged(now.leader, now.self)
 	m.wakeNegotiation()
+}
+
+// tellLeader logs who leads, or who does no more, and in which term that was. A
+// leader that hands over was heard just before.
+func (m *Member) tellLeader(before, now *leadership) {
+	if now.leader != 0 {
+		m.log.elected(now.leader, m.self, now.term)
+		return
+	}
+	if silent := m.silence(before, now.since); silent >= m.options.Election*3/4 {
+		m.log.lostLeader(before.leader, m.self, before.term, silent, m.reach())
+		return
+	}
+	m.log.resigned(before.leader, m.self, before.term)
 }
 
 // assert stops the process when one of our own invariants is broken.

@@ -1,7 +1,9 @@
 package etcdserver
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -12,10 +14,27 @@ import (
 // package's name are those of the reference (F30).
 type memberLog struct {
 	entry *logrus.Entry
+	title func(ID) string // names another member; nil: by its id alone
 }
 
-func newMemberLog(l *logrus.Logger, self, cluster ID) memberLog {
-	return memberLog{entry: l.WithFields(logrus.Fields{"pkg": "etcdserver", "member": self.String(), "cluster": cluster.String()})}
+// lastedFor is the part of a line that says how long it has been so.
+func lastedFor(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", for %v", d)
+}
+
+// name is what a line calls a member.
+func (l memberLog) name(id ID) string {
+	if l.title == nil {
+		return id.String()
+	}
+	return l.title(id)
+}
+
+func newMemberLog(l *logrus.Logger, self, cluster ID, title func(ID) string) memberLog {
+	return memberLog{title: title, entry: l.WithFields(logrus.Fields{"pkg": "etcdserver", "member": self.String(), "cluster": cluster.String()})}
 }
 
 func (l memberLog) starting(self, cluster ID, fresh bool, commit raft.Index) {
@@ -39,7 +58,11 @@ func (l memberLog) memberAdded(m MemberInfo, self, cluster ID) {
 	if m.ID == self {
 		which = "local member"
 	}
-	l.entry.Infof("added %s %v [%s] to cluster %v", which, m.ID, strings.Join(m.PeerURLs, " "), cluster)
+	text := fmt.Sprintf("added %s %v [%s] to cluster %v", which, m.ID, strings.Join(m.PeerURLs, " "), cluster)
+	if m.Name != "" {
+		text += ", name " + m.Name
+	}
+	l.entry.Info(text)
 }
 
 func (l memberLog) serving(clusterVersion string) {
@@ -50,20 +73,45 @@ func (l memberLog) serving(clusterVersion string) {
 }
 
 func (l memberLog) elected(leader, self ID, term raft.Term) {
-	switch {
-	case leader == 0:
-		l.entry.Warnf("lost the leader at term %d", term)
-	default:
-		l.entry.Infof("raft.node: %v elected leader %v at term %d", self, leader, term)
-	}
+	l.entry.Infof("raft.node: %v elected leader %v at term %d: %s leads", self, leader, term, l.name(leader))
+}
+
+// role tells of each step of an election.
+func (l memberLog) role(role raft.Role, leader ID, term raft.Term) {
+	l.entry.Debugf("raft: this member is %v at term %d, and follows %v", role, term, leader)
+}
+
+// resigned tells that a leader has ended its term in good order.
+func (l memberLog) resigned(leader, self ID, term raft.Term) {
+	l.entry.Infof("raft.node: %v lost leader %v at term %d: %s leads no more", self, leader, term, l.name(leader))
+}
+
+func (l memberLog) lostLeader(leader, self ID, term raft.Term, silent time.Duration, r reach) {
+	l.entry.Warnf("raft.node: %v lost leader %v at term %d: %s was cut off for %v; %v", self, leader, term, l.name(leader), silent.Round(time.Millisecond), r)
+}
+
+func (l memberLog) leaderless(lasted time.Duration, r reach) {
+	l.entry.Warnf("there is no leader%s: %v; writes and quorum reads wait for one, and time out", lastedFor(lasted), r)
+}
+
+func (l memberLog) ledAgain(lasted time.Duration, leader string) {
+	l.entry.Infof("there is a leader again, after %v: %s leads", lasted, leader)
+}
+
+func (l memberLog) unreachable(member string, lasted time.Duration, err error) {
+	l.entry.Warnf("member %s is not reachable%s%s", member, lastedFor(lasted), reasonOf(err))
+}
+
+func (l memberLog) reachable(member string, lasted time.Duration) {
+	l.entry.Infof("member %s is reachable again, after %v", member, lasted)
 }
 
 func (l memberLog) published(name string, clientURLs []string, cluster ID) {
 	l.entry.Infof("published {Name:%s ClientURLs:[%s]} to cluster %v", name, strings.Join(clientURLs, " "), cluster)
 }
 
-func (l memberLog) unpublished(err error) {
-	l.entry.WithError(err).Warn("publish error")
+func (l memberLog) unpublished(lasted time.Duration, err error, r reach) {
+	l.entry.WithError(err).Warnf("publish error%s: the cluster has not taken this member's name and client URLs, and it is tried again: %v", lastedFor(lasted), r)
 }
 
 func (l memberLog) snapshotSaved(index raft.Index) {
@@ -74,12 +122,12 @@ func (l memberLog) snapshotFailed(index raft.Index, err error) {
 	l.entry.WithError(err).Errorf("could not save a snapshot at index %d; the log is kept, and it is tried again", index)
 }
 
-func (l memberLog) space(full bool) {
-	if full {
-		l.entry.Error("the disk is full: writes are refused, reads, deletes and expiry go on, until there is room")
-		return
-	}
-	l.entry.Warn("there is room on the disk again: writes are accepted")
+func (l memberLog) full(lasted time.Duration) {
+	l.entry.Errorf("the disk is full%s: writes are refused, reads, deletes and expiry go on, until there is room", lastedFor(lasted))
+}
+
+func (l memberLog) roomAgain(lasted time.Duration) {
+	l.entry.Infof("there is room on the disk again, after %v: writes are accepted", lasted)
 }
 
 func (l memberLog) tightened(dir string) {
@@ -101,7 +149,7 @@ func (l memberLog) memberRemoved(id, cluster ID) {
 }
 
 func (l memberLog) promoted(id ID) {
-	l.entry.Infof("member %v has caught up and is a voter now", id)
+	l.entry.Infof("member %s has caught up and is a voter now", l.name(id))
 }
 
 func (l memberLog) sameName(name string, id, other ID) {
@@ -119,10 +167,10 @@ func (l memberLog) unmarked(err error) {
 
 func (l memberLog) differs(d Difference, differs bool) {
 	if differs {
-		l.entry.Errorf("the state of member %v at index %d is not the one of this member: one of them is damaged", d.Member, d.Index)
+		l.entry.Errorf("the state of member %s at index %d is not the one of this member: one of them is damaged", l.name(d.Member), d.Index)
 		return
 	}
-	l.entry.Infof("the state of member %v is the one of this member again, or the member is gone", d.Member)
+	l.entry.Infof("the state of member %s is the one of this member again, or the member is gone", l.name(d.Member))
 }
 
 func (l memberLog) makesWay() {
@@ -131,12 +179,12 @@ func (l memberLog) makesWay() {
 
 func (l memberLog) named(by ID, strangers []MemberInfo) {
 	for _, info := range strangers {
-		l.entry.Infof("member %v names member %v at %s, of which the log has not told here yet", by, info.ID, strings.Join(info.PeerURLs, " "))
+		l.entry.Infof("member %s names member %s, of which the log has not told here yet", l.name(by), info.title())
 	}
 }
 
 func (l memberLog) doubted(by ID, index raft.Index) {
-	l.entry.Warnf("member %v says that this member was removed by entry %d, which was applied here and did not: not believed", by, index)
+	l.entry.Warnf("member %s says that this member was removed by entry %d, which was applied here and did not: not believed", l.name(by), index)
 }
 
 func (l memberLog) refused(err error) {
@@ -144,15 +192,15 @@ func (l memberLog) refused(err error) {
 }
 
 func (l memberLog) badNote(from ID, err error) {
-	l.entry.WithError(err).Warnf("a request that member %v passed on was refused", from)
+	l.entry.WithError(err).Warnf("a request that member %s passed on was refused", l.name(from))
 }
 
 func (l memberLog) badChange(from ID, err error) {
-	l.entry.WithError(err).Warnf("a membership change asked by %v cannot be read", from)
+	l.entry.WithError(err).Warnf("a membership change asked by %s cannot be read", l.name(from))
 }
 
 func (l memberLog) urlTaken(owner ID, urls []string) {
-	l.entry.Warnf("a membership change was refused: member %v has one of the peer URLs %s", owner, strings.Join(urls, " "))
+	l.entry.Warnf("a membership change was refused: member %s has one of the peer URLs %s", l.name(owner), strings.Join(urls, " "))
 }
 
 func (l memberLog) risky(err error) {
@@ -165,10 +213,10 @@ func (l memberLog) installed(index raft.Index) {
 
 func (l memberLog) delivered(to ID, index raft.Index, err error) {
 	if err != nil {
-		l.entry.WithError(err).Warnf("could not send a snapshot to member %v; it is tried again", to)
+		l.entry.WithError(err).Warnf("could not send a snapshot to member %s; it is tried again", l.name(to))
 		return
 	}
-	l.entry.Infof("sent a snapshot at index %d or later to member %v", index, to)
+	l.entry.Infof("sent a snapshot at index %d or later to member %s", index, l.name(to))
 }
 
 func (l memberLog) versionSet(before, now string) {
@@ -192,6 +240,6 @@ func (l memberLog) forcedBefore() {
 }
 
 func (l memberLog) otherPeerURLs(known, given []string) {
-	l.entry.Warnf("the cluster knows this member by the peer URLs %s, and not by those of --initial-advertise-peer-urls, %s, which have no effect; to change them, PUT them to /v2/members/<id>",
+	l.entry.Warnf("the cluster knows this member at the peer URLs %s, and not at those of --initial-advertise-peer-urls, %s, which have no effect: the others connect to the former; to change them, PUT them to /v2/members/<id>",
 		strings.Join(known, " "), strings.Join(given, " "))
 }

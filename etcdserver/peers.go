@@ -211,7 +211,7 @@ func (m *Member) setPeers() {
 	var peers []rafthttp.Peer
 	for _, info := range members {
 		if info.ID != m.self {
-			peers = append(peers, rafthttp.Peer{ID: info.ID.raft(), URLs: info.PeerURLs, Incarnation: info.incarnation})
+			peers = append(peers, rafthttp.Peer{ID: info.ID.raft(), Name: info.Name, URLs: info.PeerURLs, Incarnation: info.incarnation})
 		}
 	}
 	m.peers.SetPeers(peers)

@@ -56,8 +56,8 @@ func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method strin
 		return &h
 	}
 	t.o.Observer.refused(h.from, refusal.Reason)
-	t.journal.warn(subject{h.from, refusal.Reason.String()}, "refused member %x at %s (URLs %.200q): %v",
-		uint64(h.from), r.RemoteAddr, r.Header.Get(headerPeerURLs), refusal)
+	t.journal.warn(subject{h.from, refusal.Reason.String()}, "refused member %s at %s (URLs %.200q): %v",
+		t.title(h.from), r.RemoteAddr, r.Header.Get(headerPeerURLs), refusal)
 	refusal.write(w)
 	return nil
 }
@@ -116,7 +116,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	in, err := t.upgrade(w, key, cancel)
 	if err != nil {
-		t.journal.warn(subject{h.from, "upgrade"}, "a stream from %x could not begin: %v", uint64(h.from), err)
+		t.journal.warn(subject{h.from, "upgrade"}, "a stream from %s could not begin: %v", t.title(h.from), err)
 		return
 	}
 	if in.begin(h) {
@@ -198,16 +198,17 @@ func (in *inbound) begin(h *hello) bool {
 
 // run hands what comes to the owner, until the stream ends.
 func (in *inbound) run(ctx context.Context) {
+	in.t.journal.log.Debugf("the stream %s from %s began, at %s", in.key.lane, in.t.title(in.key.from), in.conn.RemoteAddr())
 	var err error
 	for err == nil && ctx.Err() == nil {
 		err = in.step(ctx)
 	}
 	if errors.As(err, new(*malformed)) {
-		in.t.journal.warn(subject{in.key.from, "malformed"}, "closed the stream %s from %x at %s: %v", in.key.lane,
-			uint64(in.key.from), in.conn.RemoteAddr(), err)
+		in.t.journal.warn(subject{in.key.from, "malformed"}, "closed the stream %s from %s at %s: %v", in.key.lane,
+			in.t.title(in.key.from), in.conn.RemoteAddr(), err)
 		return
 	}
-	in.t.journal.log.Debugf("the stream %s from %x ended: %v", in.key.lane, uint64(in.key.from), err)
+	in.t.journal.log.Debugf("the stream %s from %s ended: %v", in.key.lane, in.t.title(in.key.from), err)
 }
 
 // step takes one frame. Messages are handed over as soon as no other one has arrived.

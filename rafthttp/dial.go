@@ -202,12 +202,12 @@ func (t *Transport) checkAnswer(to target, header http.Header) error {
 	}
 	if refusal := t.accept(&answer, to); refusal != nil {
 		t.o.Observer.refused(to.id, refusal.Reason)
-		t.journal.warn(subject{to.id, refusal.Reason.String()}, "refused to talk to %x: %v", uint64(to.id), refusal)
+		t.journal.warn(subject{to.id, refusal.Reason.String()}, "refused to talk to %s: %v", to.title(), refusal)
 		return refusal
 	}
 	if answer.election != t.o.Election || answer.heartbeat != t.o.Heartbeat {
-		t.journal.warn(subject{to.id, "times"}, "member %x has a heartbeat of %v and an election time-out of %v, this one of %v and %v: they should be the same",
-			uint64(to.id), answer.heartbeat, answer.election, t.o.Heartbeat, t.o.Election)
+		t.journal.warn(subject{to.id, "times"}, "member %s has a heartbeat of %v and an election time-out of %v, this one of %v and %v: they should be the same",
+			to.title(), answer.heartbeat, answer.election, t.o.Heartbeat, t.o.Election)
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func (t *Transport) refusedBy(to target, answer *http.Response) error {
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	t.journal.warn(subject{to.id, "by " + refusal.Reason.String()}, "%x refuses to talk to this member: %v", uint64(to.id), refusal)
+	t.journal.warn(subject{to.id, "by " + refusal.Reason.String()}, "%s refuses to talk to this member: %v", to.title(), refusal)
 	if h, err := parseHello(answer.Header); refusal.Reason == Removed && err == nil && h.from == to.id && h.cluster == t.o.Self.Cluster {
 		t.o.Owner.Removed(raft.MemberID(to.id), refusal.Term, refusal.Index)
 	}

@@ -95,12 +95,16 @@ func (l *lane) serve(ctx context.Context, s *stream, urls []string) error {
 		l.queue.end()
 		l.lost()
 	}()
+	log, title := l.peer.t.journal.log, l.peer.title()
+	log.Debugf("the stream %s to %s began", l.kind, title)
 	recovered := l.queue.begin()
 	l.peer.connected(l.kind)
 	if recovered {
 		l.lost() // what was dropped for want of a stream can be sent now
 	}
-	return l.write(s)
+	err := l.write(s)
+	log.Debugf("the stream %s to %s ended: %v", l.kind, title, err)
+	return err
 }
 
 func (l *lane) lost() { l.peer.t.o.Owner.Lost(l.peer.id) }

@@ -365,7 +365,7 @@ func TestRemovedMemberIsToldWithProof(t *testing.T) {
 	b.note(func() { b.refuse[0xa] = &Refusal{Reason: Removed, Text: "member a was removed", Term: 4, Index: 77} })
 	b.SetPeers(nil)
 	a.until("that it was removed", func() bool { return len(a.removed) > 0 && a.removed[0] == 77 })
-	a.logs("b refuses to talk to this member: removed member: member a was removed")
+	a.logs("b (" + b.url + ") refuses to talk to this member: removed member: member a was removed")
 	b.logs("refused member a")
 	eventually(t, "nothing is open", func() bool { return !a.statusOf(0xb).Active })
 	for _, n := range []*node{a, b} {

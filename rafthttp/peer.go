@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 type PeerStatus struct {
 	ID             raft.MemberID
 	Active         bool          // both lanes have their stream
+	DialsHere      bool          // it has a stream to this member, too
 	Since          time.Time     // when Active became what it is; zero: nothing has happened yet
 	LastHeard      time.Time     // the last bytes from it; zero: never
 	LastError      error         // the last failure to reach it; nil: none since the start
@@ -29,6 +31,7 @@ type PeerStatus struct {
 // target is whom to dial.
 type target struct {
 	id          raft.MemberID
+	name        string // "": not known
 	urls        []string
 	incarnation *[16]byte // nil: not known
 }
@@ -51,7 +54,6 @@ type peer struct {
 	up        [laneKinds]bool
 	retired   bool // no member any more: nothing changes
 	active    bool
-	failing   bool // a failure was logged since it was active last
 	since     time.Time
 	lastError error
 }
@@ -73,7 +75,7 @@ func newPeer(t *Transport, id raft.MemberID) *peer {
 
 // setTarget says where the peer is. If that is new, its streams are dialled anew.
 func (p *peer) setTarget(to Peer) {
-	next := &target{id: p.id, urls: slices.Clone(to.URLs)}
+	next := &target{id: p.id, name: to.Name, urls: slices.Clone(to.URLs)}
 	if len(to.Incarnation) == len(next.incarnation) {
 		next.incarnation = (*[16]byte)(slices.Clone(to.Incarnation))
 	}
@@ -110,8 +112,8 @@ func (p *peer) retire() {
 
 // deactivate notes that the peer is not active any more. p.mu is held.
 func (p *peer) deactivate(why error) {
-	p.active, p.failing, p.since = false, true, time.Now()
-	p.t.journal.log.Warnf("the connection with %x became inactive (%v)", uint64(p.id), why)
+	p.active, p.since = false, time.Now()
+	p.t.journal.log.Infof("the connection with %x became inactive (%v): %s", uint64(p.id), why, p.target.Load().about())
 	p.t.o.Observer.active(p.id, false)
 }
 
@@ -137,29 +139,35 @@ func (p *peer) connected(l laneKind) {
 	if p.retired || p.active || !p.up[controlLane] || !p.up[logLane] {
 		return
 	}
-	p.active, p.failing, p.since = true, false, time.Now()
-	p.t.journal.log.Infof("the connection with %x became active", uint64(p.id))
+	p.active, p.since = true, time.Now()
+	p.t.journal.log.Infof("the connection with %x became active: %s", uint64(p.id), p.target.Load().about())
 	p.t.o.Observer.active(p.id, true)
 }
 
-// disconnected notes that a lane has no stream, and why. Only the first reason is for everybody's eyes.
+// disconnected notes that a lane has no stream, and why. That it lasts is for the owner to tell, who sees it in Status.
 func (p *peer) disconnected(l laneKind, err error) {
 	p.t.o.Observer.failed(p.id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.up[l], p.lastError = false, err
-	log := p.t.journal.log
-	switch {
-	case p.active:
+	if p.active {
 		p.deactivate(fmt.Errorf("stream %s: %w", l, err))
-	case errors.As(err, new(*Refusal)):
-		// Has been said, with the reason.
-	case !p.failing:
-		p.failing = true
-		log.Errorf("failed to dial %x on stream %s (%v)", uint64(p.id), l, err)
-	default:
-		log.Debugf("failed to dial %x on stream %s (%v)", uint64(p.id), l, err)
+		return
 	}
+	p.t.journal.log.Debugf("failed to dial %s on stream %s (%v)", p.title(), l, err)
+}
+
+// title is how log lines call the peer: by its id, its name if that is known, and where it is dialled.
+func (p *peer) title() string { return p.target.Load().title() }
+
+func (to *target) title() string { return fmt.Sprintf("%x (%s)", uint64(to.id), to.about()) }
+
+func (to *target) about() string {
+	urls := strings.Join(to.urls, " ")
+	if to.name == "" {
+		return urls
+	}
+	return to.name + ", " + urls
 }
 
 func (p *peer) status() PeerStatus {
@@ -179,12 +187,24 @@ func (p *peer) status() PeerStatus {
 	return s
 }
 
+// title is how log lines call a member, which need not be a peer.
+func (t *Transport) title(id raft.MemberID) string {
+	if p := t.peer(id); p != nil {
+		return p.title()
+	}
+	return fmt.Sprintf("%x", uint64(id))
+}
+
 // Status tells how the connections to all peers are, by id.
 func (t *Transport) Status() []PeerStatus {
 	var all []PeerStatus
+	t.mu.Lock()
 	for _, p := range *t.peers.Load() {
-		all = append(all, p.status())
+		s := p.status()
+		s.DialsHere = t.inbound[inboundKey{p.id, controlLane}] != nil
+		all = append(all, s)
 	}
+	t.mu.Unlock()
 	slices.SortFunc(all, func(a, b PeerStatus) int {
 		if a.ID < b.ID {
 			return -1

@@ -55,6 +55,7 @@ type Identity struct {
 // Peer is another member, and where it can be reached.
 type Peer struct {
 	ID          raft.MemberID
+	Name        string   // for the log; "": not known
 	URLs        []string // http://host:port
 	Incarnation []byte   // 16 bytes; nil: not known yet
 }

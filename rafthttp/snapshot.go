@@ -217,7 +217,7 @@ func (t *Transport) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	}
 	defer t.dismissSnapshot(h.from)
 	if err := t.receiveSnapshot(life, w, r, h.from, message); err != nil {
-		t.journal.log.Warnf("the snapshot up to index %d from %x was not taken: %v", message.Meta.Index, uint64(h.from), err)
+		t.journal.log.Warnf("the snapshot up to index %d from %s was not taken: %v", message.Meta.Index, t.title(h.from), err)
 		http.Error(w, fmt.Sprintf("the snapshot was not taken: %.300v", err), http.StatusInternalServerError)
 		return
 	}
