@@ -112,6 +112,7 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, observe
 		Strict:          c.Raft.StrictReconfigCheck,
 		Force:           etcdserver.Force(c.Force),
 		PeerURLs:        givenPeerURLs(c),
+		SamePeers:       samePeers,
 		Heartbeat:       c.Raft.Heartbeat,
 		Election:        c.Raft.Election,
 		NoPreVote:       !c.Raft.PreVote,
@@ -133,6 +134,18 @@ func givenPeerURLs(c config.Config) []string {
 		return nil
 	}
 	return c.AdvertisePeerURLs.Strings()
+}
+
+// samePeers compares peer URLs by where they lead: the list may have names where
+// this member has addresses, as with DNS. A name that does not resolve proves nothing.
+func samePeers(ctx context.Context, x, y []string) bool {
+	unsure := false
+	lookup := func(host string) ([]string, error) {
+		found, err := net.DefaultResolver.LookupHost(ctx, host)
+		unsure = unsure || err != nil
+		return found, err
+	}
+	return config.SamePeers(x, y, lookup) || unsure
 }
 
 // observer turns what the member measures into metrics, and lets the governor
@@ -162,6 +175,13 @@ func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observ
 		},
 		Installed: func(int64) { set.Installed.Inc() },
 		Refused:   set.MessagesRefused.Inc,
+		Space: func(full bool) {
+			if full {
+				set.DiskFull.Set(1)
+			} else {
+				set.DiskFull.Set(0)
+			}
+		},
 	}
 }
 

@@ -228,8 +228,12 @@ func (s *server) waitServing() {
 			return err
 		}
 		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("health: %s", response.Status)
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusOK && !strings.Contains(string(body), "the disk is full") { // it serves reads and deletes
+			return fmt.Errorf("health: %s %s", response.Status, body)
 		}
 		return nil
 	})

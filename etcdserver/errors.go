@@ -45,6 +45,18 @@ type ReconfigurationError struct{ Reason string }
 // Error gives the reason.
 func (e *ReconfigurationError) Error() string { return "etcdserver: " + e.Reason }
 
+// UnhealthyError says why a member does not do all that it is for.
+type UnhealthyError struct {
+	Reason string // for people
+	Err    error
+}
+
+// Error gives the reason.
+func (e *UnhealthyError) Error() string { return e.Reason }
+
+// Unwrap gives the cause.
+func (e *UnhealthyError) Unwrap() error { return e.Err }
+
 // OtherClusterError is data of another cluster.
 type OtherClusterError struct{ Own, Other ID }
 

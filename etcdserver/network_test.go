@@ -51,7 +51,7 @@ func newNetwork() *network {
 func (n *network) transport(self rafthttp.Identity, owner rafthttp.Owner) Transport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := &port{network: n, self: self, owner: owner, links: map[link]*inbox[func(context.Context)]{}}
+	p := &port{network: n, self: self, owner: owner, heard: map[raft.MemberID]time.Time{}, links: map[link]*inbox[func(context.Context)]{}}
 	n.ports[self.Member] = p
 	return p
 }
@@ -93,6 +93,7 @@ type port struct {
 
 	mu    sync.Mutex // guards what is below
 	peers []rafthttp.Peer
+	heard map[raft.MemberID]time.Time
 	links map[link]*inbox[func(context.Context)]
 	wake  func(*inbox[func(context.Context)])
 }
@@ -207,6 +208,9 @@ func (p *port) deliver(to raft.MemberID, hand func(rafthttp.Owner)) {
 		p.owner.Lost(to)
 		return
 	}
+	other.mu.Lock()
+	other.heard[p.self.Member] = time.Now()
+	other.mu.Unlock()
 	hand(other.owner)
 }
 
@@ -245,4 +249,21 @@ func (p *port) SendSnapshot(ctx context.Context, to raft.MemberID, m raft.Snapsh
 	return err
 }
 
-func (p *port) Status() []rafthttp.PeerStatus { return nil }
+func (p *port) Status() []rafthttp.PeerStatus {
+	p.mu.Lock()
+	peers := p.peers
+	p.mu.Unlock()
+	var all []rafthttp.PeerStatus
+	for _, each := range peers {
+		s := rafthttp.PeerStatus{ID: each.ID, LastError: errUnreachable}
+		if other := p.network.reach(p, each.ID); other != nil {
+			s.Active, s.LastError = true, nil
+			s.DialsHere = p.network.reach(other, p.self.Member) != nil
+		}
+		p.mu.Lock()
+		s.LastHeard = p.heard[each.ID]
+		p.mu.Unlock()
+		all = append(all, s)
+	}
+	return all
+}

@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
@@ -139,14 +140,29 @@ func contextError(ctx context.Context, err error) error {
 }
 
 // Health tells whether this member can serve linearizable reads: one round of
-// heartbeats within an election time-out, no log entry (S17).
+// heartbeats within an election time-out, no log entry (S17). Nor is one healthy
+// that refuses writes, as the reference with a NOSPACE alarm is not. The error is
+// an *UnhealthyError, or ErrInconsistent.
 func (m *Member) Health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.options.Election, ErrTimeout)
 	defer cancel()
 	if _, undecided := m.apply.compare.differences(); undecided || m.damaged.Load() {
 		return ErrInconsistent
 	}
-	return m.barrier(ctx)
+	if err := m.barrier(ctx); err != nil {
+		return &UnhealthyError{Reason: m.whyNoQuorum(), Err: err}
+	}
+	if m.writer.full.Load() {
+		return &UnhealthyError{Reason: "the disk is full: writes are refused, reads and deletes go on", Err: ErrNoSpace}
+	}
+	return nil
+}
+
+func (m *Member) whyNoQuorum() string {
+	if leader := m.Leader(); leader != 0 {
+		return fmt.Sprintf("no quorum answers the leader, %s, or it does not answer: %v", m.title(leader), m.reach())
+	}
+	return fmt.Sprintf("there is no leader: %v", m.reach())
 }
 
 // Watch registers a watcher on this member.

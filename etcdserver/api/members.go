@@ -114,13 +114,14 @@ func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
 }
 
 // health answers with the bytes that checkers have searched for since 2.0
-// (S14), and, when another member's state is not the one here, says so (R12).
+// (S14). It gives the reason of a false, and says so when another member's state
+// is not the one here (R12).
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.o.HealthTimeout)
 	defer cancel()
 	if err := h.member.Health(ctx); err != nil {
 		h.o.Metrics.HealthFailures.Inc()
-		http.Error(w, `{"health": "false"`+h.alarm()+`}`, http.StatusServiceUnavailable)
+		http.Error(w, `{"health": "false", "reason": `+string(appendJSON(nil, err.Error()))+h.alarm()+`}`, http.StatusServiceUnavailable)
 		return
 	}
 	h.o.Metrics.HealthSuccesses.Inc()

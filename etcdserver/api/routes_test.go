@@ -80,11 +80,11 @@ func TestAnswersAboutTheCluster(t *testing.T) {
 	s.member.differences = []etcdserver.Difference{{Member: 0xabc, Index: 7}}
 	s.wants("GET", "/health", "", 200, `{"health": "true", "alarm": "another state than here: abc"}`)
 	s.member.leader.Store(0)
-	s.wants("GET", "/health", "", 503, `{"health": "false", "alarm": "another state than here: abc"}`+"\n")
+	s.wants("GET", "/health", "", 503, `{"health": "false", "reason": "no leader", "alarm": "another state than here: abc"}`+"\n")
 	s.member.differences = nil
 	s.wants("GET", "/v2/members/leader", "", 503, `{"message":"During election"}`)
 	s.wants("GET", "/v2/stats/leader", "", 403, `{"message":"not current leader"}`)
-	a := s.wants("GET", "/health", "", 503, `{"health": "false"}`+"\n")
+	a := s.wants("GET", "/health", "", 503, `{"health": "false", "reason": "no leader"}`+"\n")
 	if a.header.Get("Content-Type") != "text/plain; charset=utf-8" || a.header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("S14: %v", a.header)
 	}

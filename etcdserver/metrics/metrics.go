@@ -31,6 +31,7 @@ type Set struct {
 	LeaderChanges   prometheus.Counter // seen by this member
 	Installed       prometheus.Counter // snapshots of a leader that replaced the state here
 	MessagesRefused prometheus.Counter // of other members, by raft
+	DiskFull        prometheus.Gauge   // 1: writes are refused for want of room
 
 	keys    map[string]*Keys // by method; read only
 	quorum  *Keys
@@ -80,6 +81,8 @@ func New(reg prometheus.Registerer) *Set {
 		LeaderChanges:   f.counter("etcd_server_leader_changes_seen_total", "Changes of the leader that this member saw."),
 		Installed:       f.counter("canopy_snapshots_installed_total", "Snapshots of a leader that replaced the state of this member."),
 		MessagesRefused: f.counter("canopy_raft_refused_total", "Messages of other members that none in good order sends."),
+
+		DiskFull: f.gauge("canopy_disk_full", "1 while writes are refused since the disk is full, else 0."),
 
 		refused: f.counters("canopy_http_refused_total", "Requests and connections refused by a limit or a guard.", "reason"),
 	}
