@@ -23,6 +23,7 @@ const (
 	ErrDirNotEmpty   Code = 108 // the directory has children, and Recursive is false
 	ErrUnauthorized  Code = 110 // name or password are wrong, or not enough
 	ErrInvalidField  Code = 209 // the server does not take this combination of options
+	ErrInvalidForm   Code = 210 // the server could not read the request, or did not get all of it
 	ErrRaftInternal  Code = 300 // the cluster could not decide, for want of a quorum
 	ErrIndexCleared  Code = 401 // the history no longer reaches back to where a watch was to begin
 )

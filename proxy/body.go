@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -16,16 +17,33 @@ const (
 	keptBytesAll = 256 << 20
 )
 
-// errBody is matched by the failure to read what the client sends.
-var errBody = errors.New("proxy: failed to read request body")
+// bodyError says why the body of a request could not be read to its end.
+type bodyError struct {
+	cause error
+	cut   bool // less came than the client had announced
+}
+
+// Error gives the words of a member for the same.
+func (e *bodyError) Error() string {
+	switch {
+	case errors.Is(e.cause, os.ErrDeadlineExceeded):
+		return "the body did not arrive in time"
+	case e.cut: // trailers and HTTP/2 have words of their own for it
+		return io.ErrUnexpectedEOF.Error()
+	}
+	return e.cause.Error()
+}
+
+// Unwrap gives what reading failed with.
+func (e *bodyError) Unwrap() error { return e.cause }
 
 // A body is that of a request, on its way. What has been sent of it can be sent again, as long as it is not too much.
 type body struct {
 	from    io.Reader
 	length  int64 // -1: unknown, so that it goes out in chunks
 	kept    []byte
-	forgot  bool  // more was read than is kept
-	failure error // of reading from the client
+	forgot  bool       // more was read than is kept
+	failure *bodyError // of reading from the client
 
 	all     *atomic.Int64 // bytes that all bodies keep
 	counted int64         // of those, this one's
@@ -47,18 +65,34 @@ func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) erro
 	}
 	buffer := p.buffer()
 	defer p.release(buffer)
-	n, err := io.ReadFull(r.Body, *buffer)
+	n, whole, err := readUpTo(r.Body, *buffer)
 	switch {
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && (r.ContentLength < 0 || int64(n) == r.ContentLength):
+	case err != nil:
+		return &bodyError{cause: err, cut: int64(n) < r.ContentLength || r.Context().Err() != nil}
+	case whole:
 		q.finishHead(int64(n))
 		q.head = append(q.head, (*buffer)[:n]...)
-	case err != nil:
-		return errors.Join(errBody, err)
 	default:
 		q.body = &body{from: r.Body, length: r.ContentLength, kept: append([]byte(nil), (*buffer)[:n]...), all: &p.kept}
 		q.finishHead(r.ContentLength)
 	}
 	return nil
+}
+
+// readUpTo fills the buffer, unless the body ends before; whole tells that it did. A body that is cut is an error,
+// which io.ReadFull does not tell from an end.
+func readUpTo(body io.Reader, buffer []byte) (n int, whole bool, err error) {
+	for n < len(buffer) {
+		m, err := body.Read(buffer[n:])
+		n += m
+		if errors.Is(err, io.EOF) {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
 }
 
 // finishHead says how long the body is, and ends the head.
@@ -92,7 +126,7 @@ func (b *body) sendTo(c *conn, buffer []byte) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			b.failure = errors.Join(errBody, err)
+			b.failure = &bodyError{cause: err, cut: b.length >= 0}
 			return b.failure
 		}
 	}

@@ -180,7 +180,11 @@ func (p *Proxy) copyHeader(to, from http.Header) {
 
 // refuse answers a request that no member has answered (P34).
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
+	if cut := (*bodyError)(nil); errors.As(err, &cut) {
+		p.refuseBody(w, r, cut)
+		return
+	}
+	if errors.Is(err, context.Canceled) {
 		p.o.Log.Debugf("proxy: client %s closed request prematurely", r.RemoteAddr)
 		panic(http.ErrAbortHandler)
 	}
@@ -192,9 +196,6 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set(headerProxies, p.id)
 	case errors.Is(err, errTarget):
 		status = http.StatusBadRequest
-	case errors.Is(err, errBody):
-		status = http.StatusInternalServerError
-		w.Header().Set("Connection", "close")
 	case errors.Is(err, errClosing):
 		status = http.StatusServiceUnavailable
 	case errors.As(err, &none) && none.tried == 0:
@@ -206,13 +207,38 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	writeMessage(w, status, err.Error())
 }
 
+// refuseBody answers a request whose body did not come as a whole, as a member does. The context of such a request has
+// ended, but a client that only closed its own side can still be told.
+func (p *Proxy) refuseBody(w http.ResponseWriter, r *http.Request, cut *bodyError) {
+	p.o.Log.Debugf("%s %s: the body: %v", r.Method, r.URL.Path, cut)
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close") // where the next request would begin is not known
+	}
+	if !strings.HasPrefix(r.URL.Path, "/v2/keys") {
+		writeMessage(w, http.StatusBadRequest, cut.Error())
+		return
+	}
+	w.Header().Set("X-Etcd-Index", "0")
+	writeJSON(w, http.StatusBadRequest, struct {
+		Code    int    `json:"errorCode"`
+		Message string `json:"message"`
+		Cause   string `json:"cause"`
+		Index   uint64 `json:"index"`
+	}{210, "Invalid POST form", cut.Error(), 0}, "\n")
+}
+
 // writeMessage answers in shape B of errors.md.
 func writeMessage(w http.ResponseWriter, status int, text string) {
-	body, err := json.Marshal(map[string]string{"message": text})
+	writeJSON(w, status, map[string]string{"message": text}, "")
+}
+
+// writeJSON answers with a value that always has a JSON form, and the text that ends it.
+func writeJSON(w http.ResponseWriter, status int, v any, end string) {
+	body, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // text always has a JSON form
+		panic(err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // fails if the client has left
+	_, _ = w.Write(append(body, end...)) // fails if the client has left
 }

@@ -21,6 +21,7 @@ type exchange struct {
 
 // An upload is the sending of a large body, beside the reading of its answer.
 type upload struct {
+	body  *body
 	done  chan struct{} // closed at its end
 	whole bool          // all of it was sent; valid after done
 }
@@ -65,10 +66,11 @@ func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*e
 		case err == nil:
 			p.judgeSilent(q, e)
 			return x, nil
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
 		case q.body != nil && q.body.failure != nil:
+			q.body.failure.cut = q.body.failure.cut || ctx.Err() != nil
 			return nil, q.body.failure
+		case ctx.Err() != nil && (q.body == nil || !q.body.forgot): // else the end of an upload has ended ctx, perhaps
+			return nil, ctx.Err()
 		}
 		p.metrics.dropped(q.method, how)
 		if how == lost && !q.repeatable() {
@@ -170,7 +172,7 @@ func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *
 
 // startUpload sends a large body while the answer is awaited: a member may refuse before it has read everything.
 func (x *exchange) startUpload(p *Proxy, b *body) {
-	x.upload = &upload{done: make(chan struct{})}
+	x.upload = &upload{body: b, done: make(chan struct{})}
 	go func() { // endUpload waits for it
 		defer close(x.upload.done)
 		buffer := p.buffer()
@@ -205,6 +207,10 @@ func (x *exchange) endUpload(w http.ResponseWriter) {
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	<-x.upload.done
+	if failure := x.upload.body.failure; failure != nil && errors.Is(failure, os.ErrDeadlineExceeded) { // it is not the client who failed
+		x.upload.body.failure = nil
+		x.upload.body.forget()
+	}
 }
 
 // ended tells whether the upload is over.

@@ -24,7 +24,6 @@ var errWaited = errors.New("waited for long enough")
 // store (D32).
 func (s *Service) serveKey(w http.ResponseWriter, r *http.Request) {
 	token, below := split(r)
-	r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
 	asked, no := parameters(r)
 	if no != nil {
 		writeMessage(w, no.status, "%s", no.reason)

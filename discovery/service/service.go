@@ -14,15 +14,21 @@
 package service
 
 import (
+	"bytes"
+	"errors"
 	"hash/maphash"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"canopy/client"
 )
 
 // Log takes lines for people.
@@ -80,6 +86,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		tooMany(w)
 		return
 	}
+	if err := readBody(w, r); err != nil {
+		writeError(w, &client.Error{Code: client.ErrInvalidForm, Message: "Invalid POST form", Cause: err.Error(), Status: http.StatusBadRequest})
+		return
+	}
 	switch r.URL.Path {
 	case "/":
 		only(w, r, http.HandlerFunc(s.serveManual), "GET", "HEAD")
@@ -94,6 +104,17 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.serveToken(w, r)
 	}
+}
+
+// readBody reads the body of a request to its end before anything is done for it, so that no request is carried out of
+// which only a part has come.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyMax))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil && r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return io.ErrUnexpectedEOF // trailers and HTTP/2 have words of their own for it
+	}
+	return err
 }
 
 // serveToken lets only those requests through that mean something (D32).

@@ -19,6 +19,7 @@ import (
 
 	"canopy/discovery"
 	"canopy/etcdserver"
+	"canopy/internal/cuttest"
 	"canopy/internal/disk"
 )
 
@@ -546,5 +547,28 @@ func TestTheBaseOfURLs(t *testing.T) {
 				t.Errorf("base = %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A request of which a part is missing makes no token, registers nobody and takes nobody away.
+func TestNothingIsDoneForACutRequest(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	token := s.token(3)
+	if r := s.ask("PUT", token+"/1a", "value=m1%3Dhttp://a:1"); r.status != 201 {
+		t.Fatalf("a registration = %d %s", r.status, r.body)
+	}
+	addr := strings.TrimPrefix(s.url, "http://")
+	for _, target := range []struct{ method, path string }{{"PUT", token + "/1b?value=m2%3Dhttp://b:1"}, {"DELETE", token + "/1a"}, {"POST", "/new?size=3"}, {"GET", "/new?size=3"}} {
+		for _, r := range cuttest.Requests(target.method, target.path) {
+			for _, n := range r.Cuts() {
+				if a := r.Cut(t, addr, n); !cuttest.IsRefused(a) {
+					t.Errorf("%s, cut after %d bytes: %s", r.Name, n, a)
+				}
+			}
+		}
+	}
+	if r := s.ask("GET", token, ""); !strings.Contains(r.body, "/1a") || strings.Contains(r.body, "/1b") {
+		t.Errorf("cut requests have changed something: %s", r.body)
 	}
 }

@@ -22,7 +22,6 @@ func newToken() string {
 
 // serveNew makes a token, and answers with its URL (D31).
 func (s *Service) serveNew(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
 	size := defaultSize
 	if text := r.FormValue("size"); text != "" {
 		var err error

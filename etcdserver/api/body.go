@@ -32,10 +32,8 @@ var (
 // params reads query and form, and checks them (K9, K10). Its error is fit for writeKeysError.
 func (h *Handler) params(w http.ResponseWriter, r *http.Request) (params, error) {
 	var f fields
-	if r.Method == http.MethodPut || r.Method == http.MethodPost {
-		if err := h.scanBody(&f, w, r); err != nil {
-			return params{}, asFormError(err)
-		}
+	if err := h.scanBody(&f, w, r); err != nil {
+		return params{}, asFormError(err)
 	}
 	if r.URL.RawQuery != "" {
 		if err := scan(&f, r.URL.RawQuery); err != nil {
@@ -62,31 +60,75 @@ func asFormError(err error) error {
 	return &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
 }
 
-// scanBody takes the fields of a form body. A body of any other type is ignored (K12), a type that cannot be read is
-// not (K14).
+// scanBody takes the fields of a form body of a PUT or POST. Any other body is ignored (K12), but it has to arrive as a
+// whole; a type that cannot be read is refused (K14).
 func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) error {
-	if isForm, err := hasForm(r.Header); err != nil || !isForm {
-		return err
+	isForm := r.Method == http.MethodPut || r.Method == http.MethodPost
+	if isForm {
+		var err error
+		if isForm, err = hasForm(r.Header); err != nil {
+			return err
+		}
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	if r.ContentLength < 0 || r.ContentLength > smallBodyBytes {
-		// Small bodies have the time that the server allows a whole request.
-		setReadDeadline(w, time.Now().Add(h.o.BodyTimeout))
+	if !isForm {
+		return h.skipBody(w, r)
 	}
+	h.limitBodyTime(w, r)
 	buffer := h.buffer()
 	defer h.release(buffer)
 	reserved, err := h.readBody(buffer, r)
 	defer h.bodies.Add(-reserved)
+	if err != nil {
+		return h.bodyFault(w, r, int64(len(*buffer)), err)
+	}
+	return scan(f, *buffer)
+}
+
+// skipBody reads a body that has no meaning, to its end: a client that could not send all of its request may want
+// something else than what has arrived, so nothing is done for it.
+func (h *Handler) skipBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength > h.o.FormBytesMax {
+		h.drain(r)
+		return errFormTooLarge
+	}
+	h.limitBodyTime(w, r)
+	n, err := io.Copy(io.Discard, io.LimitReader(r.Body, h.o.FormBytesMax+1))
+	switch {
+	case err != nil:
+		return h.bodyFault(w, r, n, err)
+	case n > h.o.FormBytesMax:
+		h.drain(r)
+		return errFormTooLarge
+	}
+	return nil
+}
+
+// limitBodyTime bounds the time for a large body. Small ones have the time that the server allows a whole request.
+func (h *Handler) limitBodyTime(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength < 0 || r.ContentLength > smallBodyBytes {
+		setReadDeadline(w, time.Now().Add(h.o.BodyTimeout))
+	}
+}
+
+// bodyFault says why a body of which n bytes have come could not be read to its end.
+func (h *Handler) bodyFault(w http.ResponseWriter, r *http.Request, n int64, err error) error {
+	if errors.Is(err, errFormTooLarge) || errors.Is(err, errTooManyBodies) {
+		return err
+	}
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close") // where the next request would begin is not known
+	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		h.o.Metrics.Refused("slow_body")
 		return errBodyTooSlow
-	case err != nil:
-		return err
+	case n < r.ContentLength, r.Context().Err() != nil: // trailers and HTTP/2 have words of their own for it
+		return io.ErrUnexpectedEOF
 	}
-	return scan(f, *buffer)
+	return err
 }
 
 // hasForm tells whether the body is a form, by its media type.

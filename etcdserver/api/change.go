@@ -23,24 +23,30 @@ const changeBytesMax = 1 << 20
 // order of M18 and M22.
 func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below string) {
 	var urls []string
-	if r.Method != http.MethodDelete {
+	var err error
+	if r.Method == http.MethodDelete {
+		err = h.skipBody(w, r)
+	} else {
 		contentType := r.Header.Get(headerType)
 		if mediaType, _, err := mime.ParseMediaType(contentType); err != nil || mediaType != "application/json" {
 			h.writeMessage(w, r, http.StatusUnsupportedMediaType, "Bad Content-Type "+contentType+", accept application/json")
 			return
 		}
-		var err error
-		if urls, err = readPeerURLs(w, r); err != nil {
-			h.writeMessage(w, r, http.StatusBadRequest, err.Error())
-			return
-		}
+		urls, err = readPeerURLs(w, r)
+	}
+	if err != nil {
+		h.writeMessage(w, r, http.StatusBadRequest, err.Error())
+		return
 	}
 	if r.Method == http.MethodPost {
 		h.addMember(w, r, urls)
 		return
 	}
 	id, err := strconv.ParseUint(below, 16, 64)
-	if err != nil || id == 0 {
+	if err == nil {
+		below = etcdserver.ID(id).String() // as it is written everywhere (M2), however it was asked for
+	}
+	if id == 0 || err != nil {
 		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+below)
 		return
 	}

@@ -28,6 +28,7 @@ func TestChangesOfMembersThatAreRefused(t *testing.T) {
 		{"R78", "POST", "/v2/members", jsonType, strings.Repeat("[", 2<<20), 400, "http: request body too large"},
 		{"M22", "PUT", "/v2/members/xyz", jsonType, `{"peerURLs":["http://1.2.3.4:1"]}`, 404, "No such member: xyz"},
 		{"M2", "DELETE", "/v2/members/0x1", "", "", 404, "No such member: 0x1"},
+		{"M2", "DELETE", "/v2/members/00", "", "", 404, "No such member: 0"},
 	} {
 		header := http.Header{}
 		if c.contentType != "" {
@@ -60,6 +61,8 @@ func TestOutcomesOfChangesOfMembers(t *testing.T) {
 		{"POST", "/v2/members/x", etcdserver.ErrPeerURLExists, 409, `{"message":"etcdserver: peerURL exists"}`},
 		{"PUT", "/v2/members/deadbeef", etcdserver.ErrNoSuchMember, 404, `{"message":"No such member: deadbeef"}`},
 		{"DELETE", "/v2/members/deadbeef", etcdserver.ErrMemberRemoved, 410, `{"message":"Member permanently removed: deadbeef"}`},
+		{"DELETE", "/v2/members/00DEADbeef", etcdserver.ErrMemberRemoved, 410, `{"message":"Member permanently removed: deadbeef"}`},
+		{"PUT", "/v2/members/00DEADbeef", etcdserver.ErrNoSuchMember, 404, `{"message":"No such member: deadbeef"}`},
 		{"DELETE", self, etcdserver.ErrLastMember, 409, `{"message":"etcdserver: the last member cannot be removed"}`},
 		{"DELETE", self, &etcdserver.ReconfigurationError{Reason: "no"}, 409, `{"message":"etcdserver: no"}`},
 		{"DELETE", self, etcdserver.ErrTimeout, 500, `{"message":"etcdserver: request timed out"}`},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -12,7 +13,11 @@ const logLevelBytes = 4 << 10
 // logLevel sets the log level of this process (S37).
 func (h *Handler) logLevel(w http.ResponseWriter, r *http.Request) {
 	var wanted struct{ Level string }
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, logLevelBytes)).Decode(&wanted); err != nil {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, logLevelBytes))
+	if err == nil {
+		err = json.Unmarshal(body, &wanted)
+	}
+	if err != nil {
 		h.writeMessage(w, r, http.StatusBadRequest, "Invalid json body")
 		return
 	}

@@ -24,7 +24,8 @@ type soloMember struct {
 	leader  atomic.Uint64 // 0 for none
 	failDo  atomic.Pointer[error]
 
-	changed     error // what membership changes end with
+	changed     error  // what membership changes end with
+	changes     func() // called by each; nil: nobody wants to know
 	differences []etcdserver.Difference
 	followers   []etcdserver.FollowerStats
 	traffic     etcdserver.Traffic
@@ -94,12 +95,20 @@ func (m *soloMember) Members() []etcdserver.MemberInfo {
 	}}
 }
 
-func (m *soloMember) AddMember(_ context.Context, peerURLs []string) (etcdserver.MemberInfo, error) {
-	return etcdserver.MemberInfo{ID: 0xabc, PeerURLs: peerURLs}, m.changed
+// change is what all changes of the members do.
+func (m *soloMember) change() error {
+	if m.changes != nil {
+		m.changes()
+	}
+	return m.changed
 }
 
-func (m *soloMember) UpdateMember(context.Context, etcdserver.ID, []string) error { return m.changed }
-func (m *soloMember) RemoveMember(context.Context, etcdserver.ID) error           { return m.changed }
+func (m *soloMember) AddMember(_ context.Context, peerURLs []string) (etcdserver.MemberInfo, error) {
+	return etcdserver.MemberInfo{ID: 0xabc, PeerURLs: peerURLs}, m.change()
+}
+
+func (m *soloMember) UpdateMember(context.Context, etcdserver.ID, []string) error { return m.change() }
+func (m *soloMember) RemoveMember(context.Context, etcdserver.ID) error           { return m.change() }
 func (m *soloMember) Followers() []etcdserver.FollowerStats                       { return m.followers }
 func (m *soloMember) Traffic() etcdserver.Traffic                                 { return m.traffic }
 
