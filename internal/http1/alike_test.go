@@ -212,6 +212,7 @@ var plainRequests = []string{
 	"GET /a?h.content-length=5 HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?h.content-length=9999&times=2 HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?h.content-length=99999&times=99 HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET /0?h.Content-length=70 HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?h.connection=close HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?h.b=1%0d%0ac:2&h.b=+x+&h.a=3&h.date=never HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /a?lines HTTP/1.1\r\nHost: x\r\n\r\nGET /a?lines&status=404 HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -33,7 +33,7 @@ type answer struct {
 	begun       bool   // nothing is held any more
 	chunked     bool
 	length      int64 // as the handler declared it; -1 if it did not
-	taken       int64 // of the body, from the handler
+	taken       int64 // of the body, from the handler, with what was beyond length
 	typed       bool  // there is a type, or a reason not to guess one
 	dated       bool
 	closes      bool // this is the last answer of the connection
@@ -141,13 +141,15 @@ func (a *answer) Write(b []byte) (int, error) {
 		a.WriteHeader(http.StatusOK)
 	}
 	switch {
+	case len(b) == 0:
+		return 0, a.broken
 	case bodiless(a.status):
 		return 0, http.ErrBodyNotAllowed
-	case a.length >= 0 && a.taken+int64(len(b)) > a.length:
-		return 0, http.ErrContentLength
 	}
-	a.taken += int64(len(b))
+	a.taken += int64(len(b)) // what is refused counts too, so that nothing follows it
 	switch {
+	case a.length >= 0 && a.taken > a.length:
+		return 0, http.ErrContentLength
 	case !a.begun && len(a.held)+len(b) <= autoLength:
 		a.held = append(a.held, b...)
 	case !a.begun:
@@ -272,8 +274,8 @@ func (a *answer) finish() bool {
 	if cap(a.out) > outBytesKept {
 		a.out = nil
 	}
-	short := a.length > a.taken && !a.toHEAD && !bodiless(a.status)
-	return a.broken == nil && !a.closes && !short
+	wrong := a.length >= 0 && a.length != a.taken && !a.toHEAD && !bodiless(a.status)
+	return a.broken == nil && !a.closes && !wrong
 }
 
 // ownLength is the Content-Length of an answer that is all held; -1 if none is to be told.
