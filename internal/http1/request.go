@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -126,17 +127,24 @@ func isPathByte(c byte) bool {
 // isQueryByte tells what stands for itself in a query, the mark before it included. Escapes are the handler's affair.
 func isQueryByte(c byte) bool { return '!' <= c && c <= '~' && c != '#' }
 
-// fields are the headers of the latest request. Clients send the same ones again and again: those are not read anew.
+// fields are the headers of the latest request. Clients send the same ones again and again: those are not read anew,
+// unless a handler has changed the map that it was given.
 type fields struct {
 	block  []byte // what they were read from
 	header http.Header
+	read   []field // what is in header, if no handler has changed it
 	host   string
 	length int // of the body
 }
 
+type field struct {
+	name   string
+	values []string
+}
+
 // take reads a block of header lines, without the last line's end. It tells whether all of them are plain.
 func (f *fields) take(block []byte) bool {
-	if f.header != nil && bytes.Equal(block, f.block) {
+	if f.header != nil && bytes.Equal(block, f.block) && f.unchanged() {
 		return true
 	}
 	f.block = append(f.block[:0], block...)
@@ -159,7 +167,23 @@ func (f *fields) take(block []byte) bool {
 	if f.host == "" {
 		return false
 	}
-	f.header = header
+	f.header, f.read = header, f.read[:0]
+	for name, values := range header {
+		f.read = append(f.read, field{name, slices.Clone(values)})
+	}
+	return true
+}
+
+// unchanged tells whether the header is as it was read.
+func (f *fields) unchanged() bool {
+	if len(f.header) != len(f.read) {
+		return false
+	}
+	for _, each := range f.read {
+		if !slices.Equal(f.header[each.name], each.values) {
+			return false
+		}
+	}
 	return true
 }
 

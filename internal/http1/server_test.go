@@ -229,6 +229,32 @@ func TestAClientThatStaysIsHeard(t *testing.T) {
 	}
 }
 
+// TestAHandlerMayChangeTheHeadersOfItsRequest: the next request on the connection, with the same header block, has
+// headers as they were sent.
+func TestAHandlerMayChangeTheHeadersOfItsRequest(t *testing.T) {
+	changes := []func(http.Header){
+		func(h http.Header) { h.Set("X-B", "2") },
+		func(h http.Header) { h.Del("X-A") },
+		func(h http.Header) { h["X-A"][0] = "changed" },
+		func(h http.Header) { h.Add("X-A", "2") },
+		func(h http.Header) { h.Del("X-A"); h.Set("X-B", "1") },
+		func(h http.Header) { clear(h) },
+		func(http.Header) {},
+	}
+	var seen []string
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		seen = append(seen, fmt.Sprint(r.Header))
+		changes[len(seen)-1](r.Header)
+	}
+	s := New(&http.Server{Handler: http.HandlerFunc(handler)}, func(*http.Request) bool { return true })
+	addr := serve(t, s.Serve, s.Close)
+	ask(t, addr, []byte(strings.Repeat("GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n\r\n", len(changes))))
+	want := slices.Repeat([]string{fmt.Sprint(http.Header{"X-A": {"1"}})}, len(changes))
+	if !slices.Equal(seen, want) {
+		t.Errorf("headers seen: %q", seen)
+	}
+}
+
 func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 	s := newSite(t)
 	close(s.leave)
