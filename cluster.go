@@ -116,7 +116,8 @@ func (p *peering) bootstrap(ctx context.Context) (etcdserver.Bootstrap, error) {
 
 func (p *peering) join(ctx context.Context, cluster map[string][]string) (*etcdserver.Joined, error) {
 	same := func(x, y []string) bool { return config.SamePeers(x, y, net.LookupHost) }
-	return etcdserver.Join(ctx, p.fetch, p.config.Name, cluster, same)
+	wait := func(why string) { p.logger.Warnf("cannot join the cluster yet: %s", why) }
+	return etcdserver.Join(ctx, p.fetch, p.config.Name, cluster, same, wait)
 }
 
 // fetch asks a peer URL who the members are.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"canopy/internal/lasting"
 )
 
 // Before its first start a member asks the others who they are: one of a new
@@ -24,6 +26,9 @@ const askTimeout = 2 * time.Second
 // joinPatience is how long the members of a running cluster are asked until
 // enough of them have answered.
 const joinPatience = 30 * time.Second
+
+// joinGrace is how long they are asked before that is worth a line.
+const joinGrace = time.Second
 
 // Joined is what the members of a running cluster said of it.
 type Joined struct {
@@ -111,43 +116,71 @@ func hasRun(members []MemberInfo, id ID) bool {
 
 // Join asks the members of a running cluster who they are, until a quorum of
 // them has answered, so that a stale list does not decide (B36). cluster is
-// the list that this member was given, and same compares peer URLs (B29). The
-// errors are *JoinError and *AlreadyBootstrappedError.
-func Join(ctx context.Context, fetch Fetch, name string, cluster map[string][]string, same func(x, y []string) bool) (*Joined, error) {
-	own, others := cluster[name], [][]string{}
+// the list that this member was given, and same compares peer URLs (B29). While
+// too few answer, wait is told who did not, and why, each minute. The errors are
+// *JoinError and *AlreadyBootstrappedError.
+func Join(ctx context.Context, fetch Fetch, name string, cluster map[string][]string, same func(x, y []string) bool, wait func(why string)) (*Joined, error) {
+	own, others, names := cluster[name], [][]string{}, []string{}
 	for _, other := range slices.Sorted(maps.Keys(cluster)) {
 		if other != name {
-			others = append(others, cluster[other])
+			others, names = append(others, cluster[other]), append(names, other)
 		}
 	}
 	if len(others) == 0 {
 		return nil, &JoinError{"member count is unequal: --initial-cluster lists this member alone, and a running cluster has others"}
 	}
-	answers, err := askQuorum(ctx, fetch, others)
+	report := func(all []asked) string {
+		var parts []string
+		for i, a := range all {
+			parts = append(parts, fmt.Sprintf("%s at %s %s", names[i], strings.Join(others[i], " "), a.outcome(own, others, same)))
+		}
+		return strings.Join(parts, "; ")
+	}
+	answers, err := askQuorum(ctx, fetch, others, report, wait)
 	if err != nil {
 		return nil, err
 	}
 	return agree(answers, own, others, same)
 }
 
+// outcome says in a few words what a member answered, if it did.
+func (a asked) outcome(own []string, others [][]string, same func(x, y []string) bool) string {
+	if a.err != nil {
+		return fmt.Sprintf("did not answer (%v)", a.err)
+	}
+	if _, err := match(a, own, others, same); err != nil {
+		return fmt.Sprintf("answered, and knows other members than --initial-cluster lists (%v)", err)
+	}
+	return "answered"
+}
+
 // askQuorum asks until most of those others have answered that have ever
 // started: one that was only added cannot answer, and has no vote.
-func askQuorum(ctx context.Context, fetch Fetch, others [][]string) ([]asked, error) {
+func askQuorum(ctx context.Context, fetch Fetch, others [][]string, report func([]asked) string, wait func(why string)) ([]asked, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
-	wait := 100 * time.Millisecond
+	pause := 100 * time.Millisecond
+	waiting := lasting.Condition{Grace: joinGrace}
+	waiting.Observe(true, time.Now())
+	why := ""
 	for {
-		answers := slices.DeleteFunc(askAll(ctx, fetch, others), func(a asked) bool { return a.err != nil })
+		all := askAll(ctx, fetch, others)
+		answers := slices.DeleteFunc(slices.Clone(all), func(a asked) bool { return a.err != nil })
 		needed := max(1, startedIn(answers)/2+1)
 		if len(answers) >= needed {
 			return answers, nil
 		}
+		if ctx.Err() == nil { // else the last answers were cut short
+			why = fmt.Sprintf("%d of %d members answered, and %d are needed: %s", len(answers), len(others), needed, report(all))
+			if moment, _ := waiting.Observe(true, time.Now()); moment != lasting.Quiet {
+				wait(why)
+			}
+		}
 		select {
-		case <-time.After(wait):
-			wait = min(2*wait, 2*time.Second)
+		case <-time.After(pause):
+			pause = min(2*pause, 2*time.Second)
 		case <-ctx.Done():
-			return nil, &JoinError{fmt.Sprintf("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls: %d of %d members answered, and %d are needed",
-				len(answers), len(others), needed)}
+			return nil, &JoinError{"cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls: " + why}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // site is what one peer URL answers in a test.
@@ -65,7 +66,7 @@ func TestJoin(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				same := func(x, y []string) bool { return reflect.DeepEqual(x, y) }
-				joined, err := Join(t.Context(), fetchFrom(tt.sites), "c", tt.cluster, same)
+				joined, err := Join(t.Context(), fetchFrom(tt.sites), "c", tt.cluster, same, func(string) {})
 				switch {
 				case tt.want == "" && (err != nil || joined.Self != 3 || joined.Cluster != 7):
 					t.Errorf("Join = %+v, %v", joined, err)
@@ -75,6 +76,35 @@ func TestJoin(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAJoinThatWaitsSaysForWhom within seconds, and at its end: who answered what, and who did not, and why.
+func TestAJoinThatWaitsSaysForWhom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, c, d := named(1, "http://a:1", "a"), named(3, "http://c:1", ""), named(4, "http://d:1", "d")
+		cluster := map[string][]string{"a": {"http://a:1"}, "b": {"http://b:1"}, "c": {"http://c:1"}} // b was replaced by d
+		sites := map[string]site{"http://a:1": {7, []MemberInfo{a, d, c}}}
+		start := time.Now()
+		var said []string
+		wait := func(why string) {
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("the first word comes after %v", took)
+			}
+			said = append(said, why)
+		}
+		_, err := Join(t.Context(), fetchFrom(sites), "c", cluster, func(x, y []string) bool { return reflect.DeepEqual(x, y) }, wait)
+		if err == nil || len(said) != 1 {
+			t.Fatalf("said %q, and then %v", said, err)
+		}
+		for _, text := range []string{said[0], err.Error()} {
+			for _, want := range []string{"1 of 2 members answered, and 2 are needed", "a at http://a:1 answered, and knows other members than --initial-cluster lists",
+				"--initial-cluster does not list 4 with http://d:1", "b at http://b:1 did not answer (connection refused)"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q lacks %q", text, want)
+				}
+			}
+		}
+	})
 }
 
 func TestCheckUnstarted(t *testing.T) { // B24
