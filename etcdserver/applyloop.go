@@ -95,6 +95,9 @@ func (a *applyLoop) run(ctx context.Context) error {
 	}
 }
 
+// slowApply is when a batch is worth a line for who debugs.
+const slowApply = 100 * time.Millisecond
+
 func (a *applyLoop) applyBatch(batch []raft.Entry) error {
 	for len(batch) > 0 {
 		n := min(len(batch), applyMax)
@@ -105,7 +108,11 @@ func (a *applyLoop) applyBatch(batch []raft.Entry) error {
 			}
 		}
 		a.publish()
-		a.observer.applied(n, time.Since(start))
+		took := time.Since(start)
+		a.observer.applied(n, took)
+		if took > slowApply {
+			a.log.slowApply(n, took)
+		}
 		a.snapshot.consider(a.job)
 		batch = batch[n:]
 	}

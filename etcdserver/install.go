@@ -168,6 +168,7 @@ func (c *courier) run(ctx context.Context) error {
 // deliver sends one snapshot, and tells raft what became of it. A failure is
 // not ours: raft orders another one.
 func (c *courier) deliver(ctx context.Context, o order) {
+	c.log.delivers(ID(o.to), o.message.Meta.Index)
 	err := c.send(ctx, o)
 	for !c.loop.calls.put(func() { c.loop.machine.SnapshotSent(o.to, err == nil) }) {
 		select {

@@ -39,6 +39,7 @@ type logWriter struct {
 	releases chan release      // from the snapshotter
 	full     atomic.Bool       // no segment is in reserve: growing writes are refused (R8)
 
+	slowest      atomic.Int64  // sync since the lookout asked last, ns
 	spaceChanged chan struct{} // has room for one: full has another value
 
 	records []wal.Record // scratch
@@ -134,7 +135,11 @@ func (w *logWriter) sync(ctx context.Context) error {
 		start := time.Now()
 		err := w.log.Sync()
 		if err == nil {
-			w.observer.synced(time.Since(start), uint64(w.last))
+			took := time.Since(start)
+			w.observer.synced(took, uint64(w.last))
+			if took > time.Duration(w.slowest.Load()) {
+				w.slowest.Store(int64(took))
+			}
 			return nil
 		}
 		if !errors.Is(err, disk.ErrNoSpace) {

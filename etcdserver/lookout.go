@@ -20,6 +20,9 @@ type lookout struct {
 	m         *Member
 	noLeader  lasting.Condition
 	full      lasting.Condition
+	slow      lasting.Condition
+	slowSync  time.Duration // the last one
+	slowAt    time.Time
 	unreached map[ID]*lasting.Condition
 }
 
@@ -43,6 +46,7 @@ func (m *Member) watchOver(ctx context.Context) error {
 
 func (l *lookout) look(now time.Time, grace time.Duration) {
 	l.lookAtSpace(now)
+	l.lookAtSyncs(now)
 	moment, lasted := l.noLeader.Observe(l.m.Leader() == 0, now)
 	switch moment {
 	case lasting.Begins, lasting.Lasts:
@@ -60,6 +64,20 @@ func (l *lookout) lookAtSpace(now time.Time) {
 		l.m.log.full(lasted)
 	case lasting.Ends:
 		l.m.log.roomAgain(lasted)
+	}
+}
+
+// lookAtSyncs takes a disk for slow until a minute has passed without a slow sync.
+func (l *lookout) lookAtSyncs(now time.Time) {
+	if slowest := time.Duration(l.m.writer.slowest.Swap(0)); slowest > l.m.options.Election {
+		l.slowSync, l.slowAt = slowest, now
+	}
+	moment, lasted := l.slow.Observe(l.slowSync > 0 && now.Sub(l.slowAt) < lasting.Every, now)
+	switch moment {
+	case lasting.Begins, lasting.Lasts:
+		l.m.log.slowDisk(lasted, l.slowSync)
+	case lasting.Ends:
+		l.m.log.fastAgain(lasted)
 	}
 }
 

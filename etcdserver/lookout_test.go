@@ -14,6 +14,7 @@ import (
 	logged "github.com/sirupsen/logrus/hooks/test"
 
 	"canopy/internal/disk"
+	"canopy/store"
 )
 
 // logs collects what each member of a cluster logs.
@@ -223,4 +224,46 @@ func TestNamesAndAddressesAreCompared(t *testing.T) {
 			lines.wants(t, want, logrus.WarnLevel, o.Name, "the cluster knows this member at")
 		})
 	}
+}
+
+// TestASlowDiskIsTold until it has been fast for a minute.
+func TestASlowDiskIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := logs{}
+		slow := newSlowDisk(disk.NewMem(), 1)
+		o := testOptions(slow)
+		lines.record(&o)
+		m := start(t, o)
+		time.Sleep(time.Minute)
+		lines.wants(t, 0, logrus.WarnLevel, o.Name, "the disk is slow")
+		slow.most.Store(int64(2 * time.Second))
+		for begin := time.Now(); time.Since(begin) < 90*time.Second; {
+			m.set("/k", "v")
+		}
+		slow.most.Store(int64(10 * time.Millisecond))
+		lines.wants(t, 2, logrus.WarnLevel, o.Name, "the disk is slow")
+		time.Sleep(2 * time.Minute)
+		lines.wants(t, 1, logrus.InfoLevel, o.Name, "the disk is fast again, after 2m")
+	})
+}
+
+// TestDebugTellsMore: the steps of elections, and requests that wait.
+func TestDebugTellsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := logs{}
+		c := newTestCluster(t, 3, lines.record)
+		leader := c.leader()
+		name := leader.Name()
+		lines.wants(t, 1, logrus.DebugLevel, name, fmt.Sprintf("raft: this member is leader at term %d", leader.Status().Term), "the leader is "+leader.ID().String()+" (")
+		for _, m := range c.others(leader) {
+			c.net.isolate(m.ID(), true)
+		}
+		if _, err := leader.Do(t.Context(), store.Set{Key: mustKey(t, "/k"), Value: "v"}); err == nil {
+			t.Error("a write without a quorum is acknowledged")
+		}
+		lines.wants(t, 1, logrus.DebugLevel, name, "request ", "for its entry")
+		if len(lines.lines(name, "raft: this member is pre-candidate", "the leader is nobody")) == 0 {
+			t.Errorf("no line tells that it asks for votes")
+		}
+	})
 }

@@ -78,7 +78,31 @@ func (l memberLog) elected(leader, self ID, term raft.Term) {
 
 // role tells of each step of an election.
 func (l memberLog) role(role raft.Role, leader ID, term raft.Term) {
-	l.entry.Debugf("raft: this member is %v at term %d, and follows %v", role, term, leader)
+	whom := "nobody"
+	if leader != 0 {
+		whom = l.name(leader)
+	}
+	l.entry.Debugf("raft: this member is %v at term %d, the leader is %s", role, term, whom)
+}
+
+func (l memberLog) slowApply(entries int, took time.Duration) {
+	l.entry.Debugf("applying %d entries took %v", entries, took)
+}
+
+func (l memberLog) slowRequest(id uint64, took time.Duration, err error) {
+	l.entry.WithError(err).Debugf("request %x waited %v for its entry", id, took)
+}
+
+func (l memberLog) delivers(to ID, index raft.Index) {
+	l.entry.Debugf("a snapshot at index %d or later is sent to member %s", index, l.name(to))
+}
+
+func (l memberLog) slowDisk(lasted, slowest time.Duration) {
+	l.entry.Warnf("the disk is slow%s: a sync of the log took %v, longer than the election time-out; see etcd_disk_wal_fsync_duration_seconds", lastedFor(lasted), slowest.Round(time.Millisecond))
+}
+
+func (l memberLog) fastAgain(lasted time.Duration) {
+	l.entry.Infof("the disk is fast again, after %v: no sync of the log was slow for a minute", lasted)
 }
 
 // resigned tells that a leader has ended its term in good order.

@@ -56,6 +56,9 @@ func (m *Member) propose(ctx context.Context, r *pb.Request) (Applied, error) {
 	return m.await(ctx, proposal{data: reserveID(data, idTag)})
 }
 
+// slowRequest is when a request is worth a line for who debugs.
+const slowRequest = time.Second
+
 // await hands p to the raft loop and waits for its outcome.
 func (m *Member) await(ctx context.Context, p proposal) (Applied, error) {
 	start := time.Now()
@@ -67,7 +70,11 @@ func (m *Member) await(ctx context.Context, p proposal) (Applied, error) {
 		m.waiters.finish(p.id(), outcome{err: ErrTooBusy})
 	}
 	applied, err := m.waiters.wait(ctx, w)
-	m.options.Observer.proposed(time.Since(start), err)
+	took := time.Since(start)
+	m.options.Observer.proposed(took, err)
+	if took > slowRequest {
+		m.log.slowRequest(p.id(), took, err)
+	}
 	return applied, err
 }
 
