@@ -45,6 +45,7 @@ func runDiscovery(argv, environ []string) int {
 		return refuse(err)
 	}
 	defer closeLog()
+	defer tellStop(ctx, logger)()
 	logNotes(logger, invocation.Notes)
 	if err := serveDiscovery(ctx, invocation.Service, logger); err != nil {
 		logger.Error(err)

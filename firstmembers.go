@@ -135,7 +135,7 @@ func peerURLs(peers []discovery.Peer) []string {
 // the member that was not to be has left is removed, so that this directory is
 // that of a proxy from now on (B6, D16).
 func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, logger *logrus.Logger) error {
-	logger.Info("discovery cluster full, falling back to proxy")
+	logger.Warn("discovery cluster full, falling back to proxy: this process does not become a member (--discovery-fallback)")
 	for _, dir := range []string{c.SnapDir(), filepath.Join(c.MemberDir(), "wal"), c.MemberDir()} {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("make the data directory one of a proxy: %w", err)

@@ -73,7 +73,7 @@ func accessLog(on bool, logger *logrus.Logger) func(api.Access) {
 	return func(a api.Access) {
 		logger.WithFields(logrus.Fields{
 			"method": a.Method, "path": a.Path, "remote": a.RemoteAddr, "status": a.Status,
-			"bytes": a.Bytes, "duration": a.Duration, "agent": a.UserAgent,
+			"bytes": a.Bytes, "duration_seconds": a.Duration.Seconds(), "agent": a.UserAgent,
 		}).Info("access")
 	}
 }

@@ -102,6 +102,7 @@ func serveUntilSignal(invocation config.Invocation) int {
 		return refuse(err)
 	}
 	defer closeLog()
+	defer tellStop(ctx, logger)()
 	if err := setPackageLevels(logger, invocation.Config.Log.PackageLevels); err != nil {
 		logger.Warn(err)
 	}

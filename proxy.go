@@ -125,7 +125,7 @@ func runProxy(ctx context.Context, p *proxy.Proxy, servers *servers, logger *log
 	group.Go(func() error { return p.Run(proxyCtx) })
 	group.Go(func() error {
 		<-ctx.Done()
-		logger.Info("shutting down: no new connections, open requests are finished")
+		logger.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
 		servers.drain(p, logger)
 		stopProxy()
 		return servers.close()

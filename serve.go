@@ -222,7 +222,9 @@ func handOver(member *etcdserver.Member, limit time.Duration, logger *logrus.Log
 	defer cancel()
 	member.HandOver(ctx)
 	if !member.IsLeader() {
-		logger.Info("leadership was handed over to another member")
+		logger.Infof("leadership was handed over: %s leads", member.LeaderTitle())
+	} else if len(member.Status().Configuration.Voters) > 1 {
+		logger.Infof("leadership could not be handed over within %v: the others elect a leader once this member is gone", limit)
 	}
 }
 
@@ -243,8 +245,8 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 	})
 	group.Go(func() error {
 		<-ctx.Done()
+		logger.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
 		handOver(member, c.Raft.Election, logger)
-		logger.Info("shutting down: no new connections, open requests are finished")
 		servers.drain(handler, logger)
 		stopMember()
 		return nil
