@@ -49,6 +49,9 @@ func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method strin
 	}
 	answer := t.greet(h.from, nil)
 	refusal := t.examine(&h)
+	if refusal != nil {
+		answer.incarnation = [16]byte{} // who knows it can speak as this member
+	}
 	answer.highest = min(versionMax, max(versionMin, h.highest))
 	answer.lowest = answer.highest
 	answer.write(w.Header())

@@ -169,8 +169,8 @@ func (t *Transport) examine(h *hello) *Refusal {
 	case h.from == self.Member:
 		return &Refusal{Reason: Unknown, Text: fmt.Sprintf("member %x is this one itself", uint64(h.from))}
 	case h.expected != nil && *h.expected != self.Incarnation:
-		return &Refusal{Reason: NotMyIncarnation, Text: fmt.Sprintf("member %x lives its life %x, not %x",
-			uint64(self.Member), self.Incarnation[:4], h.expected[:4])}
+		return &Refusal{Reason: NotMyIncarnation, Text: fmt.Sprintf("member %x does not have the data directory that you know, %x",
+			uint64(self.Member), h.expected[:4])}
 	}
 	return t.o.Owner.Admit(h.from, h.incarnation)
 }

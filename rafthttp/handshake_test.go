@@ -101,7 +101,7 @@ func TestWhoMayTalk(t *testing.T) {
 		{"other cluster", func(h *hello) { h.cluster = 5 }, 412, Refusal{Reason: OtherCluster, Text: "member a is of cluster 5, and b of cluster c1"}},
 		{"other member", func(h *hello) { h.to = 0xc }, 412, Refusal{Reason: NotYou, Text: "this is member b, not c"}},
 		{"itself", func(h *hello) { h.from = 0xb }, 404, Refusal{Reason: Unknown, Text: "member b is this one itself"}},
-		{"other life of mine", func(h *hello) { h.expected = &other }, 409, Refusal{Reason: NotMyIncarnation, Text: "member b lives its life 0b000000, not 09000000"}},
+		{"other life of mine", func(h *hello) { h.expected = &other }, 409, Refusal{Reason: NotMyIncarnation, Text: "member b does not have the data directory that you know, 09000000"}},
 		{"removed", func(h *hello) { h.from = 0xd }, 410, *n.refuse[0xd]},
 		{"unknown", func(h *hello) { h.from = 0xe }, 404, *n.refuse[0xe]},
 		{"other life", func(h *hello) { h.from = 0xf }, 409, *n.refuse[0xf]},
@@ -130,6 +130,9 @@ func TestWhoMayTalk(t *testing.T) {
 				}
 				if answer.Header.Get(headerCluster) != "c1" || answer.Header.Get(headerVersion) != "2.3.8" {
 					t.Errorf("%s: headers %v", path[1], answer.Header)
+				}
+				if told := answer.Header.Get(headerIncarnation); told != strings.Repeat("0", 32) {
+					t.Errorf("%s: whom it refuses, it tells its incarnation: %s", path[1], told)
 				}
 			}
 			if lines := strings.Count(n.logged.String(), c.want.Text); lines != 1 {

@@ -404,7 +404,7 @@ func TestOtherIncarnationIsNotTalkedTo(t *testing.T) {
 	b.SetPeers([]Peer{a.as()})
 	a.run()
 	b.run()
-	b.logs("member b lives its life 0b000000, not 09090909")
+	b.logs("member b does not have the data directory that you know, 09090909")
 	if a.statusOf(0xb).Active {
 		t.Error("it is active")
 	}
