@@ -14,6 +14,7 @@ import (
 	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/places"
 	"canopy/raft"
 	"canopy/rafthttp"
 )
@@ -48,6 +49,7 @@ func (p *peering) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserv
 		Heartbeat:     p.config.Raft.Heartbeat,
 		Election:      p.config.Raft.Election,
 		SnapshotRate:  p.config.Raft.SnapshotRate,
+		Welcomed:      places.Leave,
 		Owner:         owner,
 		Observer:      p.observer(self),
 		Log:           p.logger.WithField("pkg", "rafthttp"),

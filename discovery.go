@@ -111,7 +111,9 @@ func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger
 		Store: store, Host: c.Host, TokenTTL: c.TokenTTL, Rate: float64(c.Rate), NewRate: float64(c.NewRate), Forwarded: c.Forwarded,
 		Registry: registry, Log: logger,
 	})
-	budget := api.NewBudget(discoveryConnections(), nil, nil)
+	room := capacityOf(fileLimit(), 2, 0) // each may need another connection to the store
+	budget := api.NewBudget(room.clients, nil, nil)
+	budget.LimitClients(room.perClient)
 	server := api.NewHTTPServer(handler, api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }})
 	logger.Infof("discovery service listening on %s", listener.Addr())
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
@@ -138,15 +140,6 @@ func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger
 		return server.Close() // those who wait come back
 	})
 	return group.Wait()
-}
-
-// discoveryConnections is how many there may be at once: each may need another
-// one to the store.
-func discoveryConnections() int {
-	if limit := fileLimit(); limit > filesReserved {
-		return int(min(uint64(1<<16), (limit-filesReserved)/2))
-	}
-	return 1 << 10
 }
 
 // tlsOf gives what makes a listener speak TLS, if there is a certificate.

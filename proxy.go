@@ -98,7 +98,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	if err != nil {
 		return err
 	}
-	servers := newServers(c, listeners, clientConnections(2), metrics.New(prometheus.NewRegistry()), logger)
+	servers := newServers(c, listeners, capacityOf(fileLimit(), 2, c.HTTP.MaxPerClient), metrics.New(prometheus.NewRegistry()), logger)
 	servers.client.open(p)
 	servers.metrics.open(p.NewMetrics())
 	return runProxy(ctx, p, servers, logger)

@@ -23,6 +23,7 @@ import (
 	"canopy/internal/collector"
 	"canopy/internal/disk"
 	"canopy/internal/http1"
+	"canopy/internal/places"
 	"canopy/internal/processors"
 	"canopy/store"
 )
@@ -47,7 +48,7 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	}
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
-	servers := newServers(c, listeners, clientConnections(1), set, logger)
+	servers := newServers(c, listeners, capacityOf(fileLimit(), 1, c.HTTP.MaxPerClient), set, logger)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error { return sampleFiles(ctx, set) })
@@ -77,6 +78,7 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, governo
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, set, registry, logger))
 	servers.metrics.open(handler.NewMetrics())
+	servers.peers.Prefer(peers.transport.Knows)
 	servers.peer.open(peers.handler(api.NewPeer(member)))
 	return runMember(ctx, c, member, resume, handler, servers, logger)
 }
@@ -293,6 +295,7 @@ func notifyReady(ctx context.Context, ready <-chan struct{}, logger *logrus.Logg
 type servers struct {
 	all                   []serverOn
 	client, metrics, peer gate
+	peers                 *places.Pool // of connections to the peer port
 }
 
 type serverOn struct {
@@ -304,45 +307,38 @@ type serverOn struct {
 	listener net.Listener
 }
 
-// peerConnections bounds the connections to the peer port, which clients
-// cannot use up.
-const peerConnections = 256
-
-// newServers makes them, for at most so many connections of clients.
-func newServers(c config.Config, l listeners, clientsMax int, set *metrics.Set, logger *logrus.Logger) *servers {
+// newServers makes them, for connections that fit the capacity.
+func newServers(c config.Config, l listeners, room capacity, set *metrics.Set, logger *logrus.Logger) *servers {
 	s := &servers{}
-	add := func(on []net.Listener, h http.Handler, budget *api.Budget) {
-		limits := api.Limits{
-			ConnState:     budget.ConnState,
-			HeaderBytes:   c.HTTP.MaxHeaderBytes,
-			HeaderTimeout: c.HTTP.HeaderTimeout,
-			IdleTimeout:   c.HTTP.IdleTimeout,
-			HTTP2Disabled: !c.HTTP.HTTP2,
-			ErrorLog:      func(line string) { logger.Debug("http: " + line) },
-		}
+	limits := api.Limits{
+		HeaderBytes:   c.HTTP.MaxHeaderBytes,
+		HeaderTimeout: c.HTTP.HeaderTimeout,
+		IdleTimeout:   c.HTTP.IdleTimeout,
+		HTTP2Disabled: !c.HTTP.HTTP2,
+		ErrorLog:      func(line string) { logger.Debug("http: " + line) },
+	}
+	add := func(on []net.Listener, h http.Handler, l api.Limits, bound interface {
+		Listener(net.Listener) net.Listener
+	}) {
 		for _, listener := range on {
-			server := http1.New(api.NewHTTPServer(h, limits), api.IsPlain)
-			s.all = append(s.all, serverOn{server, budget.Listener(listener)})
+			server := http1.New(api.NewHTTPServer(h, l), api.IsPlain)
+			s.all = append(s.all, serverOn{server, bound.Listener(listener)})
 		}
 	}
-	clients := connectionBudget(clientsMax, set)
-	add(l.client, &s.client, clients)
-	add(l.metrics, &s.metrics, clients)
-	add(l.peer, &s.peer, api.NewBudget(peerConnections, func(bool) { set.Refused("peer connection") }, func(int) {}))
+	clients := connectionBudget(room, set)
+	urgent, rest := spare(room.urgent, set), http1.NewHandover(l.client[0].Addr())
+	clients.Overflow(rest.Give)
+	s.all = append(s.all, serverOn{api.NewHTTPServer(serveUrgent(&s.client), limited(limits, urgent)), urgent.Listener(rest)})
+	apart := spare(room.metrics, set)
+	add(l.metrics, &s.metrics, limited(limits, apart), apart)
+	s.peers = peerPlaces(room, c.HTTP, set)
+	add(l.peer, &s.peer, limited(limits, s.peers), s.peers)
+	limits.ConnState = clients.ConnState
+	add(l.client, &s.client, limits, clients)
 	return s
 }
 
-// clientConnections is how many connections of clients there may be, over all
-// listeners, if each takes so many file descriptors (F36).
-func clientConnections(descriptors uint64) int {
-	most := 1 << 20
-	if limit := fileLimit(); limit > filesReserved {
-		most = int(min(uint64(most), (limit-filesReserved)/descriptors))
-	}
-	return max(most, 1)
-}
-
-func connectionBudget(most int, set *metrics.Set) *api.Budget {
+func connectionBudget(room capacity, set *metrics.Set) *api.Budget {
 	refused := func(idle bool) {
 		if idle {
 			set.Refused("idle connection")
@@ -350,7 +346,9 @@ func connectionBudget(most int, set *metrics.Set) *api.Budget {
 			set.Refused("connection")
 		}
 	}
-	return api.NewBudget(most, refused, func(open int) { set.OpenConnections.Set(float64(open)) })
+	budget := api.NewBudget(room.clients, refused, func(open int) { set.OpenConnections.Set(float64(open)) })
+	budget.LimitClients(room.perClient)
+	return budget
 }
 
 // serve accepts on all listeners until they are shut down; the first failure ends it.

@@ -103,6 +103,8 @@ func limitRows(d *draft) []row {
 			usage: "One value, decoded; beyond it, 400 with code 210."},
 		{name: "max-key-depth", value: countValue[int]{&h.MaxKeyDepth, 1, 16384, "16384, the most there can be"}, def: "0",
 			usage: "Components of a key; beyond it, 400 with code 209."},
+		{name: "max-connections-per-client", value: countValue[int]{&h.MaxPerClient, 1, 1e6, "63 of 64 that there can be"}, def: "0",
+			usage: "Connections from one address, or one /64 network of IPv6, to each port; beyond it, one of its idle ones is closed for a new one, or only /health, /metrics and /v2/members are served, and all else is 503. On the peer port its oldest is closed; members that have shaken hands do not count."},
 		{name: "max-watches", value: countValue[int]{&w.Max, 1, 1e8, ""}, def: "100000",
 			usage: "Watches open at once; one more is answered 503."},
 		{name: "watch-queue", value: countValue[int]{&w.Queue, 1, 1e6, ""}, def: "128",

@@ -56,6 +56,7 @@ func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method strin
 	answer.lowest = answer.highest
 	answer.write(w.Header())
 	if refusal == nil {
+		t.o.Welcomed(r.Context())
 		return &h
 	}
 	t.o.Observer.refused(h.from, refusal.Reason)
@@ -192,6 +193,7 @@ func (in *inbound) begin(h *hello) bool {
 		return false
 	}
 	if p := t.peer(h.from); p != nil && in.key.lane == controlLane {
+		p.found(in.conn.RemoteAddr())
 		for _, l := range p.lanes {
 			l.dialNow() // it is there
 		}

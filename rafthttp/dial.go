@@ -32,6 +32,9 @@ func (t *Transport) dialStream(ctx context.Context, to target, lane laneKind, pr
 	url, err := t.reach(ctx, to.urls, preferred, func(conn net.Conn, host string) error {
 		frames, err := t.shake(ctx, conn, host, to, lane)
 		if err == nil {
+			if p := t.peer(to.id); p != nil {
+				p.found(conn.RemoteAddr())
+			}
 			s = newStream(conn, frames)
 		}
 		return err

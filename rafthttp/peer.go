@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +37,7 @@ type target struct {
 	name        string // "": not known
 	urls        []string
 	incarnation *[16]byte // nil: not known
+	addresses   []netip.Addr
 }
 
 // peer is another member, as long as it is one.
@@ -48,6 +52,7 @@ type peer struct {
 	roundTrip    atomic.Int64 // nanoseconds
 	snapshotSent atomic.Int64
 	snapshotSize atomic.Int64
+	address      atomic.Pointer[netip.Addr] // from which, or at which, it was reached last
 
 	// mu guards what is below, for a few lines.
 	mu        sync.Mutex
@@ -75,7 +80,7 @@ func newPeer(t *Transport, id raft.MemberID) *peer {
 
 // setTarget says where the peer is. If that is new, its streams are dialled anew.
 func (p *peer) setTarget(to Peer) {
-	next := &target{id: p.id, name: to.Name, urls: slices.Clone(to.URLs)}
+	next := &target{id: p.id, name: to.Name, urls: slices.Clone(to.URLs), addresses: addressesOf(to.URLs)}
 	if len(to.Incarnation) == len(next.incarnation) {
 		next.incarnation = (*[16]byte)(slices.Clone(to.Incarnation))
 	}
@@ -115,6 +120,42 @@ func (p *peer) deactivate(why error) {
 	p.active, p.since = false, time.Now()
 	p.t.journal.log.Infof("the connection with %x became inactive (%v): %s", uint64(p.id), why, p.target.Load().about())
 	p.t.o.Observer.active(p.id, false)
+}
+
+// Knows tells whether one of the peers is at an address of that network: as its URLs say, or as it was found.
+func (t *Transport) Knows(network netip.Prefix) bool {
+	for _, p := range *t.peers.Load() {
+		if a := p.address.Load(); a != nil && network.Contains(*a) {
+			return true
+		}
+		if to := p.target.Load(); to != nil && slices.ContainsFunc(to.addresses, network.Contains) {
+			return true
+		}
+	}
+	return false
+}
+
+// found notes where the peer is.
+func (p *peer) found(at net.Addr) {
+	if tcp, ok := at.(*net.TCPAddr); ok {
+		a := tcp.AddrPort().Addr().Unmap().WithZone("")
+		p.address.Store(&a)
+	}
+}
+
+// addressesOf gives those that stand in URLs; names are left out.
+func addressesOf(urls []string) []netip.Addr {
+	var all []netip.Addr
+	for _, u := range urls {
+		parsed, err := url.Parse(u)
+		if err != nil {
+			continue // which whoever dials it says
+		}
+		if a, err := netip.ParseAddr(parsed.Hostname()); err == nil {
+			all = append(all, a.Unmap().WithZone(""))
+		}
+	}
+	return all
 }
 
 // hears notes that the peer has been heard.

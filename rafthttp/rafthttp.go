@@ -91,6 +91,8 @@ type Options struct {
 	Owner         Owner
 	Observer      Observer
 	Log           *logrus.Entry
+	// Welcomed is told of each request that begins with the handshake of a member, once that is admitted; nil: nobody is.
+	Welcomed func(request context.Context)
 	// Dial opens connections, and must give up when ctx ends; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -107,6 +109,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Election <= 0 {
 		o.Election = 10 * o.Heartbeat
+	}
+	if o.Welcomed == nil {
+		o.Welcomed = func(context.Context) {}
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext

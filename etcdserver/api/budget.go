@@ -5,14 +5,18 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"canopy/internal/places"
 )
 
-// A Budget bounds how many client connections are open at once, over all listeners (F36). When a connection comes
-// that is one too many, one of those that have been idle longest is closed for it; if none is idle, the new one is
-// closed at once rather than left hanging without a word.
+// A Budget bounds how many client connections are open at once, over all listeners (F36), and how many of them are of
+// one client (LimitClients). When a connection comes that is one too many, one of those that have been idle longest is
+// closed for it; if none is idle, the new one is given to Overflow, or closed at once rather than left hanging without a
+// word.
 //
 // Its connections also keep time more cheaply than those of package net, see deadline.go.
 //
@@ -21,13 +25,15 @@ type Budget struct {
 	max     int
 	refused func(idle bool)
 	changed func(open int)
-	clock   atomic.Int64 // Unix time of the last sweep, ns; at most about sweepInterval ago while any are open
+	rest    func(net.Conn) // takes what is beyond the budget; nil: it is closed
+	clock   atomic.Int64   // Unix time of the last sweep, ns; at most about sweepInterval ago while any are open
 
 	idlings atomic.Uint64 // counts the times that a connection became idle
 
 	// mu guards the fields below, for the length of one method; no connection is closed under it.
 	mu     sync.Mutex
 	open   map[*budgetConn]struct{}
+	shares shares // of open
 	sweeps uint64 // counts the beginnings of sweeping; an older row of sweeps ends itself
 }
 
@@ -46,6 +52,10 @@ func NewBudget(max int, refused func(idle bool), changed func(open int)) *Budget
 	}
 	return &Budget{max: max, refused: refused, changed: changed, open: map[*budgetConn]struct{}{}}
 }
+
+// Overflow has connections beyond the budget given to another server, instead of being closed. It is called before any
+// Listener is used.
+func (b *Budget) Overflow(to func(net.Conn)) { b.rest = to }
 
 // Listener gives l with its connections counted.
 func (b *Budget) Listener(l net.Listener) net.Listener { return budgetListener{l, b} }
@@ -81,25 +91,28 @@ func (l budgetListener) SetDeadline(at time.Time) error {
 type budgetConn struct {
 	net.Conn
 	budget *Budget
+	client netip.Prefix
 	idle   atomic.Uint64 // the Budget's idlings when it became idle; 0 while it is not
 	timing
 	pace pace
 }
 
-// admit counts a connection; nil if there was no room and it has been closed.
+// admit counts a connection; nil if there was no room and others have it, or it has been closed.
 func (b *Budget) admit(conn net.Conn) net.Conn {
-	c := &budgetConn{Conn: conn, budget: b}
+	c := &budgetConn{Conn: conn, budget: b, client: places.ClientOf(conn.RemoteAddr())}
 	b.mu.Lock()
 	var victim *budgetConn
-	full := len(b.open) >= b.max
+	among := b.crowd(c.client)
+	full := among != nil
 	if full {
-		if victim = b.longestIdle(); victim != nil {
+		if victim = longestIdle(among); victim != nil {
 			full = false
-			delete(b.open, victim)
+			b.leave(victim)
 		}
 	}
 	if !full {
 		b.open[c] = struct{}{}
+		b.shares.add(c)
 		b.startSweeping()
 	}
 	open := len(b.open)
@@ -110,7 +123,11 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 	}
 	if full {
 		b.refused(false)
-		_ = conn.Close()
+		if b.rest != nil {
+			b.rest(conn)
+		} else {
+			_ = conn.Close()
+		}
 		return nil
 	}
 	b.changed(open)
@@ -121,12 +138,12 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 // connections costs the same however many are open.
 const sampleSize = 256
 
-// longestIdle gives the connection that has been idle longest among some, or nil if none of those is; mu is held.
-func (b *Budget) longestIdle() *budgetConn {
+// longestIdle gives the connection that has been idle longest among some of these, or nil if none of those is; mu is held.
+func longestIdle(among map[*budgetConn]struct{}) *budgetConn {
 	var longest *budgetConn
 	since := uint64(math.MaxUint64)
 	looked := 0
-	for c := range b.open {
+	for c := range among {
 		if idle := c.idle.Load(); idle != 0 && idle < since {
 			longest, since = c, idle
 		}
@@ -141,7 +158,7 @@ func (b *Budget) longestIdle() *budgetConn {
 func (c *budgetConn) Close() error {
 	err := c.Conn.Close()
 	c.budget.mu.Lock()
-	delete(c.budget.open, c)
+	c.budget.leave(c)
 	open := len(c.budget.open)
 	c.budget.mu.Unlock()
 	c.budget.changed(open)

@@ -78,3 +78,48 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 		t.Error("no connection is served although there is room")
 	}
 }
+
+// A client that has its share gets the place of its own idle connection, or is passed on; others are served.
+func TestAClientHasItsShare(t *testing.T) {
+	b := NewBudget(3, nil, nil)
+	b.LimitClients(2)
+	var passedOn []net.Conn
+	b.Overflow(func(c net.Conn) { passedOn = append(passedOn, c) })
+	arrive := func(from string) *budgetConn {
+		server, _ := net.Pipe()
+		c, _ := b.admit(addressed{server, net.TCPAddr{IP: net.ParseIP(from)}}).(*budgetConn)
+		return c
+	}
+	first := arrive("10.0.0.1")
+	if first == nil || arrive("10.0.0.1") == nil {
+		t.Fatal("a client does not get its share")
+	}
+	if arrive("10.0.0.1") != nil || len(passedOn) != 1 {
+		t.Errorf("a third connection of one client is served, or was not passed on: %v", passedOn)
+	}
+	b.ConnState(first, http.StateIdle)
+	if arrive("10.0.0.1") == nil {
+		t.Error("a client does not get the place of its own idle connection")
+	}
+	other := arrive("10.0.0.2")
+	if other == nil {
+		t.Fatal("another client is not served")
+	}
+	if arrive("10.0.0.2") != nil || len(passedOn) != 2 {
+		t.Error("a fourth connection is served")
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.open) != 2 || len(b.shares.of) != 1 {
+		t.Errorf("%d connections are counted, of %d clients; want 2 of 1", len(b.open), len(b.shares.of))
+	}
+}
+
+// addressed is a connection from an address.
+type addressed struct {
+	net.Conn
+	from net.TCPAddr
+}
+
+func (a addressed) RemoteAddr() net.Addr { return &a.from }

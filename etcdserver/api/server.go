@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"log"
 	"net"
 	"net/http"
@@ -18,6 +19,8 @@ type Limits struct {
 
 	ErrorLog  func(line string)              // what net/http has to say, TLS failures above all; default: nothing is kept
 	ConnState func(net.Conn, http.ConnState) // see Budget; default: none
+
+	ConnContext func(context.Context, net.Conn) context.Context // of a connection's requests; default: none
 }
 
 // The defaults of Limits.
@@ -59,6 +62,7 @@ func NewHTTPServer(handler http.Handler, l Limits) *http.Server {
 		ReadTimeout:       l.HeaderTimeout,
 		IdleTimeout:       l.IdleTimeout,
 		ConnState:         l.ConnState,
+		ConnContext:       l.ConnContext,
 		ErrorLog:          log.New(lineWriter(l.ErrorLog), "", 0),
 		Protocols:         new(http.Protocols),
 		HTTP2: &http.HTTP2Config{

@@ -35,7 +35,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 }
 
 // serve answers requests until the connection ends, or a request is not plain.
-func (c *conn) serve(rest *handover) {
+func (c *conn) serve(rest *Handover) {
 	defer c.server.forget(c)
 	defer c.cancel()
 	defer c.recover()
@@ -74,10 +74,10 @@ func (c *conn) fill() bool {
 }
 
 // handOver leaves the connection to net/http.
-func (c *conn) handOver(rest *handover) {
+func (c *conn) handOver(rest *Handover) {
 	c.client.stop()
 	_ = c.SetReadDeadline(time.Time{}) // none of ours; fails if the connection is closed, which net/http will find out
-	rest.give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
+	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
 }
 
 // do answers a request, and tells whether there may be another.

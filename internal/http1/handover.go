@@ -5,20 +5,21 @@ import (
 	"sync"
 )
 
-// A handover is the listener from which net/http gets the connections that are its own.
-type handover struct {
+// A Handover is a listener of connections that were accepted elsewhere.
+type Handover struct {
 	addr   net.Addr
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newHandover(addr net.Addr) *handover {
-	return &handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
+// NewHandover makes one that says to listen on an address.
+func NewHandover(addr net.Addr) *Handover {
+	return &Handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// give hands a connection over, or closes it if nobody accepts any more.
-func (h *handover) give(c net.Conn) {
+// Give hands a connection over, or closes it if nobody accepts any more.
+func (h *Handover) Give(c net.Conn) {
 	select {
 	case h.conns <- c:
 	case <-h.closed:
@@ -27,7 +28,7 @@ func (h *handover) give(c net.Conn) {
 }
 
 // Accept implements net.Listener.
-func (h *handover) Accept() (net.Conn, error) {
+func (h *Handover) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.conns:
 		return c, nil
@@ -37,13 +38,13 @@ func (h *handover) Accept() (net.Conn, error) {
 }
 
 // Close implements net.Listener. Connections that were accepted live on.
-func (h *handover) Close() error {
+func (h *Handover) Close() error {
 	h.once.Do(func() { close(h.closed) })
 	return nil
 }
 
 // Addr implements net.Listener.
-func (h *handover) Addr() net.Addr { return h.addr }
+func (h *Handover) Addr() net.Addr { return h.addr }
 
 // A prefixedConn is a connection of which something has been read before. It has one reader.
 type prefixedConn struct {

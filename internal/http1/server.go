@@ -70,7 +70,7 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return http.ErrServerClosed
 	}
-	rest := newHandover(l.Addr())
+	rest := NewHandover(l.Addr())
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(rest) }()
 	stopLooking := s.keepLooking()
@@ -141,7 +141,7 @@ const (
 )
 
 // accept serves each connection that comes.
-func (s *Server) accept(l net.Listener, rest *handover) error {
+func (s *Server) accept(l net.Listener, rest *Handover) error {
 	pause := acceptPause
 	last := false
 	for {
@@ -175,9 +175,9 @@ func isPassing(err error) bool {
 }
 
 // begin serves a connection, beside everything else.
-func (s *Server) begin(nc net.Conn, rest *handover) {
+func (s *Server) begin(nc net.Conn, rest *Handover) {
 	if _, isTLS := nc.(*tls.Conn); isTLS {
-		rest.give(nc) // the protocol is still to be negotiated
+		rest.Give(nc) // the protocol is still to be negotiated
 		return
 	}
 	c := newConn(s, nc)
