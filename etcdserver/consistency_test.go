@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"canopy/internal/disk"
@@ -98,91 +99,97 @@ func (c *testCluster) away() *running {
 // A byte of one member's state was changed, so that no checksum tells (R12): it
 // stops, is not started again, and the others go on.
 func TestAMemberWithDamagedStateStops(t *testing.T) {
-	c := aged(t, 3)
-	name := c.away().Name()
-	back := c.launch(name, Bootstrap{})
-	c.forget(back)
-	var damaged *InconsistentError
-	select {
-	case err := <-back.done:
-		if !errors.As(err, &damaged) || damaged.Member != back.ID() {
-			t.Fatalf("the damaged member ended with %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		c := aged(t, 3)
+		name := c.away().Name()
+		back := c.launch(name, Bootstrap{})
+		c.forget(back)
+		var damaged *InconsistentError
+		select {
+		case err := <-back.done:
+			if !errors.As(err, &damaged) || damaged.Member != back.ID() {
+				t.Fatalf("the damaged member ended with %v", err)
+			}
+		case <-time.After(hang):
+			t.Fatal("the damaged member goes on")
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the damaged member goes on")
-	}
-	o := testOptions(c.disks[name])
-	if _, err := Open(o); !errors.As(err, &damaged) {
-		t.Errorf("it is opened again: %v", err)
-	}
-	leader := c.leader()
-	leader.set("/after", "1")
-	eventually(t, "all others to see the difference", func() bool {
+		o := testOptions(c.disks[name])
+		if _, err := Open(o); !errors.As(err, &damaged) {
+			t.Errorf("it is opened again: %v", err)
+		}
+		leader := c.leader()
+		leader.set("/after", "1")
+		eventually(t, "all others to see the difference", func() bool {
+			for _, m := range c.running() {
+				if d := m.Differences(); len(d) != 1 || d[0].Member != back.ID() {
+					return false
+				}
+			}
+			return true
+		})
 		for _, m := range c.running() {
-			if d := m.Differences(); len(d) != 1 || d[0].Member != back.ID() {
-				return false
+			if err := m.Health(context.Background()); err != nil {
+				t.Errorf("%s, of the majority, is not healthy: %v", m.Name(), err)
 			}
 		}
-		return true
-	})
-	for _, m := range c.running() {
-		if err := m.Health(context.Background()); err != nil {
-			t.Errorf("%s, of the majority, is not healthy: %v", m.Name(), err)
+		if err := leader.RemoveMember(context.Background(), back.ID()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := leader.RemoveMember(context.Background(), back.ID()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the difference to be gone with the member", func() bool {
-		return len(leader.Differences()) == 0
+		eventually(t, "the difference to be gone with the member", func() bool {
+			return len(leader.Differences()) == 0
+		})
+		c.agree()
 	})
-	c.agree()
 }
 
 // Of two members that differ nobody knows who is right: both go on, and both
 // say that they are not healthy.
 func TestTwoMembersThatDifferRaiseTheAlarm(t *testing.T) {
-	c := aged(t, 2)
-	other := c.away()
-	back := c.launch(other.Name(), Bootstrap{})
-	eventually(t, "both to see it", func() bool {
-		for _, m := range c.running() {
-			if len(m.Differences()) != 1 || !errors.Is(m.Health(context.Background()), ErrInconsistent) {
-				return false
+	synctest.Test(t, func(t *testing.T) {
+		c := aged(t, 2)
+		other := c.away()
+		back := c.launch(other.Name(), Bootstrap{})
+		eventually(t, "both to see it", func() bool {
+			for _, m := range c.running() {
+				if len(m.Differences()) != 1 || !errors.Is(m.Health(context.Background()), ErrInconsistent) {
+					return false
+				}
 			}
+			return true
+		})
+		select {
+		case err := <-back.done:
+			t.Errorf("one ended: %v", err)
+		default:
 		}
-		return true
 	})
-	select {
-	case err := <-back.done:
-		t.Errorf("one ended: %v", err)
-	default:
-	}
 }
 
 // Members that are sound are found equal at the same entries, whatever was
 // written, and who installed a snapshot, too.
 func TestSoundMembersAreFoundEqual(t *testing.T) {
-	c := aged(t, 3)
-	late := c.others(c.leader())[0]
-	c.net.isolate(late.ID(), true)
-	c.leader().set("/while/away", "1")
-	c.net.isolate(late.ID(), false)
-	c.join("m4")
-	c.leader().set("/last", "1")
-	eventually(t, "all four to be compared at one entry", func() bool {
+	synctest.Test(t, func(t *testing.T) {
+		c := aged(t, 3)
+		late := c.others(c.leader())[0]
+		c.net.isolate(late.ID(), true)
+		c.leader().set("/while/away", "1")
+		c.net.isolate(late.ID(), false)
+		c.join("m4")
+		c.leader().set("/last", "1")
+		eventually(t, "all four to be compared at one entry", func() bool {
+			for _, m := range c.running() {
+				if m.apply.compare.agreed() < 4 {
+					return false
+				}
+			}
+			return true
+		})
 		for _, m := range c.running() {
-			if m.apply.compare.agreed() < 4 {
-				return false
+			if d := m.Differences(); len(d) != 0 {
+				t.Errorf("%s sees %v", m.Name(), d)
 			}
 		}
-		return true
 	})
-	for _, m := range c.running() {
-		if d := m.Differences(); len(d) != 0 {
-			t.Errorf("%s sees %v", m.Name(), d)
-		}
-	}
 }
 
 // agreed is how many members, this one included, had one state at the newest

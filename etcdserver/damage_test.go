@@ -106,7 +106,7 @@ func (r recorded) reopen(t *testing.T, fs *disk.Mem, what string) (state int, ok
 	defer run.halt()
 	select {
 	case <-m.Ready():
-	case <-time.After(10 * time.Second):
+	case <-time.After(hang):
 		t.Fatalf("%s: the member hangs", what)
 	}
 	got := tree(t, run)

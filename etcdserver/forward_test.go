@@ -35,7 +35,7 @@ func (s *stage) SendSnapshot(context.Context, raft.MemberID, raft.Snapshot, io.R
 // forwarded waits for a note with a request, and gives the request.
 func (s *stage) forwarded(t *testing.T) string {
 	t.Helper()
-	for end := time.After(10 * time.Second); ; {
+	for end := time.After(hang); ; {
 		select {
 		case data := <-s.notes:
 			var note pb.Note

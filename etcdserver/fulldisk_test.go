@@ -46,7 +46,7 @@ func TestAUsedUpReserveIsWaitedFor(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, ErrNoSpace) || time.Since(begin) > 10*time.Second {
+		if !errors.Is(err, ErrNoSpace) || time.Since(begin) > hang {
 			t.Fatalf("a write with room again = %v", err)
 		}
 	}

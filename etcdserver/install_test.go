@@ -74,60 +74,64 @@ func (c *testCluster) carry(from, to *running, meta snap.Meta) (raft.Snapshot, *
 // A member stops between storing a snapshot and noting it in its log. It goes on from the snapshot, and does so again after it
 // was written to.
 func TestASnapshotThatWasNotNoted(t *testing.T) {
-	c := newTestCluster(t, 3, func(o *Options) { o.SnapshotEntries = 10 })
-	leader := c.leader()
-	behind := c.others(leader)[0]
-	c.net.isolate(behind.ID(), true)
-	at, _ := behind.Position()
-	var metas []snap.Meta
-	eventually(t, "a snapshot that the other has not reached", func() bool {
-		leader.set("/k", "v")
-		var err error
-		if metas, err = leader.snapshot.dir.List(); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(o *Options) { o.SnapshotEntries = 10 })
+		leader := c.leader()
+		behind := c.others(leader)[0]
+		c.net.isolate(behind.ID(), true)
+		at, _ := behind.Position()
+		var metas []snap.Meta
+		eventually(t, "a snapshot that the other has not reached", func() bool {
+			leader.set("/k", "v")
+			var err error
+			if metas, err = leader.snapshot.dir.List(); err != nil {
+				t.Fatal(err)
+			}
+			return len(metas) > 0 && metas[0].Index > at+1
+		})
+		c.carry(leader, behind, metas[0])
+		for n := range 2 {
+			c.forget(behind)
+			behind.halt()
+			c.restart(behind.Name())
+			behind = c.member(behind.Name())
+			c.leader().set("/after", fmt.Sprint(n))
+			c.agree()
 		}
-		return len(metas) > 0 && metas[0].Index > at+1
 	})
-	c.carry(leader, behind, metas[0])
-	for n := range 2 {
-		c.forget(behind)
-		behind.halt()
-		c.restart(behind.Name())
-		behind = c.member(behind.Name())
-		c.leader().set("/after", fmt.Sprint(n))
-		c.agree()
-	}
 }
 
 // Two hundred snapshots beside a member that is dead leave nothing behind (R19).
 func TestSnapshotsLeaveNoGoroutines(t *testing.T) {
-	c := newTestCluster(t, 3, func(o *Options) {
-		o.SnapshotEntries, o.MaxSnapshots, o.MaxLogs = 1, 3, 1
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(o *Options) {
+			o.SnapshotEntries, o.MaxSnapshots, o.MaxLogs = 1, 3, 1
+		})
+		leader := c.leader()
+		dead := c.others(leader)[0]
+		c.forget(dead)
+		dead.halt()
+		newest := func() raft.Index {
+			if meta := leader.snapshot.newest.Load(); meta != nil {
+				return meta.Index
+			}
+			return 0
+		}
+		heavy := store.CompareAndSwap{Key: mustKey(t, "/none"), PrevValue: strings.Repeat("x", 64<<10)} // in the log, and not in the state
+		snapshot := func(times int) {
+			for range times {
+				before := newest()
+				eventually(t, "another snapshot", func() bool {
+					if _, err := leader.Do(t.Context(), heavy); err == nil {
+						t.Fatal("a swap of a key that is not there has succeeded")
+					}
+					return newest() > before
+				})
+			}
+		}
+		snapshot(5)
+		before := runtime.NumGoroutine()
+		snapshot(200)
+		eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before+2 })
 	})
-	leader := c.leader()
-	dead := c.others(leader)[0]
-	c.forget(dead)
-	dead.halt()
-	newest := func() raft.Index {
-		if meta := leader.snapshot.newest.Load(); meta != nil {
-			return meta.Index
-		}
-		return 0
-	}
-	heavy := store.CompareAndSwap{Key: mustKey(t, "/none"), PrevValue: strings.Repeat("x", 64<<10)} // in the log, and not in the state
-	snapshot := func(times int) {
-		for range times {
-			before := newest()
-			eventually(t, "another snapshot", func() bool {
-				if _, err := leader.Do(t.Context(), heavy); err == nil {
-					t.Fatal("a swap of a key that is not there has succeeded")
-				}
-				return newest() > before
-			})
-		}
-	}
-	snapshot(5)
-	before := runtime.NumGoroutine()
-	snapshot(200)
-	eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before+2 })
 }

@@ -57,8 +57,8 @@ func start(t *testing.T, o Options) *running {
 	case <-m.Ready():
 	case err := <-r.done:
 		t.Fatalf("Run: %v", err)
-	case <-time.After(10 * time.Second):
-		t.Fatal("the member is not ready after 10 s")
+	case <-time.After(hang):
+		t.Fatal("the member is not ready")
 	}
 	return r
 }
@@ -241,7 +241,7 @@ func TestADamagedSnapshotIsPutAside(t *testing.T) {
 	m := start(t, o)
 	writes := 0
 	for begin := time.Now(); len(snapshots(t, fs)) < 2; writes++ {
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > hang {
 			t.Fatalf("%d snapshots after %d writes, want 2", len(snapshots(t, fs)), writes)
 		}
 		m.set("k", fmt.Sprint(writes))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"testing/synctest"
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
@@ -98,40 +99,42 @@ func FuzzReceiveNote(f *testing.F) {
 
 // Who may talk: members, with the data directory that they always had (R34, R35).
 func TestAdmission(t *testing.T) {
-	c := newTestCluster(t, 3, nil)
-	leader := c.leader()
-	other := c.others(leader)[0]
-	var own, strange [16]byte
-	copy(own[:], other.incarnation)
-	strange[0] = 1
-	reason := func(r *rafthttp.Refusal) any {
-		if r == nil {
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, nil)
+		leader := c.leader()
+		other := c.others(leader)[0]
+		var own, strange [16]byte
+		copy(own[:], other.incarnation)
+		strange[0] = 1
+		reason := func(r *rafthttp.Refusal) any {
+			if r == nil {
+				return nil
+			}
+			return r.Reason
 		}
-		return r.Reason
-	}
-	for _, tt := range []struct {
-		name        string
-		id          raft.MemberID
-		incarnation [16]byte
-		want        any
-	}{
-		{"a member", other.ID().raft(), own, nil},
-		{"a member that lost its data", other.ID().raft(), strange, rafthttp.OtherIncarnation},
-		{"a stranger", 12345, strange, rafthttp.Unknown},
-	} {
-		if got := reason(leader.Admit(tt.id, tt.incarnation)); got != tt.want {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		for _, tt := range []struct {
+			name        string
+			id          raft.MemberID
+			incarnation [16]byte
+			want        any
+		}{
+			{"a member", other.ID().raft(), own, nil},
+			{"a member that lost its data", other.ID().raft(), strange, rafthttp.OtherIncarnation},
+			{"a stranger", 12345, strange, rafthttp.Unknown},
+		} {
+			if got := reason(leader.Admit(tt.id, tt.incarnation)); got != tt.want {
+				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+			}
 		}
-	}
-	if err := leader.RemoveMember(context.Background(), other.ID()); err != nil {
-		t.Fatal(err)
-	}
-	refusal := leader.Admit(other.ID().raft(), own)
-	if reason(refusal) != rafthttp.Removed || refusal.Index == 0 || refusal.Term == 0 {
-		t.Errorf("a removed member: %+v, want a refusal that names the entry", refusal)
-	}
-	delete(c.members, other.Name())
+		if err := leader.RemoveMember(context.Background(), other.ID()); err != nil {
+			t.Fatal(err)
+		}
+		refusal := leader.Admit(other.ID().raft(), own)
+		if reason(refusal) != rafthttp.Removed || refusal.Index == 0 || refusal.Term == 0 {
+			t.Errorf("a removed member: %+v, want a refusal that names the entry", refusal)
+		}
+		delete(c.members, other.Name())
+	})
 }
 
 // The first who spoke for a member stays it until the member has published
