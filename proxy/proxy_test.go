@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what has to happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // site is a proxy behind a real listener.
 type site struct {

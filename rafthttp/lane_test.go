@@ -126,12 +126,8 @@ func TestBulkDoesNotDelayHeartbeats(t *testing.T) {
 	}
 	a.until("the loss", func() bool { return a.lost[0xb] >= 1 })
 	for round := range uint64(20) {
-		began := time.Now()
 		a.Send(heartbeat(0xb, round))
-		b.until("the heartbeat", func() bool { return len(b.messages[0xa]) > int(round) })
-		if took := time.Since(began); took > interval {
-			t.Errorf("heartbeat %d took %v", round, took)
-		}
+		b.until("the heartbeat, before all of the bulk", func() bool { return len(b.messages[0xa]) > int(round) })
 	}
 	if !a.statusOf(0xb).Active {
 		t.Errorf("the slow peer was given up: %v", a.statusOf(0xb).LastError)
@@ -200,7 +196,6 @@ func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 	b.run()
 	eventually(t, "the good peer is reached", func() bool { return a.statusOf(0xb).Active })
 	eventually(t, "the stuck one is reached", func() bool { return connections() >= 2 })
-	began := time.Now()
 	for i := range raft.Index(300) {
 		a.Send(bulk(0xc, i+1, 1<<20)) // never waits
 		a.Send(heartbeat(0xc, uint64(i)))
@@ -211,9 +206,6 @@ func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 		t.Errorf("%d bytes are queued for the stuck peer", s.QueuedBytes)
 	}
 	a.logs("the connection with c became inactive")
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the stuck peer was noticed after %v", took)
-	}
 	if !strings.Contains(fmt.Sprint(a.statusOf(0xc).LastError), "nothing was heard") {
 		t.Errorf("the error is %v", a.statusOf(0xc).LastError)
 	}
@@ -222,33 +214,34 @@ func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 
 // TestDeadPeerIsNoticedWithinAnElection stops what a peer's connections carry, without closing them (R42).
 func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
-	var cut atomic.Bool
-	dial := func(o *Options) {
-		hasty(o)
-		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if cut.Load() {
-				<-ctx.Done()
-				return nil, ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		var cut atomic.Bool
+		a, b := pipedPair(t, hasty, func(o *Options) {
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if cut.Load() {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				c, err := dial(ctx, network, address)
+				return &blackHole{Conn: c, cut: &cut}, err
 			}
-			c, err := new(net.Dialer).DialContext(ctx, network, address)
-			return &blackHole{Conn: c, cut: &cut}, err
+		})
+		for round := range uint64(10) {
+			a.Send(heartbeat(0xb, round))
 		}
-	}
-	a, b := pair(t, dial)
-	for round := range uint64(10) {
-		a.Send(heartbeat(0xb, round))
-	}
-	b.until("the heartbeats", func() bool { return len(b.messages[0xa]) == 10 })
-	cut.Store(true)
-	began := time.Now()
-	eventually(t, "the peer is inactive", func() bool { return !a.statusOf(0xb).Active })
-	if took := time.Since(began); took > hastyElection {
-		t.Errorf("noticed after %v, the election time-out is %v", took, hastyElection)
-	}
-	a.until("the loss", func() bool { return a.lost[0xb] > 0 })
-	cut.Store(false)
-	connected(a, b)
-	a.logs("became inactive")
+		b.until("the heartbeats", func() bool { return len(b.messages[0xa]) == 10 })
+		cut.Store(true)
+		began := time.Now()
+		eventually(t, "the peer is inactive", func() bool { return !a.statusOf(0xb).Active })
+		if took := time.Since(began); took > hastyElection {
+			t.Errorf("noticed after %v, the election time-out is %v", took, hastyElection)
+		}
+		a.until("the loss", func() bool { return a.lost[0xb] > 0 })
+		cut.Store(false)
+		connected(a, b)
+		a.logs("became inactive")
+	})
 }
 
 // blackHole swallows what is written while cut.
@@ -320,14 +313,11 @@ func TestSlowURLIsRaced(t *testing.T) {
 			}
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}
+		o.Election = 5 * hang // dialling may take a fifth of it and a second: longer than this test waits
 	})
 	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{"http://slow.example", b.url}}})
-	began := time.Now()
 	a.run()
 	eventually(t, "the peer is reached", func() bool { return a.statusOf(0xb).Active })
-	if took := time.Since(began); took > a.dialTimeout() {
-		t.Errorf("it took %v", took)
-	}
 }
 
 func TestURLOfAnotherMemberIsPassedOver(t *testing.T) {

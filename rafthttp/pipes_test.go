@@ -59,8 +59,8 @@ func (p *pipes) dial(ctx context.Context, _, address string) (net.Conn, error) {
 }
 
 // node makes a member on the network.
-func (p *pipes) node(t *testing.T, id raft.MemberID, name string) *node {
-	n := newNode(t, id, func(o *Options) { o.Dial = p.dial })
+func (p *pipes) node(t *testing.T, id raft.MemberID, name string, more ...func(*Options)) *node {
+	n := newNode(t, id, append([]func(*Options){func(o *Options) { o.Dial = p.dial }}, more...)...)
 	_ = n.listener.Close()
 	l := &pipeListener{name: name, conns: make(chan net.Conn), closed: make(chan struct{})}
 	p.mu.Lock()
@@ -71,9 +71,9 @@ func (p *pipes) node(t *testing.T, id raft.MemberID, name string) *node {
 }
 
 // pipedPair are two members that are connected.
-func pipedPair(t *testing.T) (a, b *node) {
+func pipedPair(t *testing.T, more ...func(*Options)) (a, b *node) {
 	p := &pipes{listeners: map[string]*pipeListener{}}
-	a, b = p.node(t, 0xa, "a.example"), p.node(t, 0xb, "b.example")
+	a, b = p.node(t, 0xa, "a.example", more...), p.node(t, 0xb, "b.example", more...)
 	meet(a, b)
 	a.run()
 	b.run()
