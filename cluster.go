@@ -24,14 +24,15 @@ import (
 type peering struct {
 	config    config.Config
 	registry  prometheus.Registerer
+	systemd   *supervisor
 	logger    *logrus.Logger
 	client    *http.Client // for asking at the first start
 	asked     bool         // it is the first start
 	transport *rafthttp.Transport
 }
 
-func newPeering(c config.Config, registry prometheus.Registerer, logger *logrus.Logger) *peering {
-	return &peering{config: c, registry: registry, logger: logger, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+func newPeering(c config.Config, registry prometheus.Registerer, systemd *supervisor, logger *logrus.Logger) *peering {
+	return &peering{config: c, registry: registry, systemd: systemd, logger: logger, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
 // connect makes the transport of a member.
@@ -107,8 +108,10 @@ func (p *peering) bootstrap(ctx context.Context) (etcdserver.Bootstrap, error) {
 		p.logger.Info(line)
 	}
 	if !b.Joins {
+		p.systemd.awaits("asks the other members whether this one has run before")
 		return first, etcdserver.CheckUnstarted(ctx, p.fetch, p.config.Name, first)
 	}
+	p.systemd.awaits("asks the members of the cluster who they are, to join it")
 	first.Joined, err = p.join(ctx, first.Cluster)
 	if ran := (*etcdserver.AlreadyBootstrappedError)(nil); errors.As(err, &ran) && b.Rejoin {
 		first.Joined, err = p.rejoin(ctx, first.Joined, first.Cluster)

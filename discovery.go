@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sirupsen/logrus"
@@ -47,7 +46,9 @@ func runDiscovery(argv, environ []string) int {
 	defer closeLog()
 	defer tellStop(ctx, logger)()
 	logNotes(logger, invocation.Notes)
-	if err := serveDiscovery(ctx, invocation.Service, logger); err != nil {
+	systemd := newSupervisor(logger)
+	defer systemd.begin(ctx)()
+	if err := serveDiscovery(ctx, invocation.Service, systemd, logger); err != nil {
 		logger.Error(err)
 		return 1
 	}
@@ -92,7 +93,7 @@ func openDiscoveryStore(c config.Service, logger *logrus.Logger) (discoveryStore
 
 // serveDiscovery serves until ctx ends. The store ends last, when nothing more
 // is asked of it.
-func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger) error {
+func serveDiscovery(ctx context.Context, c config.Service, systemd *supervisor, logger *logrus.Logger) error {
 	secure, err := tlsOf(c, logger)
 	if err != nil {
 		return err
@@ -101,6 +102,7 @@ func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger
 	if err != nil {
 		return err
 	}
+	systemd.does("opens the store of tokens")
 	store, err := openDiscoveryStore(c, logger)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -116,9 +118,8 @@ func serveDiscovery(ctx context.Context, c config.Service, logger *logrus.Logger
 	budget.LimitClients(room.perClient)
 	server := api.NewHTTPServer(handler, api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }})
 	logger.Infof("discovery service listening on %s", listener.Addr())
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		logger.Warnf("failed to notify systemd for readiness: %v", err)
-	}
+	systemd.does("serves tokens")
+	systemd.serves()
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	defer stopStore()
 	group, ctx := errgroup.WithContext(ctx)

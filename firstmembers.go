@@ -10,10 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
@@ -32,7 +30,7 @@ func (p *peering) firstMembers(ctx context.Context, b config.Bootstrap) (config.
 	case d.URL != "":
 		err = p.discover(ctx, &first)
 	case d.SRV != "":
-		first.Cluster, err = recordsOf(d, p.logger).Cluster(ctx, p.config.Name, p.config.AdvertisePeerURLs.Strings())
+		first.Cluster, err = recordsOf(d, p.systemd, p.logger).Cluster(ctx, p.config.Name, p.config.AdvertisePeerURLs.Strings())
 	default:
 		for name, urls := range b.Cluster {
 			first.Cluster[name] = urls.Strings()
@@ -51,7 +49,7 @@ func (p *peering) discover(ctx context.Context, first *etcdserver.Bootstrap) err
 	if err != nil {
 		return err
 	}
-	o := tokenOptions(p.config, token, p.logger)
+	o := tokenOptions(p.config, token, p.systemd, p.logger)
 	o.Name, o.PeerURLs = p.config.Name, p.config.AdvertisePeerURLs.Strings()
 	o.IDOf = func(peerURLs []string, token string) uint64 { return uint64(etcdserver.MemberIDOf(peerURLs, token)) }
 	o.Started = p.knowsStarted
@@ -72,27 +70,13 @@ func (p *peering) discover(ctx context.Context, first *etcdserver.Bootstrap) err
 	return nil
 }
 
-// startTimeout is how much longer a supervisor is asked to wait each time that
-// it is told what for, which is at least once a minute.
-const startTimeout = 3 * time.Minute
-
-// tellSupervisor has systemd wait while the others are waited for (F33).
-func tellSupervisor(logger *logrus.Logger) discovery.Waiting {
-	return func(status string) {
-		state := fmt.Sprintf("STATUS=%s\nEXTEND_TIMEOUT_USEC=%d", strings.ReplaceAll(status, "\n", " "), startTimeout.Microseconds())
-		if _, err := daemon.SdNotify(false, state); err != nil {
-			logger.Warnf("failed to notify systemd of the wait: %v", err)
-		}
-	}
-}
-
 // tokenOptions are those that do not depend on who joins.
-func tokenOptions(c config.Config, token discovery.Token, logger *logrus.Logger) discovery.Options {
-	return discovery.Options{Token: token, Proxy: c.Discovery.Proxy, Log: logger, Waiting: tellSupervisor(logger)}
+func tokenOptions(c config.Config, token discovery.Token, systemd *supervisor, logger *logrus.Logger) discovery.Options {
+	return discovery.Options{Token: token, Proxy: c.Discovery.Proxy, Log: logger, Waiting: systemd.awaits}
 }
 
-func recordsOf(d config.Discovery, logger *logrus.Logger) discovery.SRV {
-	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: logger, Waiting: tellSupervisor(logger)}
+func recordsOf(d config.Discovery, systemd *supervisor, logger *logrus.Logger) discovery.SRV {
+	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: logger, Waiting: systemd.awaits}
 }
 
 // discoveryPatience is how long a proxy that knows its cluster, and finds
@@ -101,8 +85,9 @@ const discoveryPatience = 10 * time.Second
 
 // firstPeers finds the peer URLs of a cluster for a proxy (P3). Those that are
 // to be discovered are waited for (D39), unless the proxy knows others.
-func firstPeers(c config.Config, logger *logrus.Logger) func(context.Context) ([]string, error) {
+func firstPeers(c config.Config, systemd *supervisor, logger *logrus.Logger) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
+		defer systemd.does(proxyServes)
 		if given, err := c.FirstPeerURLs(); err != nil || !c.Discovery.On() {
 			return given, err
 		}
@@ -112,13 +97,13 @@ func firstPeers(c config.Config, logger *logrus.Logger) func(context.Context) ([
 			defer cancel()
 		}
 		if c.Discovery.SRV != "" {
-			return recordsOf(c.Discovery, logger).Peers(ctx)
+			return recordsOf(c.Discovery, systemd, logger).Peers(ctx)
 		}
 		token, err := discovery.ParseToken(c.Discovery.URL)
 		if err != nil {
 			return nil, err
 		}
-		peers, err := discovery.Members(ctx, tokenOptions(c, token, logger))
+		peers, err := discovery.Members(ctx, tokenOptions(c, token, systemd, logger))
 		return peerURLs(peers), err
 	}
 }
@@ -134,7 +119,7 @@ func peerURLs(peers []discovery.Peer) []string {
 // becomeProxy runs a proxy to a cluster in which there was no more room. What
 // the member that was not to be has left is removed, so that this directory is
 // that of a proxy from now on (B6, D16).
-func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, logger *logrus.Logger) error {
+func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, systemd *supervisor, logger *logrus.Logger) error {
 	logger.Warn("discovery cluster full, falling back to proxy: this process does not become a member (--discovery-fallback)")
 	for _, dir := range []string{c.SnapDir(), filepath.Join(c.MemberDir(), "wal"), c.MemberDir()} {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -143,7 +128,7 @@ func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError
 	}
 	c.Proxy.Mode = config.ProxyOn
 	members := func(context.Context) ([]string, error) { return peerURLs(full.Members), nil }
-	return serveProxy(ctx, c, members, logger)
+	return serveProxy(ctx, c, members, systemd, logger)
 }
 
 // memberPatience is how long another member may take to say whom it knows.

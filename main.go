@@ -110,7 +110,9 @@ func serveUntilSignal(invocation config.Invocation) int {
 	if exact != nil {
 		logger.Infof("timers stay exact, which costs processor time: %v", exact)
 	}
-	err = serveAs(ctx, invocation.Config, logger)
+	systemd := newSupervisor(logger)
+	defer systemd.begin(ctx)()
+	err = serveAs(ctx, invocation.Config, systemd, logger)
 	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
 		logger.Error(err)
 		return 0 // a supervisor must not start it again (M43)

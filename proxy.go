@@ -28,7 +28,7 @@ import (
 
 // serveAs runs what the data directory was begun as, and else what the flags
 // ask for (B6): a member, or a proxy.
-func serveAs(ctx context.Context, c config.Config, logger *logrus.Logger) error {
+func serveAs(ctx context.Context, c config.Config, systemd *supervisor, logger *logrus.Logger) error {
 	begun, err := begunAs(disk.OS{}, c.DataDir)
 	if err != nil {
 		return err
@@ -51,11 +51,11 @@ func serveAs(ctx context.Context, c config.Config, logger *logrus.Logger) error 
 		wanted = false
 	}
 	if wanted {
-		return serveProxy(ctx, c, firstPeers(c, logger), logger)
+		return serveProxy(ctx, c, firstPeers(c, systemd, logger), systemd, logger)
 	}
-	err = serve(ctx, c, logger)
+	err = serve(ctx, c, systemd, logger)
 	if full := (*discovery.FullError)(nil); errors.As(err, &full) && c.Discovery.Fallback == "proxy" {
-		return becomeProxy(ctx, c, full, logger)
+		return becomeProxy(ctx, c, full, systemd, logger)
 	}
 	return err
 }
@@ -75,7 +75,7 @@ func begunAs(fsys disk.FS, dir string) ([]string, error) {
 // serveProxy runs a proxy and its HTTP servers until ctx ends or one of them
 // fails. firstPeers gives the peer URLs by which the cluster is found the first
 // time, and may wait for them.
-func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Context) ([]string, error), logger *logrus.Logger) error {
+func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Context) ([]string, error), systemd *supervisor, logger *logrus.Logger) error {
 	if err := checkFileLimit(); err != nil {
 		return err
 	}
@@ -99,10 +99,14 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 		return err
 	}
 	servers := newServers(c, listeners, capacityOf(fileLimit(), 2, c.HTTP.MaxPerClient), metrics.New(prometheus.NewRegistry()), logger)
+	systemd.does(proxyServes)
 	servers.client.open(p)
 	servers.metrics.open(p.NewMetrics())
-	return runProxy(ctx, p, servers, logger)
+	return runProxy(ctx, p, servers, systemd, logger)
 }
+
+// proxyServes is what a proxy does that looks for nobody.
+const proxyServes = "serves as a proxy"
 
 // proxyGCPercent is for a heap of a few MiB that consists of requests under way:
 // to collect it each time it has doubled takes a tenth of the processor.
@@ -117,7 +121,7 @@ func collectLess() {
 
 // runProxy runs the proxy behind its servers. When ctx ends things stop in
 // order: no new connections, watches end, requests in flight are finished.
-func runProxy(ctx context.Context, p *proxy.Proxy, servers *servers, logger *logrus.Logger) error {
+func runProxy(ctx context.Context, p *proxy.Proxy, servers *servers, systemd *supervisor, logger *logrus.Logger) error {
 	proxyCtx, stopProxy := context.WithCancel(context.Background())
 	defer stopProxy()
 	group, ctx := errgroup.WithContext(ctx)
@@ -130,9 +134,8 @@ func runProxy(ctx context.Context, p *proxy.Proxy, servers *servers, logger *log
 		stopProxy()
 		return servers.close()
 	})
-	ready := make(chan struct{})
-	close(ready) // it answers, with 503 if there is no member yet
-	group.Go(func() error { return notifyReady(ctx, ready, logger) })
+	systemd.serves() // it answers, with 503 if there is no member yet
+	logger.Info("ready to serve client requests")
 	return group.Wait()
 }
 

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sirupsen/logrus"
@@ -36,7 +35,7 @@ const (
 )
 
 // serve runs a member and its HTTP servers until ctx ends or one of them fails.
-func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
+func serve(ctx context.Context, c config.Config, systemd *supervisor, logger *logrus.Logger) error {
 	if err := checkFileLimit(); err != nil {
 		return err
 	}
@@ -54,17 +53,18 @@ func serve(ctx context.Context, c config.Config, logger *logrus.Logger) error {
 	group.Go(func() error { return sampleFiles(ctx, set) })
 	group.Go(func() error { return governor.Run(ctx) })
 	group.Go(func() error {
-		err := serveMember(ctx, c, servers, governor, set, registry, logger)
+		err := serveMember(ctx, c, servers, governor, set, registry, systemd, logger)
 		return errors.Join(err, servers.close())
 	})
 	return group.Wait()
 }
 
 // serveMember opens the member behind the servers, and runs it.
-func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) error {
+func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, set *metrics.Set, registry *prometheus.Registry, systemd *supervisor, logger *logrus.Logger) error {
 	resume := collector.Defer()
 	defer resume()
-	peers := newPeering(c, registry, logger)
+	peers := newPeering(c, registry, systemd, logger)
+	systemd.does("reads its snapshot and log")
 	member, err := etcdserver.Open(memberOptions(ctx, c, peers, observer(set, governor), logger))
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		logger.Info("stopped before there was a member")
@@ -80,7 +80,7 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, governo
 	servers.metrics.open(handler.NewMetrics())
 	servers.peers.Prefer(peers.transport.Knows)
 	servers.peer.open(peers.handler(api.NewPeer(member)))
-	return runMember(ctx, c, member, resume, handler, servers, logger)
+	return runMember(ctx, c, member, resume, handler, servers, systemd, logger)
 }
 
 // announce prints what operators look for at a start (F30).
@@ -234,7 +234,7 @@ func handOver(member *etcdserver.Member, limit time.Duration, logger *logrus.Log
 // things stop in order: leadership is handed over, no new connections, watches
 // end, requests in flight are finished, and then the member, which has nothing
 // left to answer.
-func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, started func(), handler *api.Handler, servers *servers, logger *logrus.Logger) error {
+func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, started func(), handler *api.Handler, servers *servers, systemd *supervisor, logger *logrus.Logger) error {
 	memberCtx, stopMember := context.WithCancel(context.Background())
 	defer stopMember()
 	group, ctx := errgroup.WithContext(ctx)
@@ -254,40 +254,25 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 		return nil
 	})
 	group.Go(func() error {
+		systemd.does("applies its log")
 		if member.Restored(ctx) == nil {
 			servers.client.open(handler)
+			systemd.reports(func() activity { return activityOf(member) })
 		}
 		return nil
 	})
-	group.Go(func() error { return notifyReady(ctx, member.Ready(), logger) })
 	group.Go(func() error {
 		select {
 		case <-member.Ready():
 			started()
+			systemd.serves()
+			logger.Info("ready to serve client requests")
 			return collector.Pace(ctx)
 		case <-ctx.Done():
 			return nil
 		}
 	})
 	return group.Wait()
-}
-
-// notifyReady tells systemd, if it started us, that requests are served (F33).
-func notifyReady(ctx context.Context, ready <-chan struct{}, logger *logrus.Logger) error {
-	select {
-	case <-ready:
-	case <-ctx.Done():
-		return nil
-	}
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		logger.Warnf("failed to notify systemd for readiness: %v", err)
-	}
-	logger.Info("ready to serve client requests")
-	<-ctx.Done()
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyStopping); err != nil {
-		logger.Warnf("failed to notify systemd of the stop: %v", err)
-	}
-	return nil
 }
 
 // servers are the HTTP servers of the process, each with its listener. They

@@ -337,26 +337,10 @@ func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
 	place := newService(t)
 	token := place.newToken(2)
 	s := place.newJoiner("m1", token)
-	socket := filepath.Join(t.TempDir(), "notify")
-	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer systemd.Close()
-	s.environ = append(s.environ, "NOTIFY_SOCKET="+socket)
+	heard := supervise(t, s)
 	s.launch()
 	s.waitLine("found 1 of 2 members, waiting for 1")
-	heard := make([]byte, 4096)
-	for told := ""; !strings.Contains(told, "STATUS=found 1 of 2 members, waiting for 1\nEXTEND_TIMEOUT_USEC="); {
-		if err := systemd.SetReadDeadline(time.Now().Add(hang)); err != nil {
-			t.Fatal(err)
-		}
-		n, err := systemd.Read(heard)
-		if err != nil {
-			t.Fatalf("systemd was told %q, and then %v", told, err)
-		}
-		told = string(heard[:n])
-	}
+	heard.await(1, "STATUS=found 1 of 2 members, waiting for 1\nEXTEND_TIMEOUT_USEC=")
 	if status := s.signal(syscall.SIGTERM); status != 0 || !strings.Contains(s.output.String(), "stopped before there was a member") {
 		t.Errorf("it ended with %d\n%s", status, s.output)
 	}

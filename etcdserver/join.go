@@ -156,8 +156,8 @@ func (a asked) outcome(own []string, others [][]string, same func(x, y []string)
 
 // askQuorum asks until most of those others have answered that have ever
 // started: one that was only added cannot answer, and has no vote.
-func askQuorum(ctx context.Context, fetch Fetch, others [][]string, report func([]asked) string, wait func(why string)) ([]asked, error) {
-	ctx, cancel := context.WithTimeout(ctx, joinPatience)
+func askQuorum(stop context.Context, fetch Fetch, others [][]string, report func([]asked) string, wait func(why string)) ([]asked, error) {
+	ctx, cancel := context.WithTimeout(stop, joinPatience)
 	defer cancel()
 	pause := 100 * time.Millisecond
 	waiting := lasting.Condition{Grace: joinGrace}
@@ -180,6 +180,9 @@ func askQuorum(ctx context.Context, fetch Fetch, others [][]string, report func(
 		case <-time.After(pause):
 			pause = min(2*pause, 2*time.Second)
 		case <-ctx.Done():
+			if stop.Err() != nil {
+				return nil, stop.Err()
+			}
 			return nil, &JoinError{"cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls: " + why}
 		}
 	}
