@@ -243,6 +243,19 @@ func TestALoopIsCut(t *testing.T) {
 			t.Errorf("R101: through two proxies: %+v", a)
 		}
 	}
+	for range 10 { // s looks whether two is well, which asks s
+		request, err := http.NewRequest("GET", two.url+"/version", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header[headerProxies] = []string{s.id}
+		if a, err := receive(request); err != nil || a.status != 508 {
+			t.Errorf("a request that has been through the other proxy: %+v, %v", a, err)
+		}
+		if a := two.get("/x"); a.body != "ok" {
+			t.Errorf("R101: through two proxies: %+v", a)
+		}
+	}
 	request, err := http.NewRequest("GET", s.url+"/x", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,9 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			return true
 		}
 	case status == http.StatusLoopDetected && x.answer.Header[headerProxies] != nil:
-		p.rest(x.endpoint, errLeadsBack.Error())
+		if x.answer.Header.Get(headerProxies) == p.id { // else it leads back to a proxy before this one
+			p.rest(x.endpoint, errLeadsBack.Error())
+		}
 		if p.another(q) {
 			x.abort(w)
 			return true
