@@ -237,12 +237,13 @@ func (s *Store) change(a Action, key string, old *node, value string, deadline T
 	if old.dir == nil && !refresh {
 		n.value = value
 	}
-	stored := n
+	shown := &n
 	if old.dir != nil {
-		stored.modified = old.modified
+		answer := n
+		shown, n.modified = &answer, old.modified
 	}
-	s.put(key, &stored, old)
-	return s.changed(a, key, &n, old, refresh)
+	s.put(key, &n, old)
+	return s.changed(a, key, shown, old, refresh)
 }
 
 // put stores n at key, where old is now, or nothing if old is nil.
@@ -309,42 +310,18 @@ func (s *Store) remove(a Action, key string, old *node) *Event {
 	s.forget(key, old.deadline)
 	s.forgetBelow(key, old.dir)
 
-	b := append(s.scratch[:0], `{"action":"`...)
-	b = append(append(b, a.String()...), `","node":`...)
-	b = appendRemoved(b, key, old, s.index)
-	b = appendNode(append(b, `,"prevNode":`...), key, old, s.clock)
-	flags := eventFlags(0)
+	c := change{action: a, key: key, index: s.index, old: old, clock: s.clock}
 	if old.dir != nil {
-		flags = flagDirRemoved
+		c.flags = flagDirRemoved
 	}
-	e := s.newEvent(a, key, append(b, "}\n"...), flags)
-	s.pending = append(s.pending, event{Event: e, removed: old.dir})
-	return e
+	return s.tell(c)
 }
 
 // changed makes the event of a node that is now n and was old. A silent one goes to nobody but the writer (K67).
 func (s *Store) changed(a Action, key string, n, old *node, silent bool) *Event {
-	b := append(s.scratch[:0], `{"action":"`...)
-	b = append(append(b, a.String()...), `","node":`...)
-	b = appendNode(b, key, n, s.clock)
-	flags := eventFlags(0)
-	if old != nil {
-		b = appendNode(append(b, `,"prevNode":`...), key, old, s.clock)
-	} else {
-		flags = flagCreated
+	c := change{action: a, key: key, index: s.index, node: n, old: old, clock: s.clock, silent: silent}
+	if old == nil {
+		c.flags = flagCreated
 	}
-	e := s.newEvent(a, key, append(b, "}\n"...), flags)
-	if !silent {
-		s.pending = append(s.pending, event{Event: e})
-	}
-	return e
-}
-
-// newEvent takes a copy of the scratch buffer's JSON, exactly as long as it is.
-func (s *Store) newEvent(a Action, key string, json []byte, flags eventFlags) *Event {
-	const scratchKept = 64 << 10 // a larger buffer is not kept for the next event
-	if s.scratch = json; cap(json) > scratchKept {
-		s.scratch = nil
-	}
-	return s.shelf.put(Event{index: s.index, key: key, action: a, flags: flags}, json)
+	return s.tell(c)
 }

@@ -99,9 +99,7 @@ const (
 // put takes an event, and a copy of its JSON.
 func (s *shelf) put(e Event, json []byte) *Event {
 	if len(json) > shelvedMax {
-		alone := e // &e would put every event on the heap by itself
-		alone.json = append(make([]byte, 0, len(json)), json...)
-		return &alone
+		return alone(e, append(make([]byte, 0, len(json)), json...))
 	}
 	if cap(s.json)-len(s.json) < len(json) {
 		s.json = make([]byte, 0, shelfBytes)
@@ -114,4 +112,10 @@ func (s *shelf) put(e Event, json []byte) *Event {
 	}
 	s.events = append(s.events, e)
 	return &s.events[len(s.events)-1]
+}
+
+// alone makes an event that shares its memory with no other one. It keeps the JSON that it is given.
+func alone(e Event, json []byte) *Event {
+	e.json = json
+	return &e
 }

@@ -22,20 +22,19 @@ func appendString(dst []byte, s string) []byte {
 func appendEscaped(dst []byte, s string) []byte {
 	plain := 0 // s[plain:i] needs no escape and is not appended yet
 	for i := 0; i < len(s); {
-		if i+8 <= len(s) && arePlain(s[i:i+8]) {
-			i += 8
-			continue
-		}
-		b := s[i]
-		if b < utf8.RuneSelf {
-			if isPlain(b) {
+		if b := s[i]; b < utf8.RuneSelf {
+			if escape := escapes[b]; len(escape) > 1 {
+				if plain < i {
+					dst = append(dst, s[plain:i]...)
+				}
+				dst = append(dst, escape...)
 				i++
-				continue
+				plain = i
+			} else if i+8 <= len(s) && arePlain(s[i:i+8]) {
+				i += 8
+			} else {
+				i++
 			}
-			dst = append(dst, s[plain:i]...)
-			dst = appendEscape(dst, b)
-			i++
-			plain = i
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -51,6 +50,43 @@ func appendEscaped(dst []byte, s string) []byte {
 		i += size
 	}
 	return append(dst, s[plain:]...)
+}
+
+// longestEscape is how many bytes one byte takes at most.
+const longestEscape = len(`\u0001`)
+
+// escapes are how ASCII bytes stand in a JSON string; a constant table.
+var escapes = func() (escapes [utf8.RuneSelf]string) {
+	for b := range escapes {
+		if escapes[b] = string(rune(b)); !isPlain(byte(b)) {
+			escapes[b] = escapeOf(byte(b))
+		}
+	}
+	return escapes
+}()
+
+// escapedLen is how many bytes appendEscaped appends.
+func escapedLen(s string) int {
+	length := 0
+	for i := 0; i < len(s); {
+		if b := s[i]; b < utf8.RuneSelf {
+			if n := len(escapes[b]); n == 1 && i+8 <= len(s) && arePlain(s[i:i+8]) {
+				length, i = length+8, i+8
+			} else {
+				length, i = length+n, i+1
+			}
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1, r == '\u2028' || r == '\u2029':
+			length += longestEscape
+		default:
+			length += size
+		}
+		i += size
+	}
+	return length
 }
 
 // arePlain is isPlain for the eight bytes of s at once: none has its high bit, or gets it by taking off what the lowest
@@ -70,23 +106,23 @@ func isPlain(b byte) bool {
 	return b >= ' ' && b != '"' && b != '\\' && b != '<' && b != '>' && b != '&'
 }
 
-// appendEscape appends the escape of an ASCII byte that is not plain.
-func appendEscape(dst []byte, b byte) []byte {
+// escapeOf is how an ASCII byte that is not plain stands in a JSON string.
+func escapeOf(b byte) string {
 	switch b {
 	case '"', '\\':
-		return append(dst, '\\', b)
+		return `\` + string(b)
 	case '\b':
-		return append(dst, '\\', 'b')
+		return `\b`
 	case '\f':
-		return append(dst, '\\', 'f')
+		return `\f`
 	case '\n':
-		return append(dst, '\\', 'n')
+		return `\n`
 	case '\r':
-		return append(dst, '\\', 'r')
+		return `\r`
 	case '\t':
-		return append(dst, '\\', 't')
+		return `\t`
 	}
-	return append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&0xf])
+	return `\u00` + string(hexDigits[b>>4]) + string(hexDigits[b&0xf])
 }
 
 // appendExpiry appends expiration and ttl of a node whose deadline is not 0, both with a comma before (K27, K33). The

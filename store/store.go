@@ -81,11 +81,12 @@ type Store struct {
 	deadlines *btree.BTreeG[deadline]
 	epoch     uint64  // names the batch since the last Publish
 	pending   []event // since the last Publish, for history and watchers
+	held      int64   // bytes of memory that pending takes
 	dirty     bool    // something changed since the last Publish
 
-	path    []*directory // scratch: the directories above the node being written
-	scratch []byte       // scratch: an event's JSON
-	shelf   shelf        // for the next events
+	path     []*directory // scratch: the directories above the node being written
+	teller   teller       // of events, unless they are deferred
+	deferred *Changes     // not nil: what is to be told of later
 
 	// Shared.
 	view      atomic.Pointer[View]
@@ -128,15 +129,21 @@ func (s *Store) Pass(t Time) {
 // watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a
 // view can no longer register a watcher as of before it (K91).
 func (s *Store) Publish() {
+	assert(s.deferred == nil || len(s.deferred.list) == 0, "deferred events are recorded before they are published")
+	s.deferred = nil
 	if !s.dirty {
 		return
 	}
 	v := &View{root: s.root, index: s.index, clock: s.clock, counters: s.counters}
 	s.hub.publish(v, s.pending, &s.view)
 	s.pending, s.path = reusable(s.pending), reusable(s.path)
+	s.held = 0
 	s.epoch++
 	s.dirty = false
 }
+
+// Held is the memory that events take which are not published yet, in bytes.
+func (s *Store) Held() int64 { return s.held }
 
 // Wake wakes some of the watchers that wait and have got an event, and reports whether there are more. It is to be called
 // until there are none. An event for thousands would keep the next write waiting, were they all woken at once; and those
@@ -164,7 +171,7 @@ func (s *Store) Replace(from *Store) {
 	s.root, s.index, s.clock, s.counters = from.root, from.index, from.clock, from.counters
 	s.deadlines = from.deadlines
 	s.epoch = max(s.epoch, from.epoch) + 1
-	s.pending, s.dirty = nil, false
+	s.pending, s.held, s.dirty = nil, 0, false
 	v := &View{root: s.root, index: s.index, clock: s.clock, counters: s.counters}
 	s.hub.replace(v, from.hub.past(), &s.view)
 	s.epoch++
