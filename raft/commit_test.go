@@ -113,3 +113,55 @@ func TestFollowerCommitsOnlyWhatWasCompared(t *testing.T) {
 		t.Errorf("commit = %d after a comparison up to entry 11, want 11", m.commit)
 	}
 }
+
+// What is committed and not applied is bounded: a member whose state machine is slow takes no more entries, from a leader or
+// from its owner, until that has come on.
+func TestUnappliedBytesAreBounded(t *testing.T) {
+	m := leaderOf(t, 3, 1)
+	m.config.MaxUnappliedBytes = 300
+	step(t, m, 2, AppendReply{m.term, 12})
+	settleWrites(m)
+	m.Applied(12)
+	if _, _, err := m.Propose(make([]byte, 500)); err != nil {
+		t.Fatal(err)
+	}
+	settleWrites(m)
+	step(t, m, 2, AppendReply{m.term, 13})
+	settleWrites(m)
+	if _, _, err := m.Propose(nil); err != ErrTooMuchUnapplied {
+		t.Fatalf("a proposal before entry 13 is applied = %v, want ErrTooMuchUnapplied", err)
+	}
+	step(t, m, 2, Append{Term: m.term + 1, PrevIndex: 13, PrevTerm: m.term, Entries: []Entry{{Index: 14, Term: m.term + 1}}, Commit: 13})
+	if m.log.last() != 13 {
+		t.Fatalf("the log goes up to %d, want 13: entry 14 comes before 13 is applied", m.log.last())
+	}
+	m.Applied(13)
+	step(t, m, 2, Append{Term: m.term, PrevIndex: 13, PrevTerm: m.term - 1, Entries: []Entry{{Index: 14, Term: m.term}}, Commit: 13})
+	if m.log.last() != 14 {
+		t.Fatalf("the log goes up to %d, want 14: all before is applied", m.log.last())
+	}
+}
+
+// A state that includes a part of the log is not given that part again.
+func TestWhatRecoveryAppliedIsNotAppliedAgain(t *testing.T) {
+	s := State{
+		HardState: HardState{Term: 1, Commit: 14}, Applied: 13,
+		Snapshot: SnapshotMeta{Index: 10, Term: 1, Configuration: Configuration{Voters: []MemberID{1, 2, 3}}},
+		Entries:  []Entry{{Index: 11, Term: 1}, {Index: 12, Term: 1}, {Index: 13, Term: 1}, {Index: 14, Term: 1}, {Index: 15, Term: 1}},
+	}
+	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := m.Work()
+	if len(w.Apply) != 1 || w.Apply[0].Index != 14 {
+		t.Errorf("entries %v are to be applied, want 14 alone", w.Apply)
+	}
+	if err := m.Check(); err != nil {
+		t.Error(err)
+	}
+	s.Applied = 15
+	if _, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s); err == nil {
+		t.Error("a state that includes entry 15, which is not committed, is accepted")
+	}
+}

@@ -13,6 +13,8 @@ var (
 	ErrNotReady = errors.New("raft: leader has not committed in its term yet")
 	// ErrTransferring: leadership is being handed over, and nothing is accepted until that has succeeded or timed out.
 	ErrTransferring = errors.New("raft: leadership is being transferred")
+	// ErrTooMuchUnapplied: Config.MaxUnappliedBytes are waiting for the state machine.
+	ErrTooMuchUnapplied = errors.New("raft: too many bytes wait to be applied")
 	// ErrTooMuchUncommitted: Config.MaxUncommittedBytes are waiting for a quorum.
 	ErrTooMuchUncommitted = errors.New("raft: too many bytes wait to be committed")
 	// ErrTooManyReads: readsMax reads are waiting for a quorum.

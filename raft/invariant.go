@@ -18,6 +18,9 @@ func (m *Machine) Check() error {
 		return fmt.Errorf("raft: %d is ahead of itself: log (%d, %d], handed %d, durable %d, commit %d, applying %d, applied %d",
 			m.id, l.base, l.last(), l.handed, l.durable, m.commit, m.applying, m.applied)
 	}
+	if lag := l.size(m.applied, m.commit); lag != m.lag {
+		return fmt.Errorf("raft: %d counts %d bytes that are not applied, and has %d", m.id, m.lag, lag)
+	}
 	h := configHistory{[]configStep{m.configs.steps[0]}}
 	if h.steps[0].index > m.log.base {
 		return fmt.Errorf("raft: %d has no configuration at its base", m.id)

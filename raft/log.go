@@ -89,6 +89,14 @@ func (l *log) page(after Index, bytesMax int64) (entries []Entry, bytes int64) {
 	return l.slice(after, n), bytes
 }
 
+// size is the memory taken by the entries in (after, upTo], as far as they are in the log.
+func (l *log) size(after, upTo Index) (bytes int64) {
+	for i := max(after, l.base) + 1; i <= min(upTo, l.last()); i++ {
+		bytes += l.at(i).size()
+	}
+	return bytes
+}
+
 // append adds an entry at the end.
 func (l *log) append(e Entry) {
 	assert(e.Index == l.last()+1, "an entry is appended behind the last", e.Index, l.last())

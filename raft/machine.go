@@ -16,6 +16,7 @@ type Machine struct {
 	install  *SnapshotMeta // durable, to be handed to the state machine
 	applying Index         // handed to the state machine
 	applied  Index         // included in the state machine
+	lag      int64         // bytes of entries that are committed, and not included yet
 
 	leader  MemberID // of term, as far as is known
 	elapsed int      // ticks since the leader was heard, or the vote given
@@ -49,7 +50,8 @@ func New(c Config, s State) (*Machine, error) {
 	}
 	base := s.Snapshot
 	base.Configuration = base.Configuration.clone()
-	m := &Machine{id: c.ID, config: c, snapshot: base, applying: base.Index, applied: base.Index}
+	m := &Machine{id: c.ID, config: c, snapshot: base, applying: max(base.Index, s.Applied)}
+	m.applied = m.applying
 	m.configs = configHistory{[]configStep{{base.Index, base.Configuration}}}
 	configs, err := m.configs.extend(s.Entries)
 	if err != nil {
@@ -65,7 +67,9 @@ func New(c Config, s State) (*Machine, error) {
 	if last := m.log.lastTerm(); last > m.term {
 		m.term, m.vote = last, None // the write that held both was torn, so nobody was told of a vote
 	}
-	m.commit = max(s.HardState.Commit, base.Index)
+	m.commit = base.Index
+	m.commitTo(s.HardState.Commit)
+	m.lag -= m.log.size(base.Index, m.applied)
 	m.disk.written = m.hardState()
 	m.forwarding.last = uint64(c.Dice(1<<30))<<32 | uint64(c.Dice(1<<30))
 	m.drawTimeout()
@@ -94,6 +98,8 @@ func (s State) check() error {
 		return ErrState{0, "vote without a term"}
 	case hard.Commit > last:
 		return ErrState{hard.Commit, "entries that were committed are missing"}
+	case s.Applied > max(hard.Commit, base.Index):
+		return ErrState{s.Applied, "entries were applied that are not committed"}
 	}
 	return nil
 }

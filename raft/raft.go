@@ -85,6 +85,7 @@ type State struct {
 	HardState HardState
 	Snapshot  SnapshotMeta
 	Entries   []Entry // contiguous, the first one at Snapshot.Index+1
+	Applied   Index   // the owner's state includes the log up to here, which is committed; at or before Snapshot.Index: up to there
 }
 
 // Bootstrap gives the state from which all first members of a new cluster start: a log that adds each of them, committed. The first

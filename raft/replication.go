@@ -82,6 +82,8 @@ func (m *Machine) canPropose() error {
 		return ErrTransferring
 	case m.leading.uncommitted >= m.config.MaxUncommittedBytes:
 		return ErrTooMuchUncommitted
+	case m.lag >= m.config.MaxUnappliedBytes:
+		return ErrTooMuchUnapplied
 	case m.log.last() >= indexMax:
 		return ErrLogFull
 	}
@@ -214,6 +216,9 @@ func (m *Machine) configsWith(msg Append, from Index) (configHistory, error) {
 
 // onAppend takes a leader's entries (3.5), which admitAppend has let through.
 func (m *Machine) onAppend(from MemberID, msg Append) {
+	if len(msg.Entries) > 0 && m.lag >= m.config.MaxUnappliedBytes {
+		return // as if it had been lost: the leader sends it again
+	}
 	if !m.log.agrees(msg.PrevIndex, msg.PrevTerm) {
 		hint, hintTerm := m.log.lastNotAfter(msg.PrevIndex-1, msg.PrevTerm)
 		m.send(from, AppendReject{m.term, msg.PrevIndex, hint, hintTerm})
@@ -331,10 +336,9 @@ func (m *Machine) commitTo(i Index) {
 		return
 	}
 	assert(i <= m.log.last(), "what is committed is in the log", i, m.log.last())
-	if m.leading != nil {
-		for _, e := range m.log.slice(m.commit, i) {
-			m.leading.uncommitted -= e.size()
-		}
+	bytes := m.log.size(m.commit, i)
+	if m.lag += bytes; m.leading != nil {
+		m.leading.uncommitted -= bytes
 	}
 	m.commit = i
 }

@@ -110,7 +110,7 @@ func (m *Machine) onSnapshot(from MemberID, msg Snapshot) {
 		m.disk.snapshot, m.disk.handed = &meta, false
 		m.disk.forget(m.commit)
 		m.log.reset(meta, m.commit)
-		m.commit = meta.Index
+		m.commit, m.lag = meta.Index, 0
 		m.snapshot = meta
 		m.configs = configHistory{[]configStep{{meta.Index, meta.Configuration.clone()}}}
 	}

@@ -96,5 +96,8 @@ func (m *Machine) nextApply() (*SnapshotMeta, []Entry) {
 // Applied tells that the state machine includes everything up to an index that was handed out by Work. It never goes back.
 func (m *Machine) Applied(upTo Index) {
 	assert(upTo <= m.applying, "what is applied was handed out", upTo, m.applying)
-	m.applied = max(m.applied, upTo)
+	if upTo > m.applied {
+		m.lag -= m.log.size(m.applied, upTo)
+		m.applied = upTo
+	}
 }
