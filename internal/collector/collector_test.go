@@ -19,8 +19,8 @@ func TestCollectionsAreDeferredUntilResumed(t *testing.T) {
 	usual := percent()
 	runtime.GC()
 	resume := Defer()
-	if got := percent(); got != 6400 {
-		t.Errorf("GOGC is %d, want 6400", got)
+	if got := percent(); got != 2400 {
+		t.Errorf("GOGC is %d, want 2400", got)
 	}
 	resume()
 	resume()
@@ -29,16 +29,18 @@ func TestCollectionsAreDeferredUntilResumed(t *testing.T) {
 	}
 }
 
-func TestABigHeapResumes(t *testing.T) {
+func TestABigHeapHasTheUsualRoom(t *testing.T) {
 	t.Setenv("GOGC", "")
 	usual := percent()
 	defer Defer()()
+	kept := make([]byte, 2*deferredMiB<<20)
 	runtime.GC() // as the runtime does when the heap is big
 	for began := time.Now(); percent() != usual; runtime.Gosched() {
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatalf("GOGC is still %d after a collection", percent())
 		}
 	}
+	runtime.KeepAlive(kept)
 }
 
 func TestTheEnvironmentDecides(t *testing.T) {
