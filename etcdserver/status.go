@@ -50,8 +50,13 @@ func (m *Member) Position() (index, term uint64) {
 	return uint64(s.index), uint64(s.term)
 }
 
-// Status is the raft machine's, at most one tick old.
-func (m *Member) Status() raft.Status { return *m.status.Load() }
+// Status is the raft machine's, at most one tick old, but for what is applied.
+func (m *Member) Status() raft.Status {
+	s := *m.status.Load()
+	s.Applied = max(s.Applied, m.apply.state.Load().index)
+	s.Commit = max(s.Commit, s.Applied)
+	return s
+}
 
 // Now is the log's time, for the ttl numbers in answers (K82).
 func (m *Member) Now() store.Time { return m.clock.logTime() }
