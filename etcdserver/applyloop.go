@@ -14,9 +14,12 @@ import (
 	"canopy/store"
 )
 
-// applyMax is how many entries are applied before their view is published and
-// their waiters are woken.
-const applyMax = 512
+// Entries that are applied before their view is published and their waiters are
+// woken: so many, or as many as make so many bytes of events.
+const (
+	applyMax      = 512
+	applyBytesMax = 4 << 20
+)
 
 // Expiries that one entry may cause. An entry with a command expires few, so
 // that a mass expiry cannot stall writes behind it (R52); a tick does the bulk.
@@ -32,6 +35,18 @@ type applied struct {
 	term    raft.Term
 	config  raft.Configuration
 	members *membership
+}
+
+func (a *applied) raftMeta() raft.SnapshotMeta {
+	return raft.SnapshotMeta{Index: a.index, Term: a.term, Configuration: a.config}
+}
+
+// keepEntries is how many entries make a generation.
+func (a *applied) keepEntries() int {
+	if len(a.members.members) <= 1 {
+		return keepEntriesAlone
+	}
+	return keepEntries
 }
 
 // applyLoop owns the writing side of the store and the membership. Committed
@@ -100,12 +115,13 @@ const slowApply = 100 * time.Millisecond
 
 func (a *applyLoop) applyBatch(batch []raft.Entry) error {
 	for len(batch) > 0 {
-		n := min(len(batch), applyMax)
+		n := 0
 		start := time.Now()
-		for _, e := range batch[:n] {
-			if err := a.applyEntry(e); err != nil {
+		for n < min(len(batch), applyMax) && a.store.Held() < applyBytesMax {
+			if err := a.applyEntry(batch[n]); err != nil {
 				return err
 			}
+			n++
 		}
 		a.publish()
 		took := time.Since(start)
@@ -127,6 +143,38 @@ func (a *applyLoop) job() snapshotJob {
 // applyEntry runs one entry. It must not depend on anything but the entry and
 // the state (K3).
 func (a *applyLoop) applyEntry(e raft.Entry) error {
+	var o content
+	if err := o.decode(e); err != nil {
+		return err
+	}
+	return a.applyContent(e, &o)
+}
+
+// content is what an entry says, unless it is a configuration change.
+type content struct {
+	request pb.Request
+	command store.Command // of the request; nil: it has none
+}
+
+// decode reads an entry. The request is parts of the entry's data.
+func (o *content) decode(e raft.Entry) (err error) {
+	if e.Type == raft.EntryConfChange {
+		return nil
+	}
+	if err := o.request.UnmarshalVTUnsafe(e.Data); err != nil {
+		return fmt.Errorf("etcdserver: entry %d of the log cannot be read: %w", e.Index, err)
+	}
+	if len(o.request.Command) == 0 {
+		return nil
+	}
+	if o.command, err = store.DecodeCommand(o.request.Command); err != nil {
+		return fmt.Errorf("etcdserver: entry %d of the log: %w", e.Index, err)
+	}
+	return nil
+}
+
+// applyContent runs an entry that was decoded.
+func (a *applyLoop) applyContent(e raft.Entry, o *content) error {
 	a.next.index, a.next.term = e.Index, e.Term
 	a.snapshot.grown(len(e.Data))
 	switch {
@@ -135,14 +183,11 @@ func (a *applyLoop) applyEntry(e raft.Entry) error {
 	case len(e.Data) == 0:
 		return nil // a new leader's first entry
 	}
-	var r pb.Request
-	if err := r.UnmarshalVTUnsafe(e.Data); err != nil {
-		return fmt.Errorf("etcdserver: entry %d of the log cannot be read: %w", e.Index, err)
-	}
-	return a.applyRequest(e, &r)
+	return a.applyRequest(e, o)
 }
 
-func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
+func (a *applyLoop) applyRequest(e raft.Entry, o *content) error {
+	r := &o.request
 	t := store.Time(r.Time)
 	if r.NewLeader && a.time != 0 && t > a.time {
 		a.store.Shift(store.Duration(t - a.time)) // nobody could refresh a key while nobody led (R51)
@@ -156,8 +201,9 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 		return nil // applied before, and answered then (K123)
 	}
 	switch {
-	case len(r.Command) > 0:
-		return a.applyCommand(e, a.time, r)
+	case o.command != nil:
+		a.applyCommand(e, o)
+		return nil
 	case r.Publish != nil:
 		a.applyPublish(r.Publish)
 		if err := a.check(); err != nil {
@@ -167,7 +213,7 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 		a.next.members = a.next.members.withVersion(strings.Clone(r.ClusterVersion))
 		a.store.Advance()
 	default:
-		a.store.Expire(a.time, expirePerTick)
+		a.expire(expirePerTick)
 		a.ticked = true
 		if r.Check || r.NewLeader {
 			return a.check()
@@ -182,18 +228,26 @@ func (a *applyLoop) applyRequest(e raft.Entry, r *pb.Request) error {
 // moves the log's time, by hours maybe, and that must not age anything.
 func (a *applyLoop) ledTime() store.Time { return a.time - store.Time(a.store.Shifted()) }
 
-func (a *applyLoop) applyCommand(e raft.Entry, t store.Time, r *pb.Request) error {
-	command, err := store.DecodeCommand(r.Command)
-	if err != nil {
-		return fmt.Errorf("etcdserver: entry %d of the log: %w", e.Index, err)
-	}
-	a.store.Expire(t, expirePerCommand)
-	event, err := a.store.Apply(t, command)
-	a.finish(r.Session, r.Id, outcome{
+func (a *applyLoop) applyCommand(e raft.Entry, o *content) {
+	a.expire(expirePerCommand)
+	event, err := a.store.Apply(a.time, o.command)
+	a.finish(o.request.Session, o.request.Id, outcome{
 		applied: Applied{Event: event, RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)},
 		err:     err,
 	})
-	return nil
+}
+
+// expire removes at most so many keys that are due. What it tells of them is published meanwhile if it is much.
+func (a *applyLoop) expire(most int) {
+	for most > 0 {
+		step := min(most, expirePerCommand)
+		if a.store.Expire(a.time, step) < step {
+			return
+		}
+		if most -= step; a.store.Held() >= applyBytesMax {
+			a.store.Publish()
+		}
+	}
 }
 
 func (a *applyLoop) applyPublish(p *pb.Attributes) {

@@ -2,7 +2,8 @@ package etcdserver
 
 import "sync"
 
-// inbox hands items from many goroutines to one that takes all at once.
+// inbox hands items from many goroutines to one that takes all at once. It is
+// bounded in number, and in bytes if it weighs items; one always fits.
 type inbox[T any] struct {
 	wake chan struct{} // has room for one: the taker looks for itself
 
@@ -10,10 +11,20 @@ type inbox[T any] struct {
 	mu    sync.Mutex
 	items []T
 	limit int
+	bytes int // of items
+
+	weigh    func(T) int // nil: items have no weight
+	bytesMax int
 }
 
 func newInbox[T any](limit int) *inbox[T] {
 	return &inbox[T]{wake: make(chan struct{}, 1), limit: limit}
+}
+
+// weighing bounds an inbox in bytes, too.
+func (b *inbox[T]) weighing(weigh func(T) int, bytesMax int) *inbox[T] {
+	b.weigh, b.bytesMax = weigh, bytesMax
+	return b
 }
 
 // put adds an item; false means that the inbox is full.
@@ -22,6 +33,14 @@ func (b *inbox[T]) put(item T) bool {
 	if len(b.items) >= b.limit {
 		b.mu.Unlock()
 		return false
+	}
+	if b.weigh != nil {
+		bytes := b.weigh(item)
+		if len(b.items) > 0 && b.bytes+bytes > b.bytesMax {
+			b.mu.Unlock()
+			return false
+		}
+		b.bytes += bytes
 	}
 	b.items = append(b.items, item)
 	first := len(b.items) == 1
@@ -42,6 +61,6 @@ func (b *inbox[T]) take(spare []T) []T {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	items := b.items
-	b.items = spare[:0]
+	b.items, b.bytes = spare[:0], 0
 	return items
 }

@@ -24,6 +24,9 @@ const (
 // reserveEvery is how often a member whose disk is full looks for room.
 const reserveEvery = time.Second
 
+// batchBytesMax is how much is written with one sync, in bytes, and one record more.
+const batchBytesMax = 8 << 20
+
 // bufferKept is the size up to which the scratch for payloads is used again, in bytes.
 const bufferKept = 4 << 20
 
@@ -42,10 +45,11 @@ type logWriter struct {
 	slowest      atomic.Int64  // sync since the lookout asked last, ns
 	spaceChanged chan struct{} // has room for one: full has another value
 
-	records []wal.Record // scratch
-	buffer  []byte       // scratch: the records' payloads
-	entry   pb.Entry     // scratch
-	last    raft.Index   // last index written
+	records   []wal.Record // scratch
+	buffer    []byte       // scratch: the records' payloads
+	collected int          // bytes of payloads that wait to be flushed
+	entry     pb.Entry     // scratch
+	last      raft.Index   // last index written
 }
 
 // release lets the log forget entries that a snapshot covers.
@@ -105,27 +109,35 @@ func isLone(batch []raft.Write) bool {
 	return len(batch) == 1 && len(batch[0].Entries) <= 4
 }
 
-// write puts a batch on disk. When it returns without error all of it is there.
+// write puts a batch on disk, one that is big in pieces. When it returns without error all of it is there.
 func (w *logWriter) write(ctx context.Context, batch []raft.Write) (uint64, error) {
-	w.records, w.buffer = w.records[:0], w.buffer[:0]
 	for _, write := range batch {
-		if err := w.collect(write); err != nil {
+		if err := w.collect(ctx, write); err != nil {
 			return 0, err
 		}
 	}
-	if err := w.log.Append(w.records...); err != nil {
-		return 0, fmt.Errorf("etcdserver: write to the log: %w", err)
-	}
-	if err := w.sync(ctx); err != nil {
+	if err := w.flush(ctx); err != nil {
 		return 0, err
 	}
 	w.noteSpace()
+	return batch[len(batch)-1].Seq, nil
+}
+
+// flush puts on disk what was collected.
+func (w *logWriter) flush(ctx context.Context) error {
+	if err := w.log.Append(w.records...); err != nil {
+		return fmt.Errorf("etcdserver: write to the log: %w", err)
+	}
+	if err := w.sync(ctx); err != nil {
+		return err
+	}
 	clear(w.records)
 	w.entry.Data = nil
 	if cap(w.buffer) > bufferKept {
 		w.buffer = nil
 	}
-	return batch[len(batch)-1].Seq, nil
+	w.records, w.buffer, w.collected = w.records[:0], w.buffer[:0], 0
+	return nil
 }
 
 // sync makes what was appended durable. When even the reserve is used up it
@@ -156,7 +168,7 @@ func (w *logWriter) sync(ctx context.Context) error {
 
 // collect turns one write into records, the hard state last: a torn batch
 // never leaves a commit index beyond the log.
-func (w *logWriter) collect(write raft.Write) error {
+func (w *logWriter) collect(ctx context.Context, write raft.Write) error {
 	if s := write.Snapshot; s != nil {
 		if err := w.add(recordSnapshot, s.Index, &pb.SnapshotMark{Term: uint64(s.Term)}); err != nil {
 			return err
@@ -169,6 +181,11 @@ func (w *logWriter) collect(write raft.Write) error {
 			return err
 		}
 		w.last = e.Index
+		if w.collected >= batchBytesMax {
+			if err := w.flush(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	if h := write.HardState; h != nil {
 		m := pb.HardState{Term: uint64(h.Term), Vote: uint64(h.Vote), Commit: uint64(h.Commit)}
@@ -193,6 +210,7 @@ func (w *logWriter) add(kind wal.Kind, index raft.Index, m message) error {
 	if _, err := m.MarshalToSizedBufferVT(w.buffer[begin:]); err != nil {
 		return fmt.Errorf("etcdserver: encode a log record: %w", err)
 	}
+	w.collected += size
 	w.records = append(w.records, wal.Record{Kind: kind, Index: uint64(index), Payload: w.buffer[begin:]})
 	return nil
 }

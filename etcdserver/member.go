@@ -34,6 +34,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
@@ -281,7 +282,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m.peers = o.Transport(m.identity(), m)
 	m.writer = newLogWriter(r.log, &o.Observer)
 	m.assembleApply(o, r)
-	m.assembleRaft(o, machine)
+	m.assembleRaft(o, r, machine)
 	m.courier = &courier{
 		loop: m.raft, apply: m.apply, snapshot: m.snapshot, peers: m.peers, log: m.log, orders: newInbox[order](orderQueue),
 	}
@@ -308,9 +309,10 @@ func (m *Member) identity() rafthttp.Identity {
 
 func (m *Member) assembleApply(o Options, r *recovered) {
 	compare := newConsistency(m.self, m.tellHash, m.log.differs)
+	compare.own = r.hashes
 	m.snapshot = &snapshotter{
 		dir: r.snaps, cluster: m.cluster, observer: &o.Observer, log: m.log,
-		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes,
+		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes, growth: r.growth,
 		dice: o.dice(snapshotDice), jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
@@ -326,18 +328,20 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 	m.store.Publish()
 }
 
-func (m *Member) assembleRaft(o Options, machine *raft.Machine) {
+func (m *Member) assembleRaft(o Options, r *recovered, machine *raft.Machine) {
 	m.raft = &raftLoop{
 		self: m.self, machine: machine, clock: m.clock, interval: o.Heartbeat, observer: &o.Observer, log: m.log,
 		policy:  changePolicy{autoPromote: o.AutoPromote, strict: o.Strict, election: o.Election},
 		waiters: m.waiters, peers: m.peers, writer: m.writer, apply: m.apply,
-		proposals: newInbox[proposal](proposalQueue),
-		reads:     newInbox[readRequest](readQueue),
-		calls:     newInbox[func()](callQueue),
-		inbound:   make(chan inbound, inboundQueue),
-		reading:   readQueues{under: map[uint64][]readRequest{}},
-		requests:  requestQueue{checkTicks: int(o.CheckEvery / o.Heartbeat)},
-		followers: newFollowers(),
+		proposals:  newInbox[proposal](proposalQueue).weighing(proposal.size, proposalBytes),
+		reads:      newInbox[readRequest](readQueue),
+		calls:      newInbox[func()](callQueue),
+		inbound:    make(chan inbound, inboundQueue),
+		room:       semaphore.NewWeighted(inboundBytes),
+		reading:    readQueues{under: map[uint64][]readRequest{}},
+		requests:   requestQueue{checkTicks: int(o.CheckEvery / o.Heartbeat)},
+		followers:  newFollowers(),
+		generation: r.generation, handed: r.handed,
 		events: loopEvents{
 			leader: m.leaderChanged,
 			status: func(s raft.Status) { m.status.Store(&s) },

@@ -93,11 +93,27 @@ func (m *Member) isSeed(state *applied, id ID) bool {
 
 // Receive takes raft's messages from another member.
 func (m *Member) Receive(ctx context.Context, from raft.MemberID, messages []raft.Message) {
+	in := inbound{from, messages, min(entryBytes(messages), inboundBytes)}
+	if m.raft.room.Acquire(ctx, in.bytes) != nil {
+		return // the stream ends, or the member
+	}
 	select {
-	case m.raft.inbound <- inbound{from, messages}:
+	case m.raft.inbound <- in:
 	case <-ctx.Done():
 	case <-m.stopped:
 	}
+}
+
+// entryBytes is the length of all entries' data in messages.
+func entryBytes(messages []raft.Message) (bytes int64) {
+	for _, message := range messages {
+		if m, ok := message.(raft.Append); ok {
+			for i := range m.Entries {
+				bytes += int64(len(m.Entries[i].Data))
+			}
+		}
+	}
+	return bytes
 }
 
 // ReceiveNote takes requests for the leader's log from another member, or its
@@ -133,15 +149,16 @@ func (m *Member) ReceiveNote(ctx context.Context, from raft.MemberID, data []byt
 		m.receiveRoster(ID(from), note.Roster)
 		return
 	}
+	returned, answer := note.Returned, note.Answer // and not what was forwarded
 	m.raft.calls.put(func() {
 		if len(refused) > 0 {
 			m.raft.notify(ID(from), &pb.Note{Returned: refused})
 		}
-		if len(note.Returned) > 0 {
-			m.raft.returned(ID(from), note.Returned)
+		if len(returned) > 0 {
+			m.raft.returned(ID(from), returned)
 		}
-		if note.Answer != nil {
-			m.raft.answered(note.Answer)
+		if answer != nil {
+			m.raft.answered(answer)
 		}
 	})
 }

@@ -111,15 +111,31 @@ func (l *raftLoop) append(batch []proposal) {
 // their own time-outs end them.
 func (l *raftLoop) hold(batch []proposal) {
 	q := &l.requests
-	room := max(0, heldMax-len(q.held))
-	kept := min(room, len(batch))
-	q.held = append(q.held, batch[:kept]...)
-	for _, p := range batch[kept:] {
-		if p.from == 0 {
+	foreign := foreignBytes(q.held)
+	var back []proposal
+	for _, p := range batch {
+		if p.from != 0 {
+			foreign += len(p.data)
+		}
+		if len(q.held) < heldMax && (p.from == 0 || foreign <= heldForeignMax) {
+			q.held = append(q.held, p)
+			continue
+		}
+		if back = append(back, p); p.from == 0 {
 			l.waiters.finish(p.id(), outcome{err: ErrTooBusy})
 		}
 	}
-	l.giveBack(batch[kept:])
+	l.giveBack(back)
+}
+
+// foreignBytes is the memory that requests of other members take. Those of this process are the waiters' to bound.
+func foreignBytes(held []proposal) (bytes int) {
+	for _, p := range held {
+		if p.from != 0 {
+			bytes += len(p.data)
+		}
+	}
+	return bytes
 }
 
 // forward sends requests to the leader, several in one note.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"canopy/raft"
 	"canopy/store"
 )
@@ -19,6 +21,10 @@ const (
 	callQueue     = 65536     // rare things asked of the loop
 	orderQueue    = 64        // snapshots to be sent
 	inboundQueue  = 64        // batches of messages; a full queue lets the streams wait
+
+	proposalBytes  = 256 << 20 // of requests in proposalQueue
+	heldForeignMax = 64 << 20  // bytes of other members' requests among those held
+	inboundBytes   = 64 << 20  // of entries in inboundQueue
 )
 
 // A generation of applied entries: so many, or so many bytes. One or two of them
@@ -38,6 +44,7 @@ type readRequest struct {
 type inbound struct {
 	from     raft.MemberID
 	messages []raft.Message
+	bytes    int64 // of entries in them, as far as they count
 }
 
 // raftLoop owns the raft machine: it alone calls it. It moves work between
@@ -61,6 +68,7 @@ type raftLoop struct {
 	reads     *inbox[readRequest]
 	calls     *inbox[func()] // run in the loop
 	inbound   chan inbound
+	room      *semaphore.Weighted // for entries in inbound
 	writer    *logWriter
 	apply     *applyLoop
 
@@ -220,6 +228,7 @@ func (l *raftLoop) receive(in inbound) {
 				l.observer.refused()
 			}
 		}
+		l.room.Release(in.bytes)
 		if n == inboundQueue {
 			return
 		}
@@ -338,16 +347,11 @@ func (l *raftLoop) leaderChanged(s raft.SoftState) {
 // was applied since the last time is kept. The others stay in the write-ahead
 // log; a follower that needs them gets a snapshot.
 func (l *raftLoop) forget(state *applied) error {
-	keep := raft.Index(keepEntries)
-	if len(state.members.members) <= 1 {
-		keep = keepEntriesAlone
-	}
-	full := state.index >= l.generation+keep || l.handed >= keepBytes
+	full := state.index >= l.generation+raft.Index(state.keepEntries()) || l.handed >= keepBytes
 	if !full || state.index <= l.generation || state.index < l.installing {
 		return nil
 	}
 	keepFrom := l.generation + 1
 	l.generation, l.handed = state.index, 0
-	meta := raft.SnapshotMeta{Index: state.index, Term: state.term, Configuration: state.config}
-	return l.machine.Compact(meta, keepFrom)
+	return l.machine.Compact(state.raftMeta(), keepFrom)
 }

@@ -24,11 +24,17 @@ type recovered struct {
 	log      *wal.Log
 	snaps    *snap.Dir
 	store    *store.Store
-	state    applied // as of the snapshot, or of the beginning
+	state    applied // as of the last entry that is known to be committed
 	sessions *sessions
 	bytes    int64      // of the snapshot, before compression
-	raft     raft.State // the log since then
+	raft     raft.State // of the log
 	fresh    bool       // the first start
+
+	// Of what was applied of the log:
+	growth     growth      // of the log since the snapshot
+	hashes     []stateHash // behind the latest agreed entries
+	generation raft.Index  // where the latest generation of entries in memory begins
+	handed     int64       // bytes of it
 }
 
 func (r *recovered) self() ID    { return ID(r.identity.Member) }
@@ -287,8 +293,8 @@ func (r *recovered) openLog(d dataDir, o Options) error {
 	return nil
 }
 
-// load reads the log beside the snapshot, since each takes about as long as
-// the other: from the newest snapshot on, and once more if that is no good.
+// load reads the log beside the snapshot, and applies it: from the newest
+// snapshot on, and from another one if that is no good.
 func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 	if r.snaps, err = snap.Open(d.fs, d.snap(), snap.Options{}); err != nil {
 		return fmt.Errorf("open the snapshots: %w", err)
@@ -297,44 +303,32 @@ func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
 	}
-	tail := &logTail{}
+	var newest snap.Meta
 	if len(metas) > 0 {
-		tail.from = metas[0]
+		newest = metas[0]
 	}
-	read := make(chan error)
-	go func() { read <- r.log.Replay(tail.from.Index, tail.record) }()
-	err = r.loadSnapshot(d, o, metas, logger)
-	readErr := <-read
-	if err != nil {
+	log := r.beginReplay(newest)
+	defer func() { log.stop() }()
+	if err := r.loadSnapshot(d, o, metas, logger); err != nil {
 		return err
 	}
-	if loaded := r.state.meta(); loaded != tail.from {
-		if tail, readErr, err = r.readAgain(d, o, loaded); err != nil {
+	if loaded := r.state.meta(); loaded != newest {
+		log.stop()
+		if err := r.log.Close(); err != nil {
+			return fmt.Errorf("close the log: %w", err)
+		}
+		if err := r.openLog(d, o); err != nil {
 			return err
 		}
+		log = r.beginReplay(loaded)
 	}
-	if readErr == nil {
-		readErr = r.follow(tail)
-	}
-	if readErr != nil {
-		return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: readErr, Advice: reseed}
+	if err := r.follow(log, o); err != nil {
+		return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: err, Advice: reseed}
 	}
 	if err := writeIdentityNote(d, r.identity); err != nil && !errors.Is(err, disk.ErrNoSpace) {
 		return err
 	}
 	return nil
-}
-
-// readAgain reads the log from an older snapshot on, or from its beginning.
-func (r *recovered) readAgain(d dataDir, o Options, from snap.Meta) (t *logTail, readErr, err error) {
-	if err := r.log.Close(); err != nil {
-		return nil, nil, fmt.Errorf("close the log: %w", err)
-	}
-	if err := r.openLog(d, o); err != nil {
-		return nil, nil, err
-	}
-	t = &logTail{from: from}
-	return t, r.log.Replay(from.Index, t.record), nil
 }
 
 // reseed is what an operator can do when acknowledged data is gone from a disk.
@@ -381,23 +375,35 @@ func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) er
 	return nil
 }
 
-// follow takes over the log that follows the state.
-func (r *recovered) follow(t *logTail) error {
+// follow takes over the log that follows the state, and applies what is known to be committed.
+func (r *recovered) follow(log *replay, o Options) error {
+	loop := r.applier(o, newMemberLog(o.Log, r.self(), r.cluster(), nil))
+	kept := &keptEntries{base: r.state.raftMeta(), middle: r.state.raftMeta()}
+	if err := log.apply(loop, kept); err != nil {
+		return err
+	}
+	t := log.tail
+	last := loop.next.index + raft.Index(len(t.entries))
+	if t.hard.Commit > last {
+		return fmt.Errorf("entries up to %d were committed, but the log ends at %d", t.hard.Commit, last)
+	}
+	if t.detached {
+		if err := r.attach(); err != nil {
+			return err
+		}
+	}
+	r.state = loop.next
 	r.raft = raft.State{
-		Snapshot:  raft.SnapshotMeta{Index: r.state.index, Term: r.state.term, Configuration: r.state.config},
-		HardState: t.hard, Entries: t.entries,
+		Snapshot: kept.base, HardState: t.hard, Applied: r.state.index,
+		Entries: slices.Concat(kept.older.entries, kept.newer.entries, t.entries),
 	}
 	hard := &r.raft.HardState
-	if last := r.state.index + raft.Index(len(t.entries)); hard.Commit > last {
-		return fmt.Errorf("entries up to %d were committed, but the log ends at %d", hard.Commit, last)
-	}
 	hard.Commit = max(hard.Commit, r.state.index)
 	if hard.Term < r.state.term {
 		hard.Term, hard.Vote = r.state.term, 0
 	}
-	if t.detached {
-		return r.attach()
-	}
+	r.generation, r.handed = kept.middle.Index, kept.bytes
+	r.growth, r.hashes = loop.snapshot.growth, loop.compare.own
 	return nil
 }
 
@@ -415,76 +421,5 @@ func (r *recovered) attach() error {
 	if err := r.log.Sync(); err != nil {
 		return fmt.Errorf("write the mark of snapshot %d: %w", r.state.index, err)
 	}
-	return nil
-}
-
-// logTail is the log since a snapshot, as it is being read.
-type logTail struct {
-	from     snap.Meta // of the snapshot; zero: from the beginning
-	hard     raft.HardState
-	entries  []raft.Entry
-	detached bool // the log's entry at the snapshot's index is another one, or not reached yet
-}
-
-// record takes one record. An entry whose index was already seen replaces that
-// one and all after it.
-func (t *logTail) record(kind wal.Kind, index uint64, payload []byte) error {
-	switch kind {
-	case recordEntry:
-		return t.entry(index, payload)
-	case recordSnapshot:
-		return t.mark(index, payload)
-	case recordHardState:
-		var m pb.HardState
-		if err := m.UnmarshalVT(payload); err != nil {
-			return fmt.Errorf("a hard state record cannot be read: %w", err)
-		}
-		t.hard = raft.HardState{Term: raft.Term(m.Term), Vote: raft.MemberID(m.Vote), Commit: raft.Index(m.Commit)}
-		return nil
-	}
-	return fmt.Errorf("a record is of the unknown kind %d", kind)
-}
-
-// mark begins the log anew behind a snapshot that was received.
-func (t *logTail) mark(index uint64, payload []byte) error {
-	var m pb.SnapshotMark
-	if err := m.UnmarshalVT(payload); err != nil {
-		return fmt.Errorf("the mark of snapshot %d cannot be read: %w", index, err)
-	}
-	if index > t.from.Index {
-		return fmt.Errorf("it goes on from a snapshot at index %d, which is missing or cannot be read", index)
-	}
-	t.restart(index, m.Term)
-	return nil
-}
-
-// restart forgets what was read before an entry that is not behind the snapshot.
-func (t *logTail) restart(index, term uint64) {
-	t.entries = nil
-	t.detached = index < t.from.Index || term != t.from.Term
-}
-
-// entry takes an entry behind the snapshot, if the log before it is that of the
-// snapshot: one that was received while the log held other entries, and whose
-// mark did not reach the disk, voids them.
-func (t *logTail) entry(index uint64, payload []byte) error {
-	var m pb.Entry
-	if err := m.UnmarshalVT(payload); err != nil {
-		return fmt.Errorf("entry %d cannot be read: %w", index, err)
-	}
-	if index <= t.from.Index {
-		t.restart(index, m.Term)
-		return nil
-	}
-	if t.detached {
-		return nil
-	}
-	at := index - t.from.Index - 1
-	if at > uint64(len(t.entries)) {
-		return fmt.Errorf("entry %d follows entry %d: those between are missing", index, t.from.Index+uint64(len(t.entries)))
-	}
-	t.entries = append(t.entries[:at], raft.Entry{
-		Index: raft.Index(index), Term: raft.Term(m.Term), Type: raft.EntryType(m.Type), Data: m.Data,
-	})
 	return nil
 }

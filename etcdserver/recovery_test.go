@@ -58,7 +58,7 @@ func TestTheLogGoesOnBehindItsSnapshot(t *testing.T) {
 		{"a hole", []logRecord{entry(5, 3), entry(7, 3)}, nil, nil, "entry 7 follows entry 5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &logTail{from: snap.Meta{Index: 5, Term: 3}}
+			r := newLogTail(snap.Meta{Index: 5, Term: 3}, nil)
 			var err error
 			for _, each := range tt.records {
 				if err = each.replay(t, r); err != nil {

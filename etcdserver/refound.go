@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -63,16 +62,11 @@ func refound(d dataDir, o Options, note *identityNote, logger memberLog) error {
 // same, and acknowledged: the commit index on disk lags behind. The reference
 // drops it (B45).
 func (r *recovered) settle(o Options, logger memberLog) (*applyLoop, error) {
-	a := &applied{}
-	*a = r.state
-	loop := &applyLoop{
-		self:  r.self(),
-		store: r.store, clock: newLogClock(time.Now()), waiters: newWaiters(1), observer: &o.Observer, log: logger,
-		snapshot: &snapshotter{cluster: r.cluster(), minEntries: math.MaxUint64}, changed: func(*applied) {},
-		deadlineChanged: make(chan struct{}, 1), next: r.state, sessions: r.sessions, time: r.store.View().Time(),
-	}
-	loop.state.Store(a)
+	loop := r.applier(o, logger)
 	for _, e := range r.raft.Entries {
+		if e.Index <= r.state.index {
+			continue
+		}
 		if err := loop.applyEntry(e); err != nil {
 			return nil, err
 		}

@@ -48,15 +48,20 @@ type snapshotter struct {
 	jobs     chan snapshotJob // unbuffered: a job is taken or left for later
 	releases chan<- release
 
-	// The apply loop's own: what the log has grown by since the last job.
-	entries  uint64
-	bytes    int64
+	// The apply loop's own.
+	growth         // since the last job
 	state    int64 // bytes of the last snapshot, before compression
 	dice     *rand.Rand
 	patience float64 // by how much the next one is put off, so that members do not all write at the same time
 	finished chan int64
 
 	newest atomic.Pointer[raft.SnapshotMeta] // saved by this process
+}
+
+// growth is what the log has grown by.
+type growth struct {
+	entries uint64
+	bytes   int64
 }
 
 type snapshotJob struct {
@@ -73,7 +78,7 @@ func (s *snapshotter) grown(data int) {
 
 // installed begins to count anew behind a snapshot that was received.
 func (s *snapshotter) installed(i *installation) {
-	s.entries, s.bytes, s.state = 0, 0, i.bytes
+	s.growth, s.state = growth{}, i.bytes
 }
 
 // consider hands the present state to the writer if a snapshot is due. The
@@ -90,7 +95,7 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	}
 	select {
 	case s.jobs <- present():
-		s.entries, s.bytes = 0, 0
+		s.growth = growth{}
 		s.patience = s.dice.Float64() / 2
 	default: // one is being written
 	}

@@ -1,10 +1,12 @@
 package etcdserver
 
 import (
+	"errors"
 	"path/filepath"
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/raft"
+	"canopy/snap"
 	"canopy/wal"
 )
 
@@ -42,14 +44,25 @@ func unborn(d dataDir, o Options, note *identityNote) (bool, error) {
 	if err != nil {
 		return false, nil // a start says what is wrong with it
 	}
-	identity, tail := &pb.Identity{}, &logTail{}
-	readable := identity.UnmarshalVT(meta) == nil && log.Replay(0, tail.record) == nil
+	identity, tail := &pb.Identity{}, newLogTail(snap.Meta{}, nil)
+	readable := identity.UnmarshalVT(meta) == nil && log.Replay(0, func(kind wal.Kind, index uint64, payload []byte) error {
+		if err := tail.record(kind, index, payload); err != nil || tail.unborn() {
+			return err
+		}
+		return errBorn // what follows need not be read
+	}) == nil
 	if err := log.Close(); err != nil {
 		return false, err
 	}
-	hard := tail.hard
-	whole := hard.Commit > 0 && hard.Commit <= raft.Index(len(tail.entries))
-	return readable && len(identity.Seeds) == 0 && hard.Term <= 1 && !whole, nil
+	return readable && len(identity.Seeds) == 0 && tail.unborn(), nil
+}
+
+var errBorn = errors.New("etcdserver: the log was lived by")
+
+// unborn tells whether the log may be from a first start that was cut short, as far as it was read.
+func (t *logTail) unborn() bool {
+	whole := t.hard.Commit > 0 && t.hard.Commit <= raft.Index(len(t.entries))
+	return t.hard.Term <= 1 && !whole
 }
 
 // discardLog removes the files of a log that was never lived by.

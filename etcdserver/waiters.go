@@ -57,6 +57,8 @@ func (p proposal) setID(id uint64) {
 // id is that of a proposal made by reserveID.
 func (p proposal) id() uint64 { return binary.LittleEndian.Uint64(p.data[len(p.data)-idDistance:]) }
 
+func (p proposal) size() int { return len(p.data) }
+
 // waiter is a request that waits for its entry to be applied. It gets exactly
 // one outcome, from whoever takes it off the list; then it is used again.
 type waiter struct {

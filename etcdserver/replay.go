@@ -1,0 +1,210 @@
+package etcdserver
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"canopy/raft"
+	"canopy/snap"
+	"canopy/store"
+)
+
+// At a start the log is applied while it is read, in three steps that run side
+// by side:
+//
+//	read and decode ──batches──▶ apply ──changes──▶ make events
+//
+// So a start takes about as long as the longest of them, and no more memory than
+// what waits between them, however long the log is.
+
+// What waits between the steps, in bytes of entries, and of keys and values.
+const (
+	replayAhead = 16 << 20
+	eventsAhead = 4 << 20
+	eventsBatch = 256 << 10
+	pipeItems   = 1024 // of either
+)
+
+// decoded is a batch of entries, and what they say.
+type decoded struct {
+	batch
+	contents []content
+}
+
+// replay reads a log, and applies what is known to be committed.
+type replay struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	tail    *logTail
+	batches *pipe[decoded]
+	spare   chan []content // to be used again
+	done    chan struct{}  // closed when the log was read
+	err     error          // of reading it; after done
+}
+
+// beginReplay starts to read the log behind a snapshot.
+func (r *recovered) beginReplay(from snap.Meta) *replay {
+	p := &replay{
+		batches: newPipe[decoded](pipeItems, replayAhead), spare: make(chan []content, pipeItems),
+		done: make(chan struct{}),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.tail = newLogTail(from, p.decode)
+	p.tail.free = make(chan []byte, pipeItems)
+	log := r.log
+	go func() {
+		defer close(p.done)
+		defer p.batches.close()
+		if p.err = log.Replay(from.Index, p.tail.record); p.err == nil {
+			p.err = p.tail.hand()
+		}
+	}()
+	return p
+}
+
+// stop ends it, and waits.
+func (p *replay) stop() {
+	p.cancel()
+	<-p.done
+}
+
+// decode passes a batch on.
+func (p *replay) decode(b batch) error {
+	var contents []content
+	select {
+	case contents = <-p.spare:
+	default:
+		contents = make([]content, 0, tailBatchEntries)
+	}
+	bytes := int64(0)
+	for _, e := range b.entries {
+		contents = append(contents, content{})
+		if err := contents[len(contents)-1].decode(e); err != nil {
+			return err
+		}
+		bytes += 2 * (int64(len(e.Data)) + entryOverhead) // as it was read, and decoded
+	}
+	return p.batches.put(p.ctx, decoded{b, contents}, bytes)
+}
+
+// apply applies all that was read and is committed. Entries that a slow follower
+// may need are kept.
+func (p *replay) apply(a *applyLoop, kept *keptEntries) error {
+	group, ctx := errgroup.WithContext(p.ctx)
+	events := &deferredEvents{
+		ctx: ctx, store: a.store,
+		changes: newPipe[store.Changes](pipeItems, eventsAhead), spare: make(chan store.Changes, 2),
+	}
+	a.store.DeferEvents()
+	group.Go(events.record)
+	group.Go(func() error {
+		defer events.changes.close()
+		err := p.batches.each(ctx, func(b decoded) error { return p.applyBatch(a, b, kept, events) })
+		if err == nil {
+			err = events.pass()
+		}
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		p.stop()
+		return err
+	}
+	if <-p.done; p.err != nil {
+		return p.err
+	}
+	a.publish()
+	return nil
+}
+
+// deferredEvents are made beside the commands that follow.
+type deferredEvents struct {
+	ctx     context.Context
+	store   *store.Store
+	changes *pipe[store.Changes]
+	spare   chan store.Changes // to be used again
+}
+
+// pass gives away what there is to tell.
+func (d *deferredEvents) pass() error {
+	var spare store.Changes
+	select {
+	case spare = <-d.spare:
+	default:
+	}
+	c := d.store.TakeChanges(spare)
+	return d.changes.put(d.ctx, c, c.Bytes())
+}
+
+// record makes the events.
+func (d *deferredEvents) record() error {
+	return d.changes.each(d.ctx, func(c store.Changes) error {
+		d.store.Record(c)
+		select {
+		case d.spare <- c:
+		default:
+		}
+		return nil
+	})
+}
+
+func (p *replay) applyBatch(a *applyLoop, b decoded, kept *keptEntries, events *deferredEvents) error {
+	for i := range b.entries {
+		if err := a.applyContent(b.entries[i], &b.contents[i]); err != nil {
+			return err
+		}
+		if a.store.Deferred() >= eventsBatch {
+			if err := events.pass(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, room := range kept.add(b.batch, &a.next) {
+		select {
+		case p.tail.free <- room.memory:
+		default:
+		}
+	}
+	clear(b.contents)
+	select {
+	case p.spare <- b.contents[:0]:
+	default:
+	}
+	return nil
+}
+
+// keptEntries are one or two generations of entries that were applied, as the
+// raft loop keeps them (forget).
+type keptEntries struct {
+	base, middle raft.SnapshotMeta // before the older generation, and before the newer one
+	older, newer batch
+	bytes        int64 // of the newer one
+}
+
+// add keeps entries that led to a state. It gives the rooms of those it forgets.
+func (k *keptEntries) add(b batch, state *applied) (forgotten []room) {
+	k.newer.entries = append(k.newer.entries, b.entries...)
+	k.newer.rooms = append(k.newer.rooms, b.rooms...)
+	for i := range b.entries {
+		k.bytes += int64(len(b.entries[i].Data))
+	}
+	if len(k.newer.entries) < state.keepEntries() && k.bytes < keepBytes {
+		return nil
+	}
+	forgotten = k.older.rooms
+	clear(k.older.entries)
+	k.older, k.newer = k.newer, batch{entries: k.older.entries[:0]}
+	k.base, k.middle, k.bytes = k.middle, state.raftMeta(), 0
+	return forgotten
+}
+
+// applier is an apply loop that nobody waits for, behind what was recovered.
+func (r *recovered) applier(o Options, log memberLog) *applyLoop {
+	return &applyLoop{
+		self: r.self(), store: r.store, clock: newLogClock(o.Now()), waiters: newWaiters(1), observer: &Observer{}, log: log,
+		snapshot: &snapshotter{cluster: r.cluster()}, changed: func(*applied) {},
+		compare:         newConsistency(r.self(), func(ID, stateHash, bool) {}, func(Difference, bool) {}),
+		deadlineChanged: make(chan struct{}, 1), next: r.state, sessions: r.sessions, settled: r.state.members,
+		time: r.store.View().Time(),
+	}
+}
