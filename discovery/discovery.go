@@ -18,7 +18,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
+	"unicode"
+
+	"canopy/internal/lasting"
 )
 
 // Log takes lines for people: what was found, and what is waited for.
@@ -73,6 +77,10 @@ type backoff struct {
 	pause   Pause // nil: the real clock
 	waiting Waiting
 	tries   int
+
+	slept  time.Duration
+	unsure lasting.Condition
+	why    string // it is unsure, without numbers, which change from try to try
 }
 
 // next is how long to wait now: up to a quarter less than the full time, so
@@ -87,8 +95,32 @@ func (b *backoff) next() time.Duration {
 	return full - rand.N(full/4)
 }
 
+// now is a clock that only pauses move on.
+func (b *backoff) now() time.Time { return time.Unix(0, 0).Add(b.slept) }
+
 // reset is for when a try succeeded.
-func (b *backoff) reset() { b.tries = 0 }
+func (b *backoff) reset(log Log) {
+	b.tries = 0
+	if moment, lasted := b.unsure.Observe(false, b.now()); moment == lasting.Ends {
+		log.Infof("discovery: it goes on, after waiting for %v", lasted)
+	}
+}
+
+// tell logs why there is another try: at first, when the reason is another one, and each minute.
+func (b *backoff) tell(log Log, why error, next time.Duration) {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, why.Error())
+	if text != b.why {
+		b.why, b.unsure = text, lasting.Condition{}
+	}
+	if moment, _ := b.unsure.Observe(true, b.now()); moment != lasting.Quiet {
+		log.Warnf("discovery: %v, retrying in %v, and then each %v at most", why, next.Round(time.Second), longestPause)
+	}
+}
 
 // wait waits before the next try, having said why there is one.
 func (b *backoff) wait(ctx context.Context, log Log, why error) error {
@@ -96,7 +128,8 @@ func (b *backoff) wait(ctx context.Context, log Log, why error) error {
 		return ctx.Err() // which is why
 	}
 	d := b.next()
-	log.Warnf("discovery: %v, retrying in %v", why, d.Round(time.Second))
+	b.tell(log, why, d)
+	b.slept += d
 	b.waiting.tell(why.Error())
 	if b.pause == nil {
 		return sleep(ctx, d)

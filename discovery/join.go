@@ -133,6 +133,7 @@ func (j *joiner) look(ctx context.Context) (registry, error) {
 		r, err := j.at.look(ctx)
 		if err == nil {
 			j.there = true
+			again.reset(j.Log)
 			j.report(r)
 			return r, nil
 		}
@@ -193,7 +194,7 @@ func (j *joiner) wait(ctx context.Context, r registry) error {
 	case !happened && time.Since(began) < briefly:
 		return j.polls.wait(ctx, j.Log, fmt.Errorf("waiting for other nodes: %s ends waits at once", j.Token))
 	}
-	j.polls.reset()
+	j.polls.reset(j.Log)
 	return nil
 }
 
@@ -211,7 +212,7 @@ func (j *joiner) register(ctx context.Context, self *identity, r registry) error
 	err := j.at.create(ctx, "/"+self.note.Key, self.note.Value)
 	switch {
 	case err == nil:
-		j.polls.reset()
+		j.polls.reset(j.Log)
 		return nil
 	case errors.Is(err, client.ErrNodeExist):
 		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %s was not there a moment ago, and is now", self.note.Key))

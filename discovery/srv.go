@@ -80,6 +80,7 @@ func (s SRV) await(ctx context.Context, try func() ([]host, error)) ([]host, err
 	for {
 		hosts, err := try()
 		if !isUnsure(err) {
+			again.reset(s.Log)
 			return hosts, err
 		}
 		if err := again.wait(ctx, s.Log, err); err != nil {

@@ -206,6 +206,9 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 			if len(waits.took) != 4 || !strings.Contains(log.String(), tt.want) || !strings.Contains(log.String(), "retrying in") {
 				t.Errorf("after %d pauses the log is\n%s\nwant %s", len(waits.took), log, tt.want)
 			}
+			if n := strings.Count(log.String(), "retrying in"); n != 1 || !strings.Contains(log.String(), "it goes on, after waiting for") {
+				t.Errorf("the wait is told %d times, want once and its end:\n%s", n, log)
+			}
 			if len(told) != 4 || !strings.Contains(told[3], tt.want) {
 				t.Errorf("it was told that it waits for %q, want four times %q", told, tt.want)
 			}
