@@ -60,7 +60,7 @@ func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method strin
 		return &h
 	}
 	t.o.Observer.refused(h.from, refusal.Reason)
-	t.journal.warn(subject{h.from, refusal.Reason.String()}, "refused member %s at %s (URLs %.200q): %v",
+	t.journal.warnAfter(refusal.Reason.grace(), subject{h.from, refusal.Reason.String()}, "refused member %s at %s (URLs %.200q): %v",
 		t.title(h.from), r.RemoteAddr, r.Header.Get(headerPeerURLs), refusal)
 	refusal.write(w)
 	return nil

@@ -223,7 +223,7 @@ func (t *Transport) refusedBy(to target, answer *http.Response) error {
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	t.journal.warn(subject{to.id, "by " + refusal.Reason.String()}, "%s refuses to talk to this member: %v", to.title(), refusal)
+	t.journal.warnAfter(refusal.Reason.grace(), subject{to.id, "by " + refusal.Reason.String()}, "%s refuses to talk to this member: %v", to.title(), refusal)
 	if h, err := parseHello(answer.Header); refusal.Reason == Removed && err == nil && h.from == to.id && h.cluster == t.o.Self.Cluster {
 		t.o.Owner.Removed(raft.MemberID(to.id), refusal.Term, refusal.Index)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -505,17 +506,33 @@ func TestBackoffGrowsToItsBound(t *testing.T) {
 func TestTheSameLineComesOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
+		first := func(about subject) bool { return j.observe(about, 0, time.Now()) }
 		for minute := range 3 {
-			if !j.first(subject{1, "x"}) || j.first(subject{1, "x"}) || !j.first(subject{1, "y"}) || !j.first(subject{2, "x"}) {
+			if !first(subject{1, "x"}) || first(subject{1, "x"}) || !first(subject{1, "y"}) || !first(subject{2, "x"}) {
 				t.Errorf("minute %d: a line too many or too few", minute)
 			}
 			for id := range raft.MemberID(10_000) {
-				j.first(subject{id + 10, "x"})
+				first(subject{id + 10, "x"})
 			}
-			if len(j.said) > sayMax {
-				t.Errorf("%d subjects are kept", len(j.said))
+			if len(j.subjects) > subjectsMax {
+				t.Errorf("%d subjects are kept", len(j.subjects))
 			}
-			<-time.After(sayEvery + time.Second)
+			<-time.After(time.Minute + time.Second)
 		}
 	})
+}
+
+// TestWhatEndsSoonIsNoWarning: what is ordinary for a while is written once it lasts, and then each minute.
+func TestWhatEndsSoonIsNoWarning(t *testing.T) {
+	var j journal
+	about, start := subject{1, "x"}, time.Unix(1_000_000, 0)
+	var written []int
+	for second := range 130 {
+		if j.observe(about, 5*time.Second, start.Add(time.Duration(second)*time.Second)) {
+			written = append(written, second)
+		}
+	}
+	if want := []int{5, 65, 125}; !slices.Equal(written, want) {
+		t.Errorf("written after %v seconds, want %v", written, want)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"canopy/raft"
 )
@@ -45,6 +46,14 @@ func (r Reason) String() string {
 		return known.name
 	}
 	return "unknown reason"
+}
+
+// grace is how long a refusal for this reason may last before it is worth a warning.
+func (r Reason) grace() time.Duration {
+	if r == Unknown {
+		return unknownGrace
+	}
+	return 0
 }
 
 // MarshalText gives the name that travels.

@@ -91,7 +91,7 @@ var mayImport = map[string][]string{
 	"internal/lasting":        {},
 	"wal":                     {"canopy/internal/disk"},
 	"snap":                    {"canopy/internal/disk"},
-	"rafthttp":                {"canopy/raft", "canopy/rafthttp/rafthttppb"},
+	"rafthttp":                {"canopy/internal/lasting", "canopy/raft", "canopy/rafthttp/rafthttppb"},
 	"rafthttp/rafthttppb":     {},
 	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/internal/lasting", "canopy/raft", "canopy/rafthttp", "canopy/snap", "canopy/store", "canopy/wal"},
 	"etcdserver/etcdserverpb": {},
