@@ -249,7 +249,7 @@ func discoverCluster(t *testing.T, place *meetingPlace, token string) *cluster {
 // isProxy starts a process that has to become a proxy to the cluster, twice.
 func (p *meetingPlace) isProxy(s *server, c *cluster) {
 	p.server.t.Helper()
-	s.start().waitLine("discovery cluster full, falling back to proxy")
+	s.start().tells("a process finds no room in the cluster of its token", 0)
 	s.must(http.StatusCreated, http.MethodPut, "/v2/keys/"+s.name, "value=1")
 	if list, err := s.list(); err != nil || len(list) != len(c.members) {
 		p.server.t.Errorf("through %s the members are %v, %v", s.name, list, err)

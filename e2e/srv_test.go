@@ -89,6 +89,9 @@ func TestAClusterIsFoundInDNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range list {
+		if log := c.members[0].output.String(); strings.Contains(log, "the cluster knows this member at") {
+			t.Errorf("a member warns that it advertises an address where its record has the name:\n%s", log)
+		}
 		if len(m.PeerURLs) != 1 || !strings.HasPrefix(m.PeerURLs[0], "http://infra") {
 			t.Errorf("a member has the peer URLs %v, want the one of its record (B40)", m.PeerURLs)
 		}
