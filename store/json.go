@@ -169,10 +169,27 @@ func appendContent(dst []byte, n *node, c clock) []byte {
 	} else {
 		dst = append(dst, `,"dir":true`...)
 	}
+	return appendDeadline(dst, n, c)
+}
+
+// appendDeadline appends expiration and ttl, if the node has a deadline.
+func appendDeadline(dst []byte, n *node, c clock) []byte {
 	if n.deadline != 0 {
 		dst = appendExpiry(dst, n.deadline.shifted(c.shift), c.now)
 	}
 	return dst
+}
+
+// EscapedLen is how many bytes s takes between the quotes of a JSON string.
+func EscapedLen(s string) int {
+	n := 0
+	var b [partBytes * 6]byte
+	for s != "" {
+		end := partEnd(s)
+		n += len(appendEscaped(b[:0], s[:end]))
+		s = s[end:]
+	}
+	return n
 }
 
 // appendRemoved appends the node of an event that removed n at index: no value, no expiration (K28, K73).

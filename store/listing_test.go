@@ -96,7 +96,7 @@ func TestSmall(t *testing.T) {
 	for _, c := range []struct {
 		key             string
 		recursive, want bool
-	}{{"/file", true, true}, {"/fat", false, false}, {"/wide", false, false}, {"/nested", false, true}, {"/nested", true, false}, {"/", false, false}, {"/", true, false}} {
+	}{{"/file", true, false}, {"/fat", false, false}, {"/wide", false, false}, {"/nested", false, true}, {"/nested", true, false}, {"/", false, false}, {"/", true, false}} {
 		l, err := s.View().Get(mustKey(c.key), ReadOptions{Recursive: c.recursive})
 		if err != nil || l.Small() != c.want {
 			t.Errorf("%s recursive %v: small %v, %v", c.key, c.recursive, l.Small(), err)
@@ -136,6 +136,48 @@ func TestLargeListingsStream(t *testing.T) {
 	}
 	if err := l.WriteJSON(&pieces{left: 3}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a failing writer: %v", err)
+	}
+}
+
+// TestOneValueStreams: a value comes out in pieces as it does in one, wherever a piece ends, and takes no memory that
+// depends on its size.
+func TestOneValueStreams(t *testing.T) {
+	s := New(Options{HistoryEvents: 1})
+	for name, unit := range map[string]string{
+		"control": "\x01", "plain": "v", "wide": "aä€😀", "broken": "\xf0\x9f\x98", "stray": "\x80", "line": "\u2028x\u2029", "cut": "\xe2\x80",
+	} {
+		for shift := range 4 {
+			value := strings.Repeat("a", shift) + strings.Repeat(unit, (3*partBytes+100)/len(unit))
+			must(t, s, Set{Key: mustKey("/d/" + name), Value: value, TTL: TTL{true, 9}})
+			for _, key := range []string{"/d/" + name, "/d"} {
+				l, err := s.View().Get(mustKey(key), ReadOptions{Now: testTime})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got bytes.Buffer
+				if err := l.WriteJSON(&got); err != nil || l.Small() {
+					t.Fatalf("%s: %v, small %v", key, err, l.Small())
+				}
+				if want := string(l.AppendJSON(nil)); got.String() != want || !strings.Contains(want, string(appendString(nil, value))+`,"expiration"`) {
+					t.Errorf("%s, shifted by %d, differs in pieces", name, shift)
+				}
+			}
+			if want := len(appendEscaped(nil, value)); EscapedLen(value) != want {
+				t.Errorf("%s takes %d bytes, not %d", name, want, EscapedLen(value))
+			}
+		}
+	}
+	must(t, s, file("/large", strings.Repeat("\x01", 4<<20)))
+	l, err := s.View().Get(mustKey("/large"), ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = l.WriteJSON(&pieces{})
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err != nil || took > 1<<20 {
+		t.Errorf("writing 24 MiB took %d bytes, %v", took, err)
 	}
 }
 
