@@ -45,9 +45,16 @@ func (t Time) shifted(d Duration) Time {
 
 // Options are the store's limits. The zero value means the defaults.
 type Options struct {
-	HistoryEvents int   // most events kept for watches from the past; default 100,000
-	HistoryBytes  int64 // most bytes they may take in memory; default 64 MiB
-	WatchQueue    int   // events a watcher may lag behind before it has to read them from history; default 128
+	HistoryEvents int    // most events kept for watches from the past; default 100,000
+	HistoryBytes  int64  // most bytes they may take in memory; default 64 MiB
+	WatchQueue    int    // events a watcher may lag behind before it has to read them from history; default 128
+	Memory        Memory // for the events that watchers have not read yet; default: no bound but WatchQueue
+}
+
+// Memory is a budget. It is called under locks, and must return at once.
+type Memory interface {
+	Try(bytes int64) bool
+	Give(bytes int64)
 }
 
 // withDefaults fills in what is zero or senseless.

@@ -261,6 +261,67 @@ func TestSlowWatcherHoldsFewBytes(t *testing.T) {
 	}
 }
 
+// allowance is a budget.
+type allowance struct{ left, given atomic.Int64 }
+
+func (a *allowance) Try(n int64) bool {
+	if a.left.Add(-n) >= 0 {
+		return true
+	}
+	a.left.Add(n)
+	return false
+}
+
+func (a *allowance) Give(n int64) { a.left.Add(n); a.given.Add(n) }
+
+// TestWatchersShareABudget: many that do not read keep no more alive than they may together, get everything in the end,
+// and give all back. One that waits is woken though there is no room in its queue.
+func TestWatchersShareABudget(t *testing.T) {
+	var budget allowance
+	const room = 1 << 20
+	budget.left.Store(room)
+	s := New(Options{Memory: &budget})
+	waiting := watching(t, s, "/k", WatchOptions{Stream: true})
+	got := make(chan *Event, 100)
+	go func() {
+		for range cap(got) {
+			if e, err := waiting.Next(t.Context()); err == nil {
+				got <- e
+			}
+		}
+	}()
+	var lagging []*Watcher
+	for range 50 {
+		lagging = append(lagging, watching(t, s, "/k", WatchOptions{Stream: true}))
+	}
+	var want []string
+	for range cap(got) {
+		e := must(t, s, file("/k", strings.Repeat("v", 40<<10)))
+		want = append(want, fmt.Sprint(e.Index()))
+		publish(s)
+		if next := <-got; next != e {
+			t.Fatalf("who waits got event %d, want %d", next.Index(), e.Index())
+		}
+	}
+	sum := 0
+	for _, w := range lagging {
+		sum += w.bytes
+	}
+	if most := room + len(lagging)*queueFreeBytes; sum > most || sum < room/2 {
+		t.Errorf("those that lag keep %d bytes, want at most %d", sum, most)
+	}
+	for n, w := range lagging {
+		if n%2 == 0 {
+			w.Close()
+		} else if got := ready(t, w); got != strings.Join(want, " ") {
+			t.Errorf("a watcher got %q", got)
+		}
+	}
+	if left := budget.left.Load(); left != room {
+		t.Errorf("%d bytes of the budget are left, want %d", left, room)
+	}
+}
+
 // TestLostWatcherEnds checks that a watcher ends clearly, after what it had, once history has gone past it.
 func TestLostWatcherEnds(t *testing.T) {
 	s := New(Options{WatchQueue: 2, HistoryEvents: 3})

@@ -61,6 +61,7 @@ type Watcher struct {
 	queue   []*Event // undelivered, from head on
 	head    int
 	bytes   int           // of their JSON
+	taken   int64         // for them, of Options.Memory
 	waiting bool          // Next waits, and has not been woken
 	due     bool          // on the list of those to be woken
 	wake    chan struct{} // made by the first Next that has to wait
@@ -136,6 +137,7 @@ func (w *Watcher) Close() {
 	defer w.mu.Unlock()
 	if !w.closed {
 		w.closed = true
+		w.giveBack()
 		w.hub.open.Add(-1)
 	}
 }
@@ -182,8 +184,9 @@ func (w *Watcher) wants(e *Event) bool {
 func (w *Watcher) push(e *Event, most int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stream && w.full(most) {
+	if w.stream && (w.full(most) || !w.afford(e)) {
 		w.since, w.behind = e.index, true
+		w.becomeDue()
 		return false
 	}
 	if len(w.queue) == cap(w.queue) && w.head > 0 {
@@ -192,11 +195,46 @@ func (w *Watcher) push(e *Event, most int) bool {
 		w.queue, w.head = w.queue[:n], 0
 	}
 	w.enqueue(e)
+	w.becomeDue()
+	return w.stream
+}
+
+// becomeDue has a Next that waits woken. It is called under the hub's mu.
+func (w *Watcher) becomeDue() {
 	if w.waiting && !w.due {
 		w.due = true
 		w.hub.due = append(w.hub.due, w)
 	}
-	return w.stream
+}
+
+// A queue takes its memory in steps. The first bytes are covered by what a watch takes anyway.
+const (
+	queueFreeBytes = 16 << 10
+	queueStepBytes = 64 << 10
+)
+
+// afford takes memory for one more event in the queue. Where there is none, the watcher need not have the event: it can
+// read it from history when its turn has come.
+func (w *Watcher) afford(e *Event) bool {
+	need := int64(w.bytes+len(e.json)) - queueFreeBytes - w.taken
+	budget := w.hub.options.Memory
+	if need <= 0 || budget == nil {
+		return true
+	}
+	need = max(need, queueStepBytes)
+	if !budget.Try(need) {
+		return false
+	}
+	w.taken += need
+	return true
+}
+
+// giveBack ends what afford has taken.
+func (w *Watcher) giveBack() {
+	if w.taken > 0 {
+		w.hub.options.Memory.Give(w.taken)
+		w.taken = 0
+	}
 }
 
 // full reports whether no event may be added to the queue. A queue holds on to events that the history may long have
@@ -224,6 +262,7 @@ func (w *Watcher) pop() *Event {
 		if cap(w.queue) > kept {
 			w.queue = nil
 		}
+		w.giveBack()
 	}
 	return e
 }
@@ -292,6 +331,9 @@ func (w *Watcher) read(h *history) bool {
 	for e := p.next(); e != nil; e = p.next() {
 		if !w.wants(e) {
 			continue
+		}
+		if w.head < len(w.queue) && !w.afford(e) {
+			return true
 		}
 		w.enqueue(e)
 		if !w.stream || w.full(w.hub.options.WatchQueue) {
