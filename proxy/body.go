@@ -6,16 +6,16 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync/atomic"
 	"time"
+
+	"canopy/internal/memory"
 )
 
-// keptBytes is how much of a body that is not small is kept, in order to send it again (P20), and keptBytesAll how much
-// of all of them together.
-const (
-	keptBytes    = 1 << 20
-	keptBytesAll = 256 << 20
-)
+// keptBytes is how much of a body that is not small is kept, in order to send it again (P20), as long as there is memory.
+const keptBytes = 1 << 20
+
+// errMemory is why a request is refused that would take more memory than there is.
+var errMemory = errors.New("proxy: the memory for requests is used up")
 
 // bodyError says why the body of a request could not be read to its end.
 type bodyError struct {
@@ -45,8 +45,8 @@ type body struct {
 	forgot  bool       // more was read than is kept
 	failure *bodyError // of reading from the client
 
-	all     *atomic.Int64 // bytes that all bodies keep
-	counted int64         // of those, this one's
+	memory *memory.Budget
+	taken  int64 // of it, for what is kept
 }
 
 // addBody reads a small body into the head, which is complete then, or makes ready to stream a larger one. It needs a
@@ -72,8 +72,10 @@ func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) erro
 	case whole:
 		q.finishHead(int64(n))
 		q.head = append(q.head, (*buffer)[:n]...)
+	case !p.o.Memory.Take(bufferBytes):
+		return errMemory
 	default:
-		q.body = &body{from: r.Body, length: r.ContentLength, kept: append([]byte(nil), (*buffer)[:n]...), all: &p.kept}
+		q.body = &body{taken: bufferBytes, from: r.Body, length: r.ContentLength, kept: append([]byte(nil), (*buffer)[:n]...), memory: p.o.Memory}
 		q.finishHead(r.ContentLength)
 	}
 	return nil
@@ -137,19 +139,28 @@ func (b *body) keep(part []byte) {
 	if b.forgot {
 		return
 	}
-	b.counted += int64(len(part))
-	if b.all.Add(int64(len(part))) > keptBytesAll || len(b.kept)+len(part) > keptBytes {
+	have := int64(len(b.kept) + len(part))
+	if have > b.taken && !b.take(max(2*b.taken, have)-b.taken) || have > keptBytes {
 		b.forget()
 		return
 	}
 	b.kept = append(b.kept, part...)
 }
 
+// take makes room to keep more.
+func (b *body) take(more int64) bool {
+	if !b.memory.Try(more) {
+		return false
+	}
+	b.taken += more
+	return true
+}
+
 // forget gives up what is kept: the body can no longer be sent again.
 func (b *body) forget() {
 	b.forgot, b.kept = true, nil
-	b.all.Add(-b.counted)
-	b.counted = 0
+	b.memory.Give(b.taken)
+	b.taken = 0
 }
 
 func (b *body) sendPart(c *conn, part []byte) error {

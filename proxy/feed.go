@@ -26,6 +26,7 @@ type feed struct {
 	chunks  chunkScanner
 	held    []byte         // frames that are not passed on before the first event
 	line    []byte         // the beginning of an event
+	taken   int64          // of the budget of memory, for a long line
 	events  []*event       // that were found, and not given to anybody yet
 	serving sync.WaitGroup // the founder, once the feed is shared
 	served  bool
@@ -88,6 +89,7 @@ func (f *feed) run(ctx context.Context) {
 		f.founder.client.Close() // which its goroutine may not do for long
 	})()
 	f.pass(ctx)
+	f.giveLine()
 	f.close()
 	f.serving.Wait()
 }
@@ -110,7 +112,7 @@ func (f *feed) close() {
 func (f *feed) pass(ctx context.Context) {
 	for {
 		err := f.passFrom(ctx)
-		if errors.Is(err, errNoEvent) || errors.Is(err, errEventSize) || !f.resume(err == nil) {
+		if errors.Is(err, errNoEvent) || errors.Is(err, errEventSize) || errors.Is(err, errMemory) || !f.resume(err == nil) {
 			return
 		}
 	}
@@ -142,6 +144,7 @@ func (f *feed) resume(whole bool) bool {
 	}
 	next.release()
 	f.x, f.chunks, f.held, f.line = next, chunkScanner{}, nil, nil
+	f.giveLine()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.endpoint, f.busy, f.stop = next.endpoint, false, next.interrupt

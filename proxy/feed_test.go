@@ -322,14 +322,14 @@ func TestSlowClientsDoNotKeepAProxy(t *testing.T) {
 	value := "value=" + strings.Repeat("x", 512<<10)
 	eventually(t, "the clients to lag", func() bool {
 		s.do("PUT", "/v2/keys/w?noValueOnSuccess=true", value)
-		return s.feeds.queued.Load() > s.o.lag/2
+		return s.o.Memory.Used() > s.o.lag/2
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout/2)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Errorf("watches are left: %v", err)
 	}
-	if got := s.feeds.queued.Load(); got != 0 {
+	if got := s.o.Memory.Used(); got != 0 {
 		t.Errorf("%d bytes of events are counted that nobody has", got)
 	}
 }

@@ -291,7 +291,7 @@ func TestLargeBodies(t *testing.T) {
 	if a := s.get("/v2/keys/large"); a.status != 200 {
 		t.Errorf("afterwards: %d", a.status)
 	}
-	eventually(t, "all bodies to be given up", func() bool { return s.kept.Load() == 0 })
+	eventually(t, "all bodies to be given up", func() bool { return s.o.Memory.Used() == 0 })
 }
 
 // Large bodies are kept for another endpoint as long as they are not too large (P20).

@@ -31,7 +31,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +39,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"canopy/internal/disk"
+	"canopy/internal/memory"
 )
 
 // Options say what a proxy serves, and how. Zero fields have the defaults of flags.md 3.3, except those without which
@@ -54,14 +54,15 @@ type Options struct {
 
 	Readonly bool // only reads are passed on (P35)
 
-	FailureWait     time.Duration // between probes, and so about the time an endpoint rests; default 5 s
-	RefreshInterval time.Duration // between looks at the members; default 30 s
-	DialTimeout     time.Duration // default 1 s; less than 0: none
-	WriteTimeout    time.Duration // for one write to a member; default 5 s; less than 0: none
-	ReadTimeout     time.Duration // for one read from a member, which cuts watches; default 0: none
-	Election        time.Duration // of the members; default 1 s. An answer has to begin within 5 s + twice this (P18)
-	BodyTimeout     time.Duration // for a client to send a body over 64 KiB; default 60 s
-	TLS             *tls.Config   // towards members, on client and peer URLs (P27)
+	FailureWait     time.Duration  // between probes, and so about the time an endpoint rests; default 5 s
+	RefreshInterval time.Duration  // between looks at the members; default 30 s
+	DialTimeout     time.Duration  // default 1 s; less than 0: none
+	WriteTimeout    time.Duration  // for one write to a member; default 5 s; less than 0: none
+	ReadTimeout     time.Duration  // for one read from a member, which cuts watches; default 0: none
+	Election        time.Duration  // of the members; default 1 s. An answer has to begin within 5 s + twice this (P18)
+	BodyTimeout     time.Duration  // for a client to send a body over 64 KiB; default 60 s
+	Memory          *memory.Budget // for what requests, answers and watches take; default: 256 MiB
+	TLS             *tls.Config    // towards members, on client and peer URLs (P27)
 
 	Origins   []string                              // web origins whose pages may read and write; "*": all; empty: members decide (S44)
 	AllowHost func(host string, loopback bool) bool // which Host headers are served; nil: all
@@ -85,6 +86,7 @@ const (
 	defaultWriteTimeout    = 5 * time.Second
 	defaultElection        = time.Second
 	defaultBodyTimeout     = 60 * time.Second
+	defaultMemory          = 256 << 20
 
 	// clientTimeout is for a client to take 64 KiB of an answer, or an event of a watch.
 	clientTimeout = 60 * time.Second
@@ -105,6 +107,9 @@ func (o Options) withDefaults() Options {
 	or(&o.Election, defaultElection)
 	or(&o.BodyTimeout, defaultBodyTimeout)
 	or(&o.calm, defaultCalm)
+	if o.Memory == nil {
+		o.Memory = memory.New(defaultMemory, nil)
+	}
 	if o.lag == 0 {
 		o.lag = defaultLag
 	}
@@ -128,9 +133,8 @@ type Proxy struct {
 	list    endpointList
 	scrapes http.Handler // of /metrics
 	metrics *metrics
-	buffers sync.Pool    // *[]byte, of bufferBytes
-	heads   sync.Pool    // *[]byte, for the heads of requests
-	kept    atomic.Int64 // bytes of large bodies
+	buffers sync.Pool // *[]byte, of bufferBytes
+	heads   sync.Pool // *[]byte, for the heads of requests
 
 	watches    watchSet
 	feeds      feedSet
@@ -156,6 +160,7 @@ func New(o Options) (*Proxy, error) {
 	p.buffers.New = func() any { return new(make([]byte, bufferBytes)) }
 	p.heads.New = func() any { return new(make([]byte, 0, headBytes)) }
 	p.watches.init()
+	p.feeds.memory = o.Memory
 	return p, nil
 }
 

@@ -89,9 +89,16 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if n := x.answer.ContentLength; n >= 0 && n <= bufferBytes || q.method == http.MethodHead {
 		return p.relaySmall(w, r, q, x)
 	}
+	out, ok := p.newWriter(w, q, bufferBytes+readerBytes)
+	if !ok {
+		x.abort(w)
+		p.refuse(w, r, errMemory)
+		return false
+	}
+	defer out.end()
 	p.copyHeader(w.Header(), x.answer.Header)
 	w.WriteHeader(x.answer.StatusCode)
-	if err := p.copyBody(w, q, x); err != nil {
+	if err := p.copyBody(out, q, x); err != nil {
 		x.abort(w)
 		panic(http.ErrAbortHandler) // so that the client sees that it is cut
 	}
@@ -118,28 +125,30 @@ func (p *Proxy) relaySmall(w http.ResponseWriter, r *http.Request, q *request, x
 	x.done(w)
 	p.copyHeader(w.Header(), x.answer.Header)
 	w.WriteHeader(x.answer.StatusCode)
-	if len(text) > 0 {
-		_, _ = w.Write(text) // fails if the client has left
+	if len(text) > freeBytes {
+		out := p.newWriterAnyway(w, int64(len(text)))
+		defer out.end()
+		_ = out.write(text) // fails if the client has left
+	} else if len(text) > 0 {
+		_, _ = w.Write(text)
 	}
 	return false
 }
 
 // copyBody passes a body on as it comes. A member has answerTime for each part, and the client clientTimeout.
-func (p *Proxy) copyBody(w http.ResponseWriter, q *request, x *exchange) error {
+func (p *Proxy) copyBody(out *patientWriter, q *request, x *exchange) error {
 	buffer := p.buffer()
 	defer p.release(buffer)
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // that of the request
+	_ = out.control.SetReadDeadline(time.Time{}) // that of the request
 	for {
 		x.expectBy(p.answerTime(q))
 		n, err := x.answer.Body.Read(*buffer)
 		if n > 0 {
-			_ = control.SetWriteDeadline(time.Now().Add(clientTimeout))
-			if _, err := w.Write((*buffer)[:n]); err != nil {
+			if err := out.write((*buffer)[:n]); err != nil {
 				return err
 			}
 			if x.answer.ContentLength < 0 {
-				if err := control.Flush(); err != nil {
+				if err := out.control.Flush(); err != nil {
 					return err
 				}
 			}
@@ -198,6 +207,9 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set(headerProxies, p.id)
 	case errors.Is(err, errTarget):
 		status = http.StatusBadRequest
+	case errors.Is(err, errMemory):
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, errClosing):
 		status = http.StatusServiceUnavailable
 	case errors.As(err, &none) && none.tried == 0:

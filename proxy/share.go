@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"canopy/internal/memory"
 )
 
 // keyOf names what a watch is of: those of the same name get the same events (P41). It is empty if there is anything
@@ -42,7 +44,7 @@ type feedSet struct {
 	mu   sync.Mutex // guards open; comes before that of a feed
 	open map[string]*feed
 
-	queued atomic.Int64 // bytes of events that have holders
+	memory *memory.Budget // for events that have holders, each counted once
 }
 
 // written says that events were written by one of their holders. Those that are still being given out may be counted
@@ -50,7 +52,7 @@ type feedSet struct {
 func (s *feedSet) written(events []*event) {
 	for _, e := range events {
 		if e.holders.Add(-1) == 0 {
-			s.queued.Add(-int64(len(e.frame)))
+			s.memory.Give(int64(len(e.frame)))
 		}
 	}
 }
@@ -129,6 +131,9 @@ func (f *feed) find(data []byte) error {
 		if len(f.line)+n > eventBytesMax {
 			return errEventSize
 		}
+		if !f.takeLine(len(f.line) + n) {
+			return errMemory
+		}
 		f.line, data = append(f.line, data[:n]...), data[n:]
 		if !whole {
 			break
@@ -140,9 +145,29 @@ func (f *feed) find(data []byte) error {
 		f.events = append(f.events, e)
 		if f.line = f.line[:0]; cap(f.line) > eventBytesKept {
 			f.line = nil
+			f.giveLine()
 		}
 	}
 	return nil
+}
+
+// takeLine takes memory for an event that comes in parts.
+func (f *feed) takeLine(bytes int) bool {
+	need := int64(bytes) - eventBytesKept - f.taken
+	if need <= 0 {
+		return true
+	}
+	need = max(need, f.taken)
+	if !f.p.o.Memory.Take(need) {
+		return false
+	}
+	f.taken += need
+	return true
+}
+
+func (f *feed) giveLine() {
+	f.p.o.Memory.Give(f.taken)
+	f.taken = 0
 }
 
 // newEvent frames an event. What a watch may end with instead, an error, is none.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"canopy/internal/memory"
 	"canopy/internal/takeover"
 )
 
@@ -26,12 +27,10 @@ type stream struct {
 	whole   bool          // then the client is told so
 }
 
-// A client may lag behind others that share its feed by defaultLag, or by queueBytesMin when there is no room:
-// queueBytesAll is for all events that anybody still has to write, each counted once.
+// A client may lag behind others that share its feed by defaultLag, or by queueBytesMin when the memory is used up.
 const (
 	defaultLag    = 16 << 20
-	queueBytesMin = 1 << 20
-	queueBytesAll = 256 << 20
+	queueBytesMin = 64 << 10
 )
 
 var lastChunk = []byte("0\r\n\r\n") // read only
@@ -158,11 +157,11 @@ func (s *stream) writeAll(events []*event) error {
 func (s *stream) give(e *event) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.queued > s.p.o.lag || s.queued > queueBytesMin && s.p.feeds.queued.Load() > queueBytesAll {
+	if s.queued > s.p.o.lag || s.queued > queueBytesMin && s.p.o.Memory.Exhausted() {
 		return false
 	}
 	if e.holders.Add(1) == 1 {
-		s.p.feeds.queued.Add(int64(len(e.frame)))
+		s.p.feeds.memory.TakeAnyway(int64(len(e.frame)))
 	}
 	s.queued += int64(len(e.frame))
 	s.queue = append(s.queue, e)
@@ -183,6 +182,10 @@ func (s *stream) write(b []byte) error {
 		return nil
 	}
 	_ = s.client.SetWriteDeadline(time.Now().Add(clientTimeout))
+	if len(b) > freeBytes {
+		cut := func() { _ = s.client.SetWriteDeadline(time.Unix(1, 0)) }
+		defer s.p.o.Memory.HoldAnyway(memory.Answer{Own: int64(len(b)), Cut: cut}).End()
+	}
 	_, err := s.client.Write(b)
 	return err
 }

@@ -193,6 +193,9 @@ func (p *Proxy) passEvents(ctx context.Context, w http.ResponseWriter, x *exchan
 		var chunks chunkScanner
 		err := p.passChunks(x, &chunks, func(b []byte) error {
 			_ = control.SetWriteDeadline(time.Now().Add(clientTimeout))
+			if len(b) > freeBytes {
+				defer p.newWriterAnyway(w, int64(len(b))).end()
+			}
 			if err := chunks.scan(b, func(data []byte) error { _, err := w.Write(data); return err }); err != nil {
 				return err
 			}
