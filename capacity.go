@@ -60,6 +60,10 @@ func capacityOf(limit, descriptors uint64, perClient int) capacity {
 // what it wants.
 const handshakeTimeout = 2 * time.Second
 
+// handshakeBytes is how long the header of a request may be where its memory is
+// not counted.
+const handshakeBytes = 4 << 10
+
 // peerPlaces are those of the peer port, for connections of which it is not
 // known whose they are. A member leaves its place when it has shaken hands.
 func peerPlaces(c capacity, h config.HTTP, set *metrics.Set) *places.Pool {
@@ -77,6 +81,7 @@ func spare(most int, set *metrics.Set) *places.Pool {
 func limited(l api.Limits, p *places.Pool) api.Limits {
 	l.ConnState, l.ConnContext = p.ConnState, places.ConnContext
 	l.HeaderTimeout = min(l.HeaderTimeout, handshakeTimeout)
+	l.HeaderBytes = min(l.HeaderBytes, handshakeBytes)
 	l.HTTP2Disabled = true
 	return l
 }

@@ -22,6 +22,7 @@ import (
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
+	"canopy/internal/memory"
 	"canopy/proxy"
 	"canopy/wal"
 )
@@ -89,7 +90,8 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	defer lock.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p, err := proxy.New(proxyOptions(c, firstPeers, registry, logger))
+	budget := newMemoryBudget(c, registry, logger)
+	p, err := proxy.New(proxyOptions(c, firstPeers, budget, registry, logger))
 	if err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	if err != nil {
 		return err
 	}
-	servers := newServers(c, listeners, capacityOf(fileLimit(), 2, c.HTTP.MaxPerClient), metrics.New(prometheus.NewRegistry()), logger)
+	servers := newServers(c, listeners, capacityOf(fileLimit(), 2, c.HTTP.MaxPerClient), budget, metrics.New(prometheus.NewRegistry()), logger)
 	systemd.does(proxyServes)
 	servers.client.open(p)
 	servers.metrics.open(p.NewMetrics())
@@ -155,7 +157,7 @@ func lockProxyDir(fsys disk.FS, dir string, logger *logrus.Logger) (io.Closer, e
 	return fsys.Lock(filepath.Join(dir, "lock"))
 }
 
-func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, error), registry *prometheus.Registry, logger *logrus.Logger) proxy.Options {
+func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, error), budget *memory.Budget, registry *prometheus.Registry, logger *logrus.Logger) proxy.Options {
 	orNone := func(t time.Duration) time.Duration {
 		if t == 0 {
 			return -1
@@ -174,6 +176,7 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		ReadTimeout:     c.Proxy.ReadTimeout,
 		Election:        c.Raft.Election,
 		BodyTimeout:     c.HTTP.BodyTimeout,
+		Memory:          budget,
 		Origins:         c.HTTP.CORS,
 		AllowHost:       c.HTTP.Hosts.Allows,
 		Registry:        registry,

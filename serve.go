@@ -22,6 +22,7 @@ import (
 	"canopy/internal/collector"
 	"canopy/internal/disk"
 	"canopy/internal/http1"
+	"canopy/internal/memory"
 	"canopy/internal/places"
 	"canopy/internal/processors"
 	"canopy/store"
@@ -47,25 +48,26 @@ func serve(ctx context.Context, c config.Config, systemd *supervisor, logger *lo
 	}
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
-	servers := newServers(c, listeners, capacityOf(fileLimit(), 1, c.HTTP.MaxPerClient), set, logger)
+	budget := newMemoryBudget(c, registry, logger)
+	servers := newServers(c, listeners, capacityOf(fileLimit(), 1, c.HTTP.MaxPerClient), budget, set, logger)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error { return sampleFiles(ctx, set) })
 	group.Go(func() error { return governor.Run(ctx) })
 	group.Go(func() error {
-		err := serveMember(ctx, c, servers, governor, set, registry, systemd, logger)
+		err := serveMember(ctx, c, servers, governor, budget, set, registry, systemd, logger)
 		return errors.Join(err, servers.close())
 	})
 	return group.Wait()
 }
 
 // serveMember opens the member behind the servers, and runs it.
-func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, set *metrics.Set, registry *prometheus.Registry, systemd *supervisor, logger *logrus.Logger) error {
+func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, budget *memory.Budget, set *metrics.Set, registry *prometheus.Registry, systemd *supervisor, logger *logrus.Logger) error {
 	resume := collector.Defer()
 	defer resume()
 	peers := newPeering(c, registry, systemd, logger)
 	systemd.does("reads its snapshot and log")
-	member, err := etcdserver.Open(memberOptions(ctx, c, peers, observer(set, governor), logger))
+	member, err := etcdserver.Open(memberOptions(ctx, c, peers, budget, observer(set, governor), logger))
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		logger.Info("stopped before there was a member")
 		return nil
@@ -76,7 +78,7 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, governo
 	peers.begun()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
-	handler := api.New(member, apiOptions(c, set, registry, logger))
+	handler := api.New(member, apiOptions(c, budget, set, registry, logger))
 	servers.metrics.open(handler.NewMetrics())
 	servers.peers.Prefer(peers.transport.Knows)
 	servers.peer.open(peers.handler(api.NewPeer(member)))
@@ -101,7 +103,7 @@ func announceProgram(logger *logrus.Logger) {
 	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 }
 
-func memberOptions(ctx context.Context, c config.Config, peers *peering, observer etcdserver.Observer, logger *logrus.Logger) etcdserver.Options {
+func memberOptions(ctx context.Context, c config.Config, peers *peering, budget *memory.Budget, observer etcdserver.Observer, logger *logrus.Logger) etcdserver.Options {
 	return etcdserver.Options{
 		FS:              disk.OS{},
 		DataDir:         c.DataDir,
@@ -123,7 +125,7 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, observe
 		MaxLogs:         c.Storage.MaxWALs,
 		SegmentBytes:    c.Storage.WALSegmentBytes,
 		NoSync:          c.Storage.UnsafeNoFsync,
-		Store:           store.Options{HistoryEvents: c.Watch.HistoryEvents, HistoryBytes: c.Watch.HistoryBytes, WatchQueue: c.Watch.Queue},
+		Store:           store.Options{HistoryEvents: c.Watch.HistoryEvents, HistoryBytes: c.Watch.HistoryBytes, WatchQueue: c.Watch.Queue, Memory: budget},
 		Observer:        observer,
 		Log:             logger,
 	}
@@ -187,10 +189,11 @@ func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observ
 	}
 }
 
-func apiOptions(c config.Config, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) api.Options {
+func apiOptions(c config.Config, budget *memory.Budget, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) api.Options {
 	return api.Options{
 		Version:       version,
 		Guard:         api.Guard{Origins: c.HTTP.CORS, AllowHost: c.HTTP.Hosts.Allows},
+		Memory:        budget,
 		FormBytesMax:  c.HTTP.MaxRequestBytes,
 		BodyTimeout:   c.HTTP.BodyTimeout,
 		ValueBytesMax: c.HTTP.MaxValueBytes,
@@ -292,8 +295,9 @@ type serverOn struct {
 	listener net.Listener
 }
 
-// newServers makes them, for connections that fit the capacity.
-func newServers(c config.Config, l listeners, room capacity, set *metrics.Set, logger *logrus.Logger) *servers {
+// newServers makes them, for connections that fit the capacity and the budget of
+// memory.
+func newServers(c config.Config, l listeners, room capacity, budget *memory.Budget, set *metrics.Set, logger *logrus.Logger) *servers {
 	s := &servers{}
 	limits := api.Limits{
 		HeaderBytes:   c.HTTP.MaxHeaderBytes,
@@ -311,6 +315,7 @@ func newServers(c config.Config, l listeners, room capacity, set *metrics.Set, l
 		}
 	}
 	clients := connectionBudget(room, set)
+	clients.Bound(budget, api.ConnectionBytes)
 	urgent, rest := spare(room.urgent, set), http1.NewHandover(l.client[0].Addr())
 	clients.Overflow(rest.Give)
 	s.all = append(s.all, serverOn{api.NewHTTPServer(serveUrgent(&s.client), limited(limits, urgent)), urgent.Listener(rest)})
@@ -318,7 +323,7 @@ func newServers(c config.Config, l listeners, room capacity, set *metrics.Set, l
 	add(l.metrics, &s.metrics, limited(limits, apart), apart)
 	s.peers = peerPlaces(room, c.HTTP, set)
 	add(l.peer, &s.peer, limited(limits, s.peers), s.peers)
-	limits.ConnState = clients.ConnState
+	limits.ConnState, limits.Memory = clients.ConnState, budget
 	add(l.client, &s.client, limits, clients)
 	return s
 }

@@ -84,7 +84,8 @@ type Watch struct {
 type HTTP struct {
 	CORS            []string      // origins allowed to read answers, sorted; {"*"} = all, empty = none (S43)
 	Hosts           HostPolicy    // which Host headers are served (F51)
-	MaxHeaderBytes  int           // request line and headers; default 1 MiB (K19)
+	MemoryBudget    int64         // all that clients can make this process hold; default 0: a share of what there is
+	MaxHeaderBytes  int           // request line and headers; default 64 KiB (K19)
 	MaxRequestBytes int64         // body; default 0: the 10 MiB of forms (K14, F52)
 	MaxValueBytes   int64         // one value; default 0
 	MaxKeyDepth     int           // components of a key; default 0: only the store's own limit of 16384 holds (K25)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"canopy/etcdserver"
+	"canopy/internal/memory"
 	"canopy/store"
 )
 
@@ -21,6 +22,7 @@ const (
 	headerRaftTerm  = "X-Raft-Term"
 	headerVersion   = "X-Canopy-Version"
 	headerVary      = "Vary"
+	headerRetry     = "Retry-After"
 )
 
 // constantHeaders are values that all answers share. Whoever gets one must not change it.
@@ -28,6 +30,7 @@ type constantHeaders struct {
 	json, text []string
 	clusterID  []string
 	zero       []string
+	retry      []string // of Retry-After, in seconds
 	version    []string
 	keysLines  string // those of a successful keys answer, up to its index
 }
@@ -38,6 +41,7 @@ func newConstantHeaders(m Member, o Options) constantHeaders {
 		text:      []string{"text/plain; charset=utf-8"},
 		clusterID: []string{m.ClusterID().String()},
 		zero:      []string{"0"},
+		retry:     []string{"1"},
 		version:   []string{o.Version},
 		keysLines: headerType + ": application/json\r\n" + headerClusterID + ": " + m.ClusterID().String() + "\r\n" + headerIndex + ": ",
 	}
@@ -92,24 +96,33 @@ func (h *Handler) writeBody(w http.ResponseWriter, r *http.Request, status int, 
 	}
 	switch {
 	case head:
-	case len(body) <= pieceBytes:
+	case len(body) <= freeAnswerBytes:
 		_, _ = w.Write(body) // fails when the client has left
 	default:
-		h.writePieces(w, body)
+		_ = h.writePieces(w, body) // so does this
 	}
 }
 
-// pieceBytes is what a client has WriteTimeout to take of an answer. What is smaller, the socket takes at once.
-const pieceBytes = 64 << 10
+const (
+	// pieceBytes is what a client has WriteTimeout to take of an answer.
+	pieceBytes = 64 << 10
+	// freeAnswerBytes is the size up to which an answer is covered by what its connection takes of the budget of
+	// memory. It is written without a time-out, too: the socket takes it at once.
+	freeAnswerBytes = 16 << 10
+)
 
-// writePieces writes a large body, for as long as the client goes on taking it.
-func (h *Handler) writePieces(w http.ResponseWriter, body []byte) {
+// writePieces writes a large body, for as long as the client goes on taking it. It is there already, and others may
+// write the same one.
+func (h *Handler) writePieces(w http.ResponseWriter, body []byte) error {
 	out := h.patient(w)
+	out.hold = h.o.Memory.HoldAnyway(memory.Answer{Shared: &body[0], Bytes: int64(len(body)), Cut: out.cut})
+	defer out.hold.End()
 	for piece := range slices.Chunk(body, pieceBytes) {
 		if _, err := out.Write(piece); err != nil {
-			return // the client has left
+			return err
 		}
 	}
+	return nil
 }
 
 // writeKeysError answers in shape A (E4, E5), and returns the status.
@@ -121,6 +134,9 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	header[headerIndex] = h.names.zero
 	if e.Index != 0 {
 		header[headerIndex] = []string{strconv.FormatUint(uint64(e.Index), 10)}
+	}
+	if errors.Is(err, errNoMemory) {
+		header[headerRetry] = h.names.retry
 	}
 	buffer := h.buffer()
 	defer h.release(buffer)
@@ -142,7 +158,7 @@ func asKeysError(err error) (status int, e *store.Error) {
 	switch {
 	case errors.Is(err, etcdserver.ErrNoSpace):
 		return http.StatusInsufficientStorage, e
-	case errors.Is(err, etcdserver.ErrTooBusy), errors.Is(err, etcdserver.ErrInconsistent), errors.Is(err, errTooManyWatches), errors.Is(err, errTooManyBodies):
+	case errors.Is(err, etcdserver.ErrTooBusy), errors.Is(err, etcdserver.ErrInconsistent), errors.Is(err, errTooManyWatches), errors.Is(err, errNoMemory):
 		return http.StatusServiceUnavailable, e
 	case errors.Is(err, etcdserver.ErrTooLarge):
 		return http.StatusBadRequest, &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}

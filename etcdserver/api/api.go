@@ -21,15 +21,16 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"canopy/etcdserver/metrics"
+	"canopy/internal/memory"
 )
 
 // Options are the settings of a Handler. The zero value serves a lone member with the documented limits.
@@ -38,34 +39,33 @@ type Options struct {
 
 	Guard Guard // who may ask
 
-	FormBytesMax    int64         // largest form body, bytes; default 10 MiB (K14)
-	FormBytesBudget int64         // all form bodies over 64 KiB that are held at once, bytes; default 256 MiB
-	BodyTimeout     time.Duration // for receiving a body over 64 KiB or of unknown length; default 60 s
-	ValueBytesMax   int64         // largest value, bytes; default 0: only FormBytesMax counts
-	KeyDepthMax     int           // components of a key; default 0: only the store's own limit counts
-	WatchesMax      int           // watches open at once; default 100,000
-	WriteTimeout    time.Duration // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
-	HealthTimeout   time.Duration // after which /health says false; default 1 s, meant to be an election time-out
-	GzipWritersMax  int           // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
-	GzipDisabled    bool
-	PprofEnabled    bool                // serve /debug/pprof (S36)
-	CommandLine     []string            // shown by /debug/vars
-	FileLimit       uint64              // file descriptors this process may have, shown by /debug/vars
-	SetLogLevel     func(string) error  // for /config/local/log, with the name of a logrus level; default: nothing is set
-	AccessLog       func(Access)        // called after each answer, watches included; default: none
-	Metrics         *metrics.Set        // what is counted here; default: counted, but not shown
-	Gatherer        prometheus.Gatherer // what /metrics shows; default: nothing
+	Memory         *memory.Budget // for what requests and answers take; default: no bound
+	FormBytesMax   int64          // largest form body, bytes; default 10 MiB (K14)
+	BodyTimeout    time.Duration  // for receiving a body over 64 KiB or of unknown length; default 60 s
+	ValueBytesMax  int64          // largest value, bytes; default 0: only FormBytesMax counts
+	KeyDepthMax    int            // components of a key; default 0: only the store's own limit counts
+	WatchesMax     int            // watches open at once; default 100,000
+	WriteTimeout   time.Duration  // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
+	HealthTimeout  time.Duration  // after which /health says false; default 1 s, meant to be an election time-out
+	GzipWritersMax int            // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
+	GzipDisabled   bool
+	PprofEnabled   bool                // serve /debug/pprof (S36)
+	CommandLine    []string            // shown by /debug/vars
+	FileLimit      uint64              // file descriptors this process may have, shown by /debug/vars
+	SetLogLevel    func(string) error  // for /config/local/log, with the name of a logrus level; default: nothing is set
+	AccessLog      func(Access)        // called after each answer, watches included; default: none
+	Metrics        *metrics.Set        // what is counted here; default: counted, but not shown
+	Gatherer       prometheus.Gatherer // what /metrics shows; default: nothing
 }
 
 // The defaults of Options.
 const (
-	defaultFormBytesMax    = 10 << 20
-	defaultFormBytesBudget = 256 << 20
-	defaultBodyTimeout     = 60 * time.Second
-	defaultWatchesMax      = 100_000
-	defaultWriteTimeout    = 60 * time.Second
-	defaultHealthTimeout   = time.Second
-	defaultGzipWritersMax  = 16
+	defaultFormBytesMax   = 10 << 20
+	defaultBodyTimeout    = 60 * time.Second
+	defaultWatchesMax     = 100_000
+	defaultWriteTimeout   = 60 * time.Second
+	defaultHealthTimeout  = time.Second
+	defaultGzipWritersMax = 16
 )
 
 func (o Options) withDefaults() Options {
@@ -80,10 +80,12 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	orInt64(&o.FormBytesMax, defaultFormBytesMax)
-	orInt64(&o.FormBytesBudget, defaultFormBytesBudget)
 	orDuration(&o.BodyTimeout, defaultBodyTimeout)
 	orDuration(&o.WriteTimeout, defaultWriteTimeout)
 	orDuration(&o.HealthTimeout, defaultHealthTimeout)
+	if o.Memory == nil {
+		o.Memory = memory.New(math.MaxInt64, nil)
+	}
 	if o.WatchesMax <= 0 {
 		o.WatchesMax = defaultWatchesMax
 	}
@@ -111,8 +113,7 @@ type Handler struct {
 
 	knownHosts knownHosts
 
-	buffers sync.Pool    // *[]byte, for bodies either way
-	bodies  atomic.Int64 // bytes of large form bodies held now; at most FormBytesBudget
+	buffers sync.Pool // *[]byte, for bodies either way
 	watches watchSet
 	gzips   chan *gzipWriter // idle compressors; a nil one is still to be made
 	frames  frameCache

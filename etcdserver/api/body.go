@@ -15,8 +15,13 @@ import (
 const (
 	formType = "application/x-www-form-urlencoded"
 
-	// smallBodyBytes is the size up to which a body counts against no budget and needs no time of its own.
+	// smallBodyBytes is the size up to which a body needs no time of its own.
 	smallBodyBytes = keptBufferBytes
+
+	// freeBodyBytes is the size up to which a body is covered by what its connection takes of the budget of memory.
+	// Beyond, it counts bodyCopies times: as it is read, as a value, as a command in the log, and in the event.
+	freeBodyBytes = 4 << 10
+	bodyCopies    = 4
 
 	// drainBytes is how much of a body that is too large is still read, so that the client gets to see the refusal
 	// instead of a reset connection.
@@ -24,19 +29,29 @@ const (
 )
 
 var (
-	errFormTooLarge  = errors.New("http: POST too large") // K14
-	errBodyTooSlow   = errors.New("the body did not arrive in time")
-	errTooManyBodies = errors.New("etcdserver: too many large requests are being received")
+	errFormTooLarge = errors.New("http: POST too large") // K14
+	errBodyTooSlow  = errors.New("the body did not arrive in time")
+	errNoMemory     = errors.New("etcdserver: the memory for requests is used up")
 )
 
-// params reads query and form, and checks them (K9, K10). Its error is fit for writeKeysError.
-func (h *Handler) params(w http.ResponseWriter, r *http.Request) (params, error) {
+// params reads query and form, and checks them (K9, K10). Its error is fit for writeKeysError. What a large body takes
+// of the budget is the caller's to give back, also after an error.
+func (h *Handler) params(w http.ResponseWriter, r *http.Request) (_ params, taken int64, err error) {
 	var f fields
-	if err := h.scanBody(&f, w, r); err != nil {
-		return params{}, asFormError(err)
+	if taken, err = h.scanBody(&f, w, r); err != nil {
+		return params{}, taken, asFormError(err)
 	}
+	p, err := h.check(&f, r)
+	if err == nil && len(p.value) > smallBodyBytes { // in the event it may be six times as long
+		taken, err = h.takeMore(taken, int64(len(p.value))*(bodyCopies-1)+int64(store.EscapedLen(p.value)))
+	}
+	return p, taken, err
+}
+
+// check takes the query too, and checks what was asked for.
+func (h *Handler) check(f *fields, r *http.Request) (params, error) {
 	if r.URL.RawQuery != "" {
-		if err := scan(&f, r.URL.RawQuery); err != nil {
+		if err := scan(f, r.URL.RawQuery); err != nil {
 			return params{}, asFormError(err)
 		}
 	}
@@ -54,7 +69,7 @@ func (h *Handler) params(w http.ResponseWriter, r *http.Request) (params, error)
 
 // asFormError makes a fault of the form code 210 (K16 row 1); that there is no room is no fault of the form.
 func asFormError(err error) error {
-	if errors.Is(err, errTooManyBodies) {
+	if errors.Is(err, errNoMemory) {
 		return err
 	}
 	return &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
@@ -62,29 +77,27 @@ func asFormError(err error) error {
 
 // scanBody takes the fields of a form body of a PUT or POST. Any other body is ignored (K12), but it has to arrive as a
 // whole; a type that cannot be read is refused (K14).
-func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) (taken int64, err error) {
 	isForm := r.Method == http.MethodPut || r.Method == http.MethodPost
 	if isForm {
-		var err error
 		if isForm, err = hasForm(r.Header); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if r.Body == nil || r.Body == http.NoBody {
-		return nil
+		return 0, nil
 	}
 	if !isForm {
-		return h.skipBody(w, r)
+		return 0, h.skipBody(w, r)
 	}
 	h.limitBodyTime(w, r)
 	buffer := h.buffer()
 	defer h.release(buffer)
-	reserved, err := h.readBody(buffer, r)
-	defer h.bodies.Add(-reserved)
+	taken, err = h.readBody(buffer, r)
 	if err != nil {
-		return h.bodyFault(w, r, int64(len(*buffer)), err)
+		return taken, h.bodyFault(w, r, int64(len(*buffer)), err)
 	}
-	return scan(f, *buffer)
+	return taken, scan(f, *buffer)
 }
 
 // skipBody reads a body that has no meaning, to its end: a client that could not send all of its request may want
@@ -115,7 +128,7 @@ func (h *Handler) limitBodyTime(w http.ResponseWriter, r *http.Request) {
 
 // bodyFault says why a body of which n bytes have come could not be read to its end.
 func (h *Handler) bodyFault(w http.ResponseWriter, r *http.Request, n int64, err error) error {
-	if errors.Is(err, errFormTooLarge) || errors.Is(err, errTooManyBodies) {
+	if errors.Is(err, errFormTooLarge) || errors.Is(err, errNoMemory) {
 		return err
 	}
 	if r.ProtoMajor == 1 {
@@ -144,9 +157,9 @@ func hasForm(header http.Header) (bool, error) {
 	return mediaType == formType, err
 }
 
-// readBody reads the body to its end. The buffer grows with what has come, not with what was announced; what is beyond
-// a small body is reserved from the budget of all requests, and the caller gives it back.
-func (h *Handler) readBody(buffer *[]byte, r *http.Request) (reserved int64, err error) {
+// readBody reads the body to its end. The buffer grows with what has come, not with what was announced, and so does what
+// is taken of the budget, which the caller gives back.
+func (h *Handler) readBody(buffer *[]byte, r *http.Request) (taken int64, err error) {
 	limit := h.o.FormBytesMax
 	if r.ContentLength > limit {
 		h.drain(r)
@@ -154,16 +167,14 @@ func (h *Handler) readBody(buffer *[]byte, r *http.Request) (reserved int64, err
 	}
 	b := *buffer
 	for {
-		if len(b) == cap(b) {
-			size := min(2*int64(cap(b)), limit+1)
-			if need := size - smallBodyBytes - reserved; need > 0 {
-				if !h.reserve(need) {
-					h.drain(r)
-					return reserved, errTooManyBodies
-				}
-				reserved += need
+		if len(b) >= freeBodyBytes && int64(len(b))*bodyCopies >= taken {
+			if taken, err = h.takeMore(taken, 2*int64(len(b))*bodyCopies); err != nil {
+				h.drain(r)
+				return taken, err
 			}
-			b = append(make([]byte, 0, size), b...)
+		}
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, min(2*int64(cap(b)), limit+1)), b...)
 		}
 		n, err := r.Body.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
@@ -171,22 +182,25 @@ func (h *Handler) readBody(buffer *[]byte, r *http.Request) (reserved int64, err
 		switch {
 		case int64(len(b)) > limit:
 			h.drain(r)
-			return reserved, errFormTooLarge
+			return taken, errFormTooLarge
 		case errors.Is(err, io.EOF):
-			return reserved, nil
+			return taken, nil
 		case err != nil:
-			return reserved, err
+			return taken, err
 		}
 	}
 }
 
-// reserve takes bytes from the budget for large bodies, unless it is used up.
-func (h *Handler) reserve(n int64) bool {
-	if h.bodies.Add(n) > h.o.FormBytesBudget {
-		h.bodies.Add(-n)
-		return false
+// takeMore takes what a request needs beyond what it has taken of the budget, and gives the sum.
+func (h *Handler) takeMore(taken, need int64) (int64, error) {
+	more := h.o.Memory.Share(need) - taken
+	if more <= 0 {
+		return taken, nil
 	}
-	return true
+	if !h.o.Memory.Take(more) {
+		return taken, errNoMemory
+	}
+	return taken + more, nil
 }
 
 // drain reads on for a while after a refusal. A client that waits for leave to send its body is not given it.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/internal/memory"
 	"canopy/internal/places"
 )
 
@@ -25,6 +26,8 @@ type Budget struct {
 	max     int
 	refused func(idle bool)
 	changed func(open int)
+	memory  *memory.Budget
+	base    int64          // bytes that each connection takes of it
 	rest    func(net.Conn) // takes what is beyond the budget; nil: it is closed
 	clock   atomic.Int64   // Unix time of the last sweep, ns; at most about sweepInterval ago while any are open
 
@@ -50,8 +53,16 @@ func NewBudget(max int, refused func(idle bool), changed func(open int)) *Budget
 	if changed == nil {
 		changed = func(int) {}
 	}
-	return &Budget{max: max, refused: refused, changed: changed, open: map[*budgetConn]struct{}{}}
+	return &Budget{max: max, refused: refused, changed: changed, memory: memory.New(math.MaxInt64, nil), open: map[*budgetConn]struct{}{}}
 }
+
+// Bound has connections and the headers that they send count against a budget of memory. Each connection takes base
+// bytes of it. It is called before use.
+func (b *Budget) Bound(m *memory.Budget, base int64) { b.memory, b.base = m, base }
+
+// ConnectionBytes is what a connection of a client takes with all that is not counted by itself: its buffers and stacks,
+// a small request, its answer, and a watch.
+const ConnectionBytes = 32 << 10
 
 // Overflow has connections beyond the budget given to another server, instead of being closed. It is called before any
 // Listener is used.
@@ -92,22 +103,28 @@ type budgetConn struct {
 	net.Conn
 	budget *Budget
 	client netip.Prefix
-	idle   atomic.Uint64 // the Budget's idlings when it became idle; 0 while it is not
+	idle   atomic.Uint64 // the Budget's idlings when it became idle, or fresh; 0 while a request is being answered
 	timing
 	pace pace
+	intake
 }
 
 // admit counts a connection; nil if there was no room and others have it, or it has been closed.
 func (b *Budget) admit(conn net.Conn) net.Conn {
 	c := &budgetConn{Conn: conn, budget: b, client: places.ClientOf(conn.RemoteAddr())}
+	c.idle.Store(fresh)
 	b.mu.Lock()
 	var victim *budgetConn
 	among := b.crowd(c.client)
+	if among == nil && !b.memory.TakeReserved(b.base) {
+		among = b.open
+	}
 	full := among != nil
 	if full {
 		if victim = longestIdle(among); victim != nil {
 			full = false
 			b.leave(victim)
+			b.memory.TakeAnyway(b.base) // the victim gives it back
 		}
 	}
 	if !full {
@@ -154,9 +171,17 @@ func longestIdle(among map[*budgetConn]struct{}) *budgetConn {
 	return longest
 }
 
+// fresh is idle of a connection that has not sent a request yet. It is never closed for another.
+const fresh = math.MaxUint64
+
 // Close closes the connection and stops counting it.
 func (c *budgetConn) Close() error {
 	err := c.Conn.Close()
+	if c.closed.Swap(true) {
+		return err
+	}
+	c.giveBack()
+	c.budget.memory.Give(c.budget.base + c.streams.Swap(0))
 	c.budget.mu.Lock()
 	c.budget.leave(c)
 	open := len(c.budget.open)
@@ -177,7 +202,13 @@ func (b *Budget) ConnState(conn net.Conn, state http.ConnState) {
 	case !ok:
 	case state == http.StateIdle:
 		c.idle.Store(b.idlings.Add(1))
+		c.giveBack()
+	case state == http.StateNew: // also when http1 has handed it over
+		c.idle.Store(fresh)
+	case state == http.StateActive:
+		c.idle.Store(0)
 	default:
 		c.idle.Store(0)
+		c.giveBack()
 	}
 }

@@ -16,8 +16,9 @@ import (
 	"canopy/etcdserver"
 )
 
-// changeBytesMax bounds the body of a request to change the membership.
-const changeBytesMax = 1 << 20
+// changeBytesMax bounds the body of a request to change the membership. It is small enough to be covered by what the
+// connection takes of the budget of memory, so that members can be changed when that is used up.
+const changeBytesMax = 16 << 10
 
 // changeMembers answers POST, PUT and DELETE (M15–M29). What can be said without asking the leader comes first, in the
 // order of M18 and M22.

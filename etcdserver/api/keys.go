@@ -33,7 +33,10 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		h.writeKeysError(w, r, err)
 		return
 	}
-	p, err := h.params(w, r)
+	p, taken, err := h.params(w, r)
+	if taken > 0 {
+		defer h.o.Memory.Give(taken)
+	}
 	if err != nil {
 		h.writeKeysError(w, r, err)
 		return
@@ -96,9 +99,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 		return err
 	}
 	if !listing.Small() {
-		h.putPositions(w.Header(), view.Index())
-		h.writeListing(w, r, listing)
-		return nil
+		return h.writeListing(w, r, view.Index(), listing)
 	}
 	buffer := h.buffer()
 	defer h.release(buffer)

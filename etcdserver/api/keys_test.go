@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"canopy/etcdserver"
+	"canopy/internal/memory"
 	"canopy/store"
 )
 
@@ -138,7 +139,8 @@ func TestWhatIsNotServedByKeys(t *testing.T) {
 
 func TestLimitsOfRequests(t *testing.T) {
 	const limit = 200_000
-	s := newSite(t, Options{FormBytesMax: limit, ValueBytesMax: limit - 1000, KeyDepthMax: 3}, Limits{})
+	budget := memory.New(1<<40, nil)
+	s := newSite(t, Options{Memory: budget, FormBytesMax: limit, ValueBytesMax: limit - 1000, KeyDepthMax: 3}, Limits{})
 	form := func(bytes int) string { return "value=x&pad=" + strings.Repeat("p", bytes-len("value=x&pad=")) }
 	refused := `{"errorCode":210,"message":"Invalid POST form","cause":"http: POST too large","index":0}` + "\n"
 	for _, c := range []struct {
@@ -165,21 +167,7 @@ func TestLimitsOfRequests(t *testing.T) {
 	if a := s.do("GET", deep, ""); a.status != 400 || !strings.Contains(a.body, "209") {
 		t.Errorf("R54: a key beyond the store's limit = %d %s", a.status, a.body)
 	}
-	if held := s.handler.bodies.Load(); held != 0 {
-		t.Errorf("%d bytes are still reserved for bodies", held)
-	}
-}
-
-func TestBudgetForBodiesIsShared(t *testing.T) {
-	s := newSite(t, Options{FormBytesBudget: 100_000}, Limits{})
-	large := "value=" + strings.Repeat("x", 500_000)
-	a := s.do("PUT", "/v2/keys/k", large)
-	if a.status != 503 || !strings.Contains(a.body, "too many large requests") {
-		t.Errorf("a body beyond the budget = %d %s, want 503", a.status, a.body)
-	}
-	if a := s.do("PUT", "/v2/keys/k", "value="+strings.Repeat("x", 60_000)); a.status != 201 {
-		t.Errorf("a small body = %d, want 201", a.status)
-	}
+	eventually(t, "all memory is given back", func() bool { return budget.Used()%ConnectionBytes == 0 })
 }
 
 func TestFailuresOfTheMember(t *testing.T) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"runtime"
@@ -10,22 +11,39 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"canopy/internal/memory"
 	"canopy/store"
 )
 
-// writeListing streams a large answer piece by piece, so that neither its size nor a slow client costs memory. Headers
-// are set but for those of the encoding.
-func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, listing *store.Listing) {
+// listingBytes is what a listing takes while it is written: its pieces, in the encoder and on their way.
+const listingBytes = store.WriteBytes + pieceBytes
+
+// writeListing streams a large answer piece by piece, so that its size costs no memory. What a slow client makes us keep
+// counts against the budget; if that is used up, nothing was written.
+func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index store.Index, listing *store.Listing) error {
 	if r.Method == http.MethodHead {
 		var n countWriter
 		if err := listing.WriteJSON(&n); err == nil {
 			w.Header()[headerLength] = []string{strconv.FormatInt(int64(n), 10)}
 		}
-		return
+		h.putPositions(w.Header(), index)
+		return nil
 	}
-	setReadDeadline(w, time.Time{})
 	out := h.patient(w)
-	if !h.o.GzipDisabled {
+	answer := memory.Answer{Own: listingBytes, Cut: out.cut}
+	value, bytes, isFile := listing.File()
+	if isFile {
+		answer.Shared, answer.Bytes = value, bytes
+	}
+	hold, ok := h.o.Memory.Hold(answer)
+	if !ok {
+		return errNoMemory
+	}
+	defer hold.End()
+	out.hold = hold
+	h.putPositions(w.Header(), index)
+	setReadDeadline(w, time.Time{})
+	if !isFile && !h.o.GzipDisabled {
 		w.Header().Add(headerVary, "Accept-Encoding")
 		if z := h.compressor(r.Header); z != nil {
 			defer h.putBack(z)
@@ -34,10 +52,11 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, listing *
 			if err := listing.WriteJSON(z); err == nil {
 				_ = z.Close() // fails when the client has left
 			}
-			return
+			return nil
 		}
 	}
 	_ = listing.WriteJSON(out) // fails when the client has left
+	return nil
 }
 
 // gzipWriter compresses one listing at a time.
@@ -93,15 +112,30 @@ type patientWriter struct {
 	w        io.Writer
 	control  *http.ResponseController
 	patience time.Duration
+	hold     *memory.Hold // of the answer
 }
 
 func (h *Handler) patient(w http.ResponseWriter) *patientWriter {
-	return &patientWriter{w, http.NewResponseController(w), h.o.WriteTimeout}
+	p := &patientWriter{w: w, control: http.NewResponseController(w), patience: h.o.WriteTimeout}
+	p.renew() // so that cut comes second
+	return p
 }
+
+func (p *patientWriter) renew() { _ = p.control.SetWriteDeadline(time.Now().Add(p.patience)) }
+
+// cut has the client's present piece fail.
+func (p *patientWriter) cut() { _ = p.control.SetWriteDeadline(time.Unix(1, 0)) }
+
+// errCutOff is what the writer of an answer sees when its client was cut off.
+var errCutOff = errors.New("the client does not take its answer, and the memory for requests is used up")
 
 func (p *patientWriter) Write(b []byte) (int, error) {
 	runtime.Gosched() // a long answer lets the short ones go first
-	_ = p.control.SetWriteDeadline(time.Now().Add(p.patience))
+	if p.hold.Over() {
+		return 0, errCutOff
+	}
+	p.hold.Progress()
+	p.renew()
 	return p.w.Write(b)
 }
 

@@ -41,6 +41,7 @@ type pace struct {
 	have   int                    // bytes of it
 	rest   int                    // bytes of the present frame that are still to come
 
+	data bool      // a body came
 	used int       // of the allowance
 	at   time.Time // when used was true
 }
@@ -69,6 +70,7 @@ func (p *pace) follow(b []byte) time.Duration {
 			p.have = 0
 			p.rest = int(binary.BigEndian.Uint32(p.header[:4]) >> 8)
 			weight += weigh(p.header[3], p.rest)
+			p.data = p.data || p.header[3] == frameData
 		}
 	}
 	if weight == 0 {
@@ -97,13 +99,22 @@ func (p *pace) charge(weight int, now time.Time) time.Duration {
 	return min(time.Duration(p.used-paceBurst)*time.Second/paceRate, paceMax)
 }
 
-// Read reads from the connection, at the pace that it is allowed.
+// isHTTP2 tells whether the client has said that it speaks HTTP/2.
+func (p *pace) isHTTP2() bool { return p.matched == len(preface) }
+
+// Read reads from the connection, at the pace that it is allowed, and as long as there is memory for what comes.
 func (c *budgetConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if !c.pace.plain && n > 0 {
+	if n == 0 {
+		return n, err
+	}
+	if !c.pace.plain {
 		if pause := c.pace.follow(b[:n]); pause > 0 {
 			time.Sleep(pause)
 		}
+	}
+	if full := c.count(b[:n]); full != nil {
+		return 0, full
 	}
 	return n, err
 }

@@ -7,13 +7,16 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"canopy/internal/memory"
 )
 
 // Limits bound what a connection may ask of the server before a handler sees it. The zero value means the defaults.
 type Limits struct {
-	HeaderBytes   int           // request line and headers; default 1 MiB (K19)
-	HeaderTimeout time.Duration // for a request's headers and a small body to arrive; default 10 s
-	IdleTimeout   time.Duration // for the next request on a kept connection; default 5 min
+	Memory        *memory.Budget // for requests of HTTP/2; default: no bound
+	HeaderBytes   int            // request line and headers; default 64 KiB (K19)
+	HeaderTimeout time.Duration  // for a request's headers and a small body to arrive; default 10 s
+	IdleTimeout   time.Duration  // for the next request on a kept connection; default 5 min
 	HTTP2Disabled bool
 	HTTP2Streams  int // requests at once on one HTTP/2 connection; default 250
 
@@ -25,7 +28,7 @@ type Limits struct {
 
 // The defaults of Limits.
 const (
-	defaultHeaderBytes   = 1 << 20
+	defaultHeaderBytes   = 64 << 10
 	defaultHeaderTimeout = 10 * time.Second
 	defaultIdleTimeout   = 5 * time.Minute
 	defaultHTTP2Streams  = 250
@@ -55,6 +58,9 @@ func (l Limits) withDefaults() Limits {
 // sending of large answers itself. A deadline for each small one would cost two hundredths of the speed of reads.
 func NewHTTPServer(handler http.Handler, l Limits) *http.Server {
 	l = l.withDefaults()
+	if l.Memory != nil && !l.HTTP2Disabled {
+		handler = l.countStreams(handler)
+	}
 	s := &http.Server{
 		Handler:           handler,
 		MaxHeaderBytes:    l.HeaderBytes,
@@ -68,8 +74,8 @@ func NewHTTPServer(handler http.Handler, l Limits) *http.Server {
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          l.HTTP2Streams,
 			MaxReadFrameSize:              64 << 10,
-			MaxReceiveBufferPerConnection: 4 << 20,
-			MaxReceiveBufferPerStream:     1 << 20,
+			MaxReceiveBufferPerConnection: http2BodyBytes,
+			MaxReceiveBufferPerStream:     http2BodyBytes,
 			SendPingTimeout:               30 * time.Second, // finds dead connections, as keep-alive does for HTTP/1
 			PingTimeout:                   15 * time.Second,
 			WriteByteTimeout:              60 * time.Second,

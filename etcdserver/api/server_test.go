@@ -40,6 +40,10 @@ func newSiteOf(t *testing.T, m *soloMember, o Options, l Limits) *site {
 	}
 	s := &site{t: t, member: m, handler: New(m, o), addr: listener.Addr().String()}
 	budget := NewBudget(0, nil, nil)
+	if o.Memory != nil {
+		budget.Bound(o.Memory, ConnectionBytes)
+		l.Memory = o.Memory
+	}
 	if l.ConnState == nil {
 		l.ConnState = budget.ConnState
 	}

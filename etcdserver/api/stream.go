@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/internal/memory"
 	"canopy/internal/takeover"
 	"canopy/store"
 )
@@ -102,15 +103,37 @@ func (s *stream) sendEvent(event *store.Event) error {
 	if len(json) <= sharedFrameBytesMax {
 		return s.send(s.h.frames.of(event))
 	}
-	s.renewDeadline()
-	parts := net.Buffers{chunkHead(len(json)), json, []byte("\r\n")}
-	var w net.Conn = s.conn
-	if c, ok := w.(*budgetConn); ok {
-		w = c.Conn // which knows how to write all parts at once
-	}
-	_, err := parts.WriteTo(w)
-	return err
+	return s.sendPieces(json)
 }
+
+// sendPieces sends a large event. The client has its time for each piece.
+func (s *stream) sendPieces(json []byte) error {
+	hold := s.h.o.Memory.HoldAnyway(memory.Answer{Shared: &json[0], Bytes: int64(len(json)), Cut: s.cut})
+	defer hold.End()
+	buffer := s.h.buffer()
+	defer s.h.release(buffer)
+	b := append(*buffer, chunkHead(len(json))...)
+	for ended := false; !ended; {
+		n := min(len(json), pieceBytes-len(b)-len("\r\n"))
+		b, json = append(b, json[:n]...), json[n:]
+		if ended = len(json) == 0; ended {
+			b = append(b, "\r\n"...)
+		}
+		*buffer = b
+		if hold.Over() {
+			return errCutOff
+		}
+		hold.Progress()
+		if err := s.send(b); err != nil {
+			return err
+		}
+		b = b[:0]
+	}
+	return nil
+}
+
+// cut has the present write fail.
+func (s *stream) cut() { _ = s.conn.SetWriteDeadline(time.Unix(1, 0)) }
 
 func (s *stream) send(b []byte) error {
 	s.renewDeadline()

@@ -56,11 +56,21 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *store
 			w.Write(h.lastLine(err))
 			return
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(h.o.WriteTimeout))
-		if _, err := w.Write(event.JSON()); err != nil || !stream {
+		if err := h.writeEvent(w, control, event); err != nil || !stream {
 			return
 		}
 	}
+}
+
+// writeEvent gives the client its time to take an event.
+func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseController, event *store.Event) error {
+	json := event.JSON()
+	if len(json) > freeAnswerBytes {
+		return h.writePieces(w, json)
+	}
+	_ = control.SetWriteDeadline(time.Now().Add(h.o.WriteTimeout))
+	_, err := w.Write(json)
+	return err
 }
 
 // lastLine is what a watch ends with: an error in shape A when its place in history was lost (K110, K114), and nothing

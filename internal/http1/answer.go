@@ -249,9 +249,12 @@ func (a *answer) Flush() { _ = a.FlushError() }
 // SetReadDeadline is for http.ResponseController. There is nothing to read: the request is here.
 func (a *answer) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline is for http.ResponseController. It holds for this answer.
+// SetWriteDeadline is for http.ResponseController. It holds for this answer. After the first call others may come from
+// any goroutine.
 func (a *answer) SetWriteDeadline(t time.Time) error {
-	a.writeLimits = true
+	if !a.writeLimits {
+		a.writeLimits = true
+	}
 	return a.c.SetWriteDeadline(t)
 }
 

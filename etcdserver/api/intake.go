@@ -1,0 +1,134 @@
+package api
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"sync/atomic"
+)
+
+// What comes on a connection before a handler sees it takes memory as well. net/http bounds the bytes of a header, but
+// what it makes of them can be twenty times as much, since each line becomes an entry of a map. So a header that is not
+// small is counted as it comes, by bytes and lines, until its request has been answered.
+const (
+	freeHeaderBytes = 4 << 10 // are covered by what the connection takes
+	headerCopies    = 2       // of each byte: as it came, and in a name or value
+	headerLineBytes = 160     // of a line, in a map
+
+	http2Bytes       = 64 << 10  // of a connection of HTTP/2, above others: frames and tables
+	http2BodyBytes   = 256 << 10 // of bodies on such a connection, that no handler has read yet
+	http2StreamBytes = 16 << 10  // of a request on it
+)
+
+// intake is what a connection has taken of the budget for what it sends.
+type intake struct {
+	closed atomic.Bool
+
+	// Of the goroutine that reads.
+	phase         uint64 // idle of the connection when the present header began
+	header, lines int64  // of it
+	isHTTP2       bool
+	hasBodies     bool
+
+	taken   atomic.Int64 // for the header of the present request
+	streams atomic.Int64 // for being HTTP/2
+}
+
+// count takes what the next bytes need. Its error says to net/http that the connection is lost.
+func (c *budgetConn) count(b []byte) error {
+	ok := true
+	switch {
+	case c.pace.isHTTP2():
+		ok = c.countHTTP2()
+	default:
+		if phase := c.idle.Load(); phase != 0 {
+			ok = c.countHeader(phase, b)
+		}
+	}
+	if ok {
+		return nil
+	}
+	return &net.OpError{Op: "read", Net: "tcp", Addr: c.Conn.RemoteAddr(), Err: errNoMemory}
+}
+
+func (c *budgetConn) countHeader(phase uint64, b []byte) bool {
+	if phase != c.phase {
+		c.phase, c.header, c.lines = phase, 0, 0
+	}
+	c.header += int64(len(b))
+	c.lines += int64(bytes.Count(b, newline))
+	if c.header <= freeHeaderBytes {
+		return true
+	}
+	return c.take(&c.taken, c.header*headerCopies+c.lines*headerLineBytes-c.taken.Load())
+}
+
+var newline = []byte{'\n'}
+
+func (c *budgetConn) countHTTP2() bool {
+	if !c.isHTTP2 {
+		c.isHTTP2 = true
+		c.giveBack()
+		if !c.take(&c.streams, http2Bytes) {
+			return false
+		}
+	}
+	if c.pace.data && !c.hasBodies {
+		c.hasBodies = true
+		return c.take(&c.streams, http2BodyBytes)
+	}
+	return true
+}
+
+// take takes more for a purpose, and gives it back at once if the connection was closed meanwhile.
+func (c *budgetConn) take(purpose *atomic.Int64, more int64) bool {
+	if !c.budget.memory.Take(more) {
+		return false
+	}
+	purpose.Add(more)
+	if c.closed.Load() {
+		c.budget.memory.Give(purpose.Swap(0))
+	}
+	return true
+}
+
+// giveBack ends the header of a request.
+func (c *budgetConn) giveBack() {
+	if c.taken.Load() != 0 {
+		c.budget.memory.Give(c.taken.Swap(0))
+	}
+}
+
+// countStreams has each request of HTTP/2 take its memory: there may be hundreds on a connection.
+func (l *Limits) countStreams(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		header := headerBytes(r)
+		take := l.Memory.TakeReserved
+		if header > freeHeaderBytes {
+			take = l.Memory.Take
+		}
+		if !take(http2StreamBytes + header) {
+			w.Header().Set(headerRetry, "1")
+			http.Error(w, errNoMemory.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer l.Memory.Give(http2StreamBytes + header)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// headerBytes is what a request's line and headers take.
+func headerBytes(r *http.Request) int64 {
+	n := len(r.RequestURI)
+	for name, values := range r.Header {
+		n += len(name) + headerLineBytes
+		for _, value := range values {
+			n += len(value)
+		}
+	}
+	return int64(n)
+}
