@@ -16,7 +16,7 @@ import (
 
 // newMemoryBudget makes the budget for what clients can make this process hold,
 // and keeps the heap below the limit on the process, if there is one.
-func newMemoryBudget(c config.Config, registry *prometheus.Registry, logger *logrus.Logger) *memory.Budget {
+func newMemoryBudget(c config.Config, registry *prometheus.Registry, logger *logrus.Logger) (*memory.Budget, memory.Limit) {
 	limit := memory.FindLimit(os.DirFS("/"))
 	collectBelow(limit, logger)
 	size, from := c.HTTP.MemoryBudget, "--memory-budget"
@@ -31,7 +31,7 @@ func newMemoryBudget(c config.Config, registry *prometheus.Registry, logger *log
 	}
 	gauge("canopy_memory_budget_bytes", "Memory that clients can make this process hold.", budget.Max)
 	gauge("canopy_memory_budget_used_bytes", "Memory that clients make this process hold now.", budget.Used)
-	return budget
+	return budget, limit
 }
 
 // heapPart is the part of a limit that the heap may grow to before garbage is

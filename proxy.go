@@ -90,7 +90,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	defer lock.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	budget := newMemoryBudget(c, registry, logger)
+	budget, _ := newMemoryBudget(c, registry, logger) // all that a proxy holds is counted
 	p, err := proxy.New(proxyOptions(c, firstPeers, budget, registry, logger))
 	if err != nil {
 		return err

@@ -48,11 +48,12 @@ func serve(ctx context.Context, c config.Config, systemd *supervisor, logger *lo
 	}
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
-	budget := newMemoryBudget(c, registry, logger)
+	budget, limit := newMemoryBudget(c, registry, logger)
 	servers := newServers(c, listeners, capacityOf(fileLimit(), 1, c.HTTP.MaxPerClient), budget, set, logger)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error { return sampleFiles(ctx, set) })
+	group.Go(func() error { budget.Watch(ctx, limit); return nil })
 	group.Go(func() error { return governor.Run(ctx) })
 	group.Go(func() error {
 		err := serveMember(ctx, c, servers, governor, budget, set, registry, systemd, logger)

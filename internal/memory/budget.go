@@ -198,7 +198,10 @@ func (h *Hold) End() {
 }
 
 // relieve cuts clients off that do not take their answers, until n bytes and the reserve will come back.
-func (b *Budget) relieve(n int64) {
+func (b *Budget) relieve(n int64) { b.cutOff(b.used.Load() + n - (b.max - b.max/reservePart)) }
+
+// cutOff cuts clients off that do not take their answers, until so many bytes will come back.
+func (b *Budget) cutOff(over int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -213,7 +216,6 @@ func (b *Budget) relieve(n int64) {
 		}
 	}
 	slices.SortFunc(stalled, func(x, y *Hold) int { return cmp.Compare(x.since.Load(), y.since.Load()) })
-	over := b.used.Load() + n - (b.max - b.max/reservePart)
 	for _, h := range stalled {
 		if over <= 0 {
 			return

@@ -66,6 +66,26 @@ func TestStalledClientsAreCutOff(t *testing.T) {
 	})
 }
 
+// TestWhoStallsUnderPressureIsCutOff: the heap is nearly as large as the process may be, whatever was counted.
+func TestWhoStallsUnderPressureIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(80*mib, nil)
+		cut := 0
+		stalled := b.HoldAnyway(Answer{Own: mib, Cut: func() { cut++ }})
+		time.Sleep(stalledAfter)
+		busy := b.HoldAnyway(Answer{Own: mib, Cut: func() { t.Error("one that takes its answer was cut off") }})
+		for _, calm := range []Limit{{}, {Bytes: 512 * mib}} {
+			if b.ease(300*mib, calm); cut != 0 {
+				t.Errorf("under %+v a client was cut off", calm)
+			}
+		}
+		b.ease(320*mib, Limit{Bytes: 512 * mib})
+		if cut != 1 || !stalled.Over() || busy.Over() {
+			t.Errorf("under pressure %d were cut off", cut)
+		}
+	})
+}
+
 // TestWhatIsSharedCountsOnce: many clients take one value.
 func TestWhatIsSharedCountsOnce(t *testing.T) {
 	b := New(80*mib, nil)
