@@ -91,7 +91,7 @@ func firstPeers(c config.Config, systemd *supervisor, logger *logrus.Logger) fun
 		if given, err := c.FirstPeerURLs(); err != nil || !c.Discovery.On() {
 			return given, err
 		}
-		if _, err := os.Stat(filepath.Join(c.DataDir, "proxy", "cluster")); err == nil {
+		if knowsCluster(c) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, discoveryPatience)
 			defer cancel()

@@ -11,18 +11,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"syscall"
 
 	"canopy/config"
 	"canopy/etcdserver"
-	"canopy/internal/disk"
 	"canopy/internal/slack"
-	"canopy/wal"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
@@ -37,7 +33,7 @@ func run(argv, environ []string) int {
 	if len(argv) > 0 && argv[0] == "discovery" {
 		return runDiscovery(argv[1:], environ)
 	}
-	invocation, err := config.Parse(argv, environ, isProxyDir)
+	invocation, err := config.Parse(argv, environ, begunBefore)
 	if err != nil {
 		return refuse(err)
 	}
@@ -49,15 +45,9 @@ func run(argv, environ []string) int {
 		fmt.Print(config.VersionText(version, revision()))
 		return 0
 	case config.Check:
-		return check(invocation.Config)
+		return check(invocation)
 	}
 	return serveUntilSignal(invocation)
-}
-
-// isProxyDir tells whether a data directory was begun as that of a proxy (B6).
-func isProxyDir(dir string) bool {
-	begun, err := begunAs(disk.OS{}, dir)
-	return err == nil && slices.Equal(begun, []string{"proxy"}) // an error comes again when it is opened
 }
 
 // refuse prints why the command line or the environment cannot be used.
@@ -71,23 +61,6 @@ func refuse(err error) int {
 		fmt.Print(config.UsageText())
 	}
 	return faults.Exit
-}
-
-// check prints the configuration in force, and what a start would refuse (F61).
-func check(c config.Config) int {
-	fmt.Print(c.Effective())
-	begun, err := wal.Exists(disk.OS{}, c.LogDir())
-	switch {
-	case err != nil || begun:
-	case c.Proxy.Mode != config.ProxyOff || isProxyDir(c.DataDir):
-		_, err = c.FirstPeerURLs()
-	default:
-		_, err = c.Bootstrap(net.LookupHost)
-	}
-	if err != nil {
-		return refuse(err)
-	}
-	return 0
 }
 
 // serveUntilSignal runs a member or a proxy until SIGTERM or SIGINT. A second signal ends

@@ -35,8 +35,12 @@ type Lookup func(host string) ([]string, error)
 func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 	b := bootstrapper{config: c, lookup: lookup}
 	var cluster map[string]URLs
+	b.checkAdvertised()
 	if c.Discovery.On() {
 		b.checkDiscovery()
+		if c.Discovery.URL != "" && c.bootstrap.state == "existing" { // B30
+			b.refuse("discovery URL should not be set when joining existing initial cluster: leave one of --discovery and --initial-cluster-state out", "discovery")
+		}
 	} else {
 		cluster = b.static()
 	}
@@ -91,8 +95,23 @@ func (b *bootstrapper) refuse(text, flag string) {
 		Text: fmt.Sprintf("%s [--%s=%s from %s]", text, flag, s.Value, s.Source)})
 }
 
+// checkAdvertised repeats a check of Parse, which may have taken this start for a restart: what an interrupted first start
+// has left looks like one.
+func (b *bootstrapper) checkAdvertised() {
+	const flag = "initial-advertise-peer-urls"
+	for i := range b.config.AdvertisePeerURLs {
+		if why := unreachable(&b.config.AdvertisePeerURLs[i]); why != "" {
+			b.refuse("--"+flag+" "+why, flag)
+		}
+	}
+}
+
 // static reads and checks the list of members that was given.
 func (b *bootstrapper) static() map[string]URLs {
+	if name := b.config.Name; strings.ContainsAny(name, "=,") {
+		b.refuse(fmt.Sprintf("a list of members cannot hold the name %q: choose a --name without = and comma", name), "name")
+		return nil
+	}
 	cluster, err := ParseCluster(b.config.bootstrap.initialCluster)
 	if err != nil {
 		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
@@ -102,42 +121,72 @@ func (b *bootstrapper) static() map[string]URLs {
 	return cluster
 }
 
-// check is F27 and F28, for a list that parsed.
+// check is F27 and F28, for a list that parsed. Each sentence says what to change.
 func (b *bootstrapper) check(cluster map[string]URLs) {
 	const flag = "initial-cluster"
-	if hasDuplicate(cluster) {
-		b.refuse(fmt.Sprintf("initial cluster %s has duplicate url", clusterText(cluster)), flag)
+	if url, names := duplicate(cluster); url != "" {
+		b.refuse(fmt.Sprintf("initial cluster %s has duplicate url: %s belongs to %s; give each member its own", clusterText(cluster), url, names), flag)
 	}
 	name := b.config.Name
 	own, ok := cluster[name]
 	if !ok {
-		b.refuse(fmt.Sprintf("couldn't find local name %q in the initial cluster configuration", name), flag)
+		b.refuse(fmt.Sprintf("couldn't find local name %q in the initial cluster configuration, which has %s: %s", name, nameList(cluster), b.nameAdvice(cluster)), flag)
 		return
 	}
 	if b.sameURLs(own, b.config.AdvertisePeerURLs) {
 		return
 	}
-	text := fmt.Sprintf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s",
-		clusterText(map[string]URLs{name: b.config.AdvertisePeerURLs}), b.config.AdvertisePeerURLs)
-	for _, f := range []string{flag, "initial-advertise-peer-urls"} {
+	b.refuse(b.mismatch(cluster, own), flag)
+}
+
+// nameAdvice says what may be meant by a list without this member's name.
+func (b *bootstrapper) nameAdvice(cluster map[string]URLs) string {
+	if other := b.holder(cluster); other != "" {
+		return fmt.Sprintf("%s has the peer URLs of this member, so set --name=%s, or call it %s in the list", other, other, b.config.Name)
+	}
+	return fmt.Sprintf("set --name to one of these, or add %s to --initial-cluster", clusterText(map[string]URLs{b.config.Name: b.config.AdvertisePeerURLs}))
+}
+
+// holder is the member of a list that has what this one advertises; "": none.
+func (b *bootstrapper) holder(cluster map[string]URLs) string {
+	for _, name := range slices.Sorted(maps.Keys(cluster)) {
+		if b.sameURLs(cluster[name], b.config.AdvertisePeerURLs) {
+			return name
+		}
+	}
+	return ""
+}
+
+// mismatch words that the list has other URLs for this member than it advertises (F28).
+func (b *bootstrapper) mismatch(cluster map[string]URLs, own URLs) string {
+	name, advertised := b.config.Name, b.config.AdvertisePeerURLs
+	if b.within(advertised, own) {
+		return fmt.Sprintf("--initial-cluster has %d URLs for %s, of which --initial-advertise-peer-urls lacks some: if two members share the name %s, give each its own name; if it is one member, advertise all of %s",
+			len(own), name, name, own)
+	}
+	text := fmt.Sprintf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s", clusterText(map[string]URLs{name: advertised}), advertised)
+	if other := b.holder(cluster); other != "" {
+		return fmt.Sprintf("%s; it lists these URLs for %s: set --name=%s, or exchange the names in the list", text, other, other)
+	}
+	for _, f := range []string{"initial-cluster", "initial-advertise-peer-urls"} {
 		if !b.config.Source(f).IsSet() {
 			text += "; forgot to set --" + f + " flag?"
 		}
 	}
-	b.refuse(text, flag)
+	return text + "; it has " + clusterText(map[string]URLs{name: own}) + ": change one of the two flags"
 }
 
 // sameURLs compares two lists as sets (B29): each URL must have its equal in the other list.
-func (b *bootstrapper) sameURLs(x, y URLs) bool {
-	covered := func(x, y URLs) bool {
-		for i := range x {
-			if !slices.ContainsFunc(y, func(u url.URL) bool { return b.sameURL(&x[i], &u) }) {
-				return false
-			}
+func (b *bootstrapper) sameURLs(x, y URLs) bool { return b.within(x, y) && b.within(y, x) }
+
+// within tells whether each URL of x has its equal in y.
+func (b *bootstrapper) within(x, y URLs) bool {
+	for i := range x {
+		if !slices.ContainsFunc(y, func(u url.URL) bool { return b.sameURL(&x[i], &u) }) {
+			return false
 		}
-		return true
 	}
-	return covered(x, y) && covered(y, x)
+	return true
 }
 
 // sameURL compares names by their addresses; any address in common counts.
@@ -172,7 +221,10 @@ func ParseCluster(list string) (map[string]URLs, error) {
 		if part = strings.TrimSpace(part); part == "" {
 			continue
 		}
-		name, text, _ := strings.Cut(part, "=")
+		name, text, named := strings.Cut(part, "=")
+		if !named || name == "" {
+			return nil, fmt.Errorf("%q is not name=URL (allowed: name=http://host:port, several with commas)", part)
+		}
 		texts[name] = append(texts[name], text)
 	}
 	cluster := map[string]URLs{}
@@ -186,17 +238,30 @@ func ParseCluster(list string) (map[string]URLs, error) {
 	return cluster, nil
 }
 
-func hasDuplicate(cluster map[string]URLs) bool {
-	seen := map[string]bool{}
-	for _, urls := range cluster {
-		for _, u := range urls.Strings() {
-			if seen[u] {
-				return true
+// duplicate gives a URL that comes twice, and the names that it comes under; "": there is none.
+func duplicate(cluster map[string]URLs) (url, names string) {
+	owner := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(cluster)) {
+		for _, u := range cluster[name].Strings() {
+			first, taken := owner[u]
+			switch {
+			case taken && first == name:
+				return u, name + " twice"
+			case taken:
+				return u, first + " and " + name
 			}
-			seen[u] = true
+			owner[u] = name
 		}
 	}
-	return false
+	return "", ""
+}
+
+// nameList is the names of a cluster's members.
+func nameList(cluster map[string]URLs) string {
+	if len(cluster) == 0 {
+		return "nobody"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(cluster)), ", ")
 }
 
 // clusterText is a cluster as the flag takes it, sorted by name.

@@ -42,10 +42,10 @@ func TestFirstStarts(t *testing.T) {
 		{"F27", "--initial-cluster ,", `couldn't find local name "default" in the initial cluster configuration`},
 		{"F27", peer + "--initial-cluster default=http://127.0.0.1:1,default=http://127.0.0.1:1", "initial cluster default=http://127.0.0.1:1,default=http://127.0.0.1:1 has duplicate url"},
 		{"F27", "--initial-cluster default=foo", "error setting up initial cluster: URL scheme must be http or https: foo"},
-		{"F27", "--initial-cluster foo", "error setting up initial cluster: URL scheme must be http or https:  (in the part of \"foo\""},
+		{"F27", "--initial-cluster foo", "error setting up initial cluster: \"foo\" is not name=URL (allowed: name=http://host:port, several with commas)"},
 		{"F28", peer, "--initial-cluster must include default=http://127.0.0.1:1 given --initial-advertise-peer-urls=http://127.0.0.1:1; forgot to set --initial-cluster flag?"},
 		{"F28", "--initial-cluster default=http://127.0.0.1:1", "--initial-cluster must include default=http://localhost:2380,default=http://localhost:7001 given --initial-advertise-peer-urls=http://localhost:2380,http://localhost:7001; forgot to set --initial-advertise-peer-urls flag?"},
-		{"F28", peer + "--initial-cluster default=http://127.0.0.1:1,default=http://127.0.0.1:2", "--initial-cluster must include default=http://127.0.0.1:1 given"},
+		{"F28", peer + "--initial-cluster default=http://127.0.0.1:1,default=http://127.0.0.1:2", "--initial-cluster has 2 URLs for default, of which --initial-advertise-peer-urls lacks some: if two members share the name default, give each its own name; if it is one member, advertise all of http://127.0.0.1:1,http://127.0.0.1:2"},
 		{"F28", peer + "--initial-cluster default=http://127.0.0.1:2", "--initial-cluster must include"},
 		{"F28", peer + "--initial-cluster default=https://127.0.0.1:1", "--initial-cluster must include"},
 		{"B29", peer + "--initial-cluster default=http://localhost:1", "--initial-cluster must include"},
@@ -57,6 +57,13 @@ func TestFirstStarts(t *testing.T) {
 		{"B29", "--initial-advertise-peer-urls http://nowhere:1 --initial-cluster default=http://10.0.0.1:1", "--initial-cluster must include"},
 		{"B22", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", ""},
 		{"B22", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1", "initial cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1 has duplicate url"},
+		{"F27", peer + "--initial-cluster m1=http://127.0.0.1:1,m2=http://127.0.0.1:2", "couldn't find local name \"default\" in the initial cluster configuration, which has m1, m2: m1 has the peer URLs of this member, so set --name=m1, or call it default in the list"},
+		{"F27", peer + "--initial-cluster m1=http://127.0.0.1:3", "couldn't find local name \"default\" in the initial cluster configuration, which has m1: set --name to one of these, or add default=http://127.0.0.1:1 to --initial-cluster"},
+		{"F27", peer + "--initial-cluster ,", "couldn't find local name \"default\" in the initial cluster configuration, which has nobody: "},
+		{"F27", peer + "--name a=b", "a list of members cannot hold the name \"a=b\": choose a --name without = and comma"},
+		{"F28", peer + "--initial-cluster m1=http://127.0.0.1:1,default=http://127.0.0.1:2", "--initial-cluster must include default=http://127.0.0.1:1 given --initial-advertise-peer-urls=http://127.0.0.1:1; it lists these URLs for m1: set --name=m1, or exchange the names in the list"},
+		{"F28", peer + "--initial-cluster default=http://127.0.0.1:2", "--initial-cluster must include default=http://127.0.0.1:1 given --initial-advertise-peer-urls=http://127.0.0.1:1; it has default=http://127.0.0.1:2: change one of the two flags"},
+		{"B22", peer + "--initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1", "initial cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:1 has duplicate url: http://127.0.0.1:1 belongs to default and m2; give each member its own"},
 		{"B30", peer + "--initial-cluster-state existing --initial-cluster default=http://127.0.0.1:1,m2=http://127.0.0.1:2", ""},
 		{"B30", "--initial-cluster-state existing --discovery http://d.example/token", "discovery URL should not be set when joining existing initial cluster"},
 		{"D13", "--discovery http://d.example/token --discovery-proxy 10.0.0.1:3128", ""},
@@ -86,7 +93,7 @@ func TestFirstStarts(t *testing.T) {
 
 func TestABootstrapFaultNamesItsSource(t *testing.T) { // F29
 	_, err := mustParse(t, "", "ETCD_INITIAL_CLUSTER=m1=http://h:1").Config.Bootstrap(nil)
-	want := `couldn't find local name "default" in the initial cluster configuration [--initial-cluster=m1=http://h:1 from ETCD_INITIAL_CLUSTER]`
+	want := `couldn't find local name "default" in the initial cluster configuration, which has m1: set --name to one of these, or add default=http://localhost:2380,default=http://localhost:7001 to --initial-cluster [--initial-cluster=m1=http://h:1 from ETCD_INITIAL_CLUSTER]`
 	if err == nil || err.Error() != want {
 		t.Errorf("Bootstrap = %v, want %s", err, want)
 	}

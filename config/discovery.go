@@ -21,16 +21,13 @@ func (d Discovery) On() bool { return d.URL != "" || d.SRV != "" }
 // checkDiscovery finds what is wrong with the flags before anybody is asked.
 func (b *bootstrapper) checkDiscovery() {
 	d := b.config.Discovery
-	if d.URL != "" && b.config.bootstrap.state == "existing" {
-		b.refuse("discovery URL should not be set when joining existing initial cluster", "discovery") // B30
-	}
 	if u, err := url.Parse(d.URL); d.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		b.refuse("--discovery must be the URL of a token; allowed: http:// or https://, a host, and a path", "discovery")
 	}
 	if d.SRV != "" && !isDomain(d.SRV) {
 		b.refuse("--discovery-srv must be a DNS domain, like example.com", "discovery-srv")
 	}
-	if d.SRVName != "" && !isLabel(d.SRVName) {
+	if d.SRV != "" && d.SRVName != "" && !isLabel(d.SRVName) {
 		b.refuse("--discovery-srv-name must be a part of a DNS label: letters, digits and dashes", "discovery-srv-name")
 	}
 }

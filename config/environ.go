@@ -28,7 +28,7 @@ func (p *parser) variable(name, text string) {
 	switch {
 	case name == "ETCD_UNSUPPORTED_ARCH":
 	case !known:
-		p.warn("unrecognized environment variable %s=%s", name, text)
+		p.warn("unrecognized environment variable %s=%s%s", name, text, p.suggestion(name))
 	case text == "":
 	case p.draft.sources[r.name].IsSet():
 		p.inform("recognized environment variable %s, but unused: shadowed by corresponding flag", name)
@@ -37,12 +37,49 @@ func (p *parser) variable(name, text string) {
 	default:
 		from := Source{Variable: name}
 		if err := r.value.Set(text); err != nil {
-			p.faults = append(p.faults, Fault{Flag: r.name, Value: text, Source: from, Text: p.valueText(r, text, name, err)})
+			p.faults = append(p.faults, Fault{Flag: r.name, Value: text, Source: from, Text: p.valueText(r, text, name, err), invalid: true})
 		} else {
 			p.inform("recognized and used environment variable %s=%s", name, shown(r, text))
 		}
 		p.set(r.name, text, from)
 	}
+}
+
+// suggestion names the variable that a misspelt one may stand for.
+func (p *parser) suggestion(name string) string {
+	for _, g := range p.groups {
+		for _, r := range g.rows {
+			known := p.prefix + strings.ToUpper(strings.ReplaceAll(r.name, "-", "_"))
+			if len(r.name) > 2*typosMax && r.command == Serve && distance(name, known) <= typosMax {
+				return "; is " + known + " meant?"
+			}
+		}
+	}
+	return ""
+}
+
+// typosMax is how many letters may be wrong, missing or too many in a name that is still taken for a misspelt one.
+const typosMax = 2
+
+// distance counts the letters that have to be changed, added or left out to make one text of another (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // variableRow finds the flag of a variable. Only the names of ignored flags have capitals in the reference, so that

@@ -14,6 +14,9 @@ type Fault struct {
 	Value  string // as given, or the effective one for a default
 	Source Source
 	Text   string // the whole line for people: what was found, where, and what is allowed
+
+	invalid bool // the value of a known flag does not parse
+	usage   bool // the command line cannot be parsed
 }
 
 // Error is everything that is wrong with one command line and environment (F29). It is always returned as a pointer.

@@ -88,7 +88,7 @@ func unsafeRows(d *draft) []row {
 	return []row{
 		{name: "unsafe-no-fsync", value: boolValue{&d.Storage.UnsafeNoFsync}, def: "false",
 			usage: "Acknowledge writes before they are on disk: a crash of the machine loses them. Warned about at every start."},
-		{name: "force-new-cluster", value: forceValue{&d.Force}, def: "false",
+		{name: "force-new-cluster", value: wordValue{&d.Force, "again"}, def: "false",
 			usage: "Make the data of one member of a lost cluster the beginning of a new cluster, with a new ID and this member alone. Remove the flag afterwards: with members added since, it is refused, unless it says `again`."},
 	}
 }
@@ -97,7 +97,7 @@ func commandRows() []row {
 	return []row{
 		{name: "help", value: boolValue{new(bool)}, def: "false", command: Help, usage: "Show this text; also -h."},
 		{name: "version", value: boolValue{new(bool)}, def: "false", command: Version, usage: "Show the version."},
-		{name: "check-config", value: boolValue{new(bool)}, def: "false", command: Check,
-			usage: "Check flags and variables, show the effective configuration and where each value comes from, and exit: 0 if it is good, 1 if not."},
+		{name: "check-config", value: wordValue{new(string), "quiet"}, def: "false", command: Check,
+			usage: "Check flags and variables, and that the data directory can be used or made; show the effective configuration and where each value comes from, and exit: 0 if it is good, 1 if not. `quiet` shows what is wrong or odd, and nothing else."},
 	}
 }

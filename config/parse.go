@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -29,17 +30,18 @@ type Note struct {
 // Invocation is what a command line and an environment come to.
 type Invocation struct {
 	Action Action
+	Quiet  bool   // Check is to print nothing but what is wrong or odd
 	Config Config // checked; the zero Config unless Action is Serve or Check and there was no error
 	Notes  []Note // also there when there was an error
 }
 
-// Parse reads arguments (without the program's name) and an environment ("NAME=value" entries). What a proxy need not
-// say is not asked for if the data directory is that of a proxy, which isProxyDir tells; nil: none is (F24). The error,
-// if any, is an *Error with every fault found; Action is known even then.
-func Parse(argv, environ []string, isProxyDir func(dataDir string) bool) (Invocation, error) {
+// Parse reads arguments (without the program's name) and an environment ("NAME=value" entries). begun tells what the data
+// directory was begun as, since that decides which flags have an effect; nil: it is fresh. The error, if any, is an *Error
+// with every fault found; Action is known even then.
+func Parse(argv, environ []string, begun func(Config) Begun) (Invocation, error) {
 	p := newParser(variablePrefix)
 	p.draft, p.groups = newDraft()
-	p.draft.isProxyDir = isProxyDir
+	p.draft.begun = begun
 	p.defineAll()
 	switch action := p.arguments(argv); {
 	case action == Help:
@@ -60,7 +62,6 @@ type parser struct {
 	rows   map[string]row // by flag name
 	flags  *pflag.FlagSet
 	faults []Fault
-	usage  bool // a fault of the command line itself was found: exit 2
 	notes  []Note
 }
 
@@ -132,7 +133,7 @@ func (p *parser) arguments(argv []string) Action {
 // on reports whether a flag that asks for an action was given.
 func (p *parser) on(name string) bool {
 	r, known := p.rows[name]
-	return known && r.value.String() == "true"
+	return known && r.value.String() != "false"
 }
 
 // item cuts the next flag and its value off argv, in the form pflag wants: two dashes (F1), and no word that is not the
@@ -165,8 +166,8 @@ func (p *parser) given(item []string, err error) {
 		text = item[1]
 	}
 	if err != nil {
-		p.usage = true
-		p.faults = append(p.faults, Fault{Flag: name, Value: text, Source: Source{Flag: name}, Text: p.syntaxText(name, text, err)})
+		p.faults = append(p.faults, Fault{Flag: name, Value: text, Source: Source{Flag: name}, Text: p.syntaxText(name, text, err),
+			usage: true, invalid: errors.As(err, new(*pflag.InvalidValueError))})
 	}
 	p.set(name, text, Source{Flag: name})
 }
@@ -233,9 +234,12 @@ func (p *parser) warn(format string, args ...any) {
 
 // finish works out aliases and derived defaults, and checks the whole.
 func (p *parser) finish(action Action) (Invocation, error) {
-	invocation := Invocation{Action: action}
+	invocation := Invocation{Action: action, Quiet: p.rows["check-config"].value.String() == "quiet"}
 	p.draft.resolve()
-	p.faults = append(p.faults, p.draft.verify(p.groups)...)
+	p.draft.findModes()
+	p.overlook()
+	faults, warnings := p.draft.verify(p.groups)
+	p.faults, p.notes = append(p.faults, faults...), append(p.notes, warnings...)
 	if len(p.faults) > 0 {
 		invocation.Notes = p.notes
 		return invocation, p.failure(action)
@@ -246,10 +250,24 @@ func (p *parser) finish(action Action) (Invocation, error) {
 	return invocation, nil
 }
 
+// overlook turns values that do not parse into warnings, where the flag has no effect.
+func (p *parser) overlook() {
+	p.faults = slices.DeleteFunc(p.faults, func(f Fault) bool {
+		r := p.rows[f.Flag]
+		if !f.invalid || r.removed || p.draft.matters(r) {
+			return false
+		}
+		delete(p.draft.sources, f.Flag)
+		delete(p.draft.given, f.Flag)
+		p.warn("--%s is ignored, since it has no effect %s: %s", f.Flag, p.draft.where(), f.Text)
+		return true
+	})
+}
+
 // failure is the error of all faults. A dry run ends with 1 whatever is wrong (F61).
 func (p *parser) failure(action Action) error {
 	e := &Error{Faults: p.faults, Exit: exitRefused}
-	if p.usage && action != Check {
+	if action != Check && slices.ContainsFunc(p.faults, func(f Fault) bool { return f.usage }) {
 		e.Exit = exitUsage
 	}
 	return e

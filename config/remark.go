@@ -21,14 +21,18 @@ func (d *draft) remarks(groups []group) []Note {
 	if d.given["data-dir"] == "" {
 		warn("no data-dir provided, using default data-dir ./%s", d.DataDir)
 	}
-	for _, urls := range []URLs{d.AdvertiseClientURLs, d.AdvertisePeerURLs} {
+	for _, advertised := range []listener{{"advertise-client-urls", d.AdvertiseClientURLs}, {"initial-advertise-peer-urls", d.AdvertisePeerURLs}} {
+		if scopes()[advertised.flag]&d.modes == 0 {
+			continue
+		}
+		urls := advertised.urls
 		for i := range urls {
 			if ip := net.ParseIP(urls[i].Hostname()); ip != nil && ip.IsUnspecified() {
 				warn("advertising %s, which others cannot connect to", &urls[i])
 			}
 		}
 	}
-	if d.Storage.UnsafeNoFsync {
+	if d.Storage.UnsafeNoFsync && d.modes != proxying {
 		warn("--unsafe-no-fsync (from %s): acknowledged writes WILL BE LOST when the machine crashes", d.sources["unsafe-no-fsync"])
 	}
 	if d.raw.debug && d.isSet("log-level") && d.given["log-level"] != "debug" {

@@ -1,6 +1,10 @@
 package config
 
-import "net"
+import (
+	"fmt"
+	"net"
+	"strings"
+)
 
 // resolve works aliases and derived defaults into the draft. It finds no faults: verify, which comes after it, does.
 func (d *draft) resolve() {
@@ -15,13 +19,29 @@ func (d *draft) resolve() {
 		d.Storage.SnapshotCount = 10000
 	}
 	if d.DataDir == "" {
-		d.DataDir = d.Name + ".etcd"
+		d.DataDir = dirName(d.Name) + ".etcd"
 	}
 	if !d.isSet("initial-cluster") {
 		d.bootstrap.initialCluster = d.Name + "=http://localhost:2380," + d.Name + "=http://localhost:7001" // F21
 	}
 	d.HTTP.Hosts = newHostPolicy(d.raw.hosts, d.AdvertiseClientURLs)
 }
+
+// dirName is a member's name as that of one directory: what could lead elsewhere, or is no text, is escaped as in a URL.
+func dirName(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name) && b.Len() < dirNameMax; i++ {
+		if c := name[i]; c == '/' || c == '\\' || c < ' ' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// dirNameMax bounds that, in bytes: file systems allow 255.
+const dirNameMax = 240
 
 // resolveAddresses gives 0.4's addresses their new names (F14). An advertised address alone also says where to listen:
 // on its port, on all interfaces.

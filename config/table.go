@@ -55,7 +55,8 @@ type draft struct {
 	given    map[string]string // the text given, by flag name
 	defaults map[string]string // the default in the value's notation, by flag name
 
-	isProxyDir func(dataDir string) bool // nil: none is
+	begun func(Config) Begun // what the data directory was begun as; nil: it is fresh
+	modes mode               // what this process may be
 }
 
 // table lists every flag, bound to the fields of d, in the order of --help.

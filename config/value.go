@@ -52,11 +52,14 @@ func (v boolValue) String() string  { return strconv.FormatBool(*v.p) }
 func (v boolValue) Type() string    { return "bool" }
 func (v boolValue) allowed() string { return "true or false" }
 
-// forceValue is a boolean that can be insisted on: "" is no, "once" is yes.
-type forceValue struct{ p *string }
+// wordValue is a boolean that has a third value, a word: "" is no, "once" is yes.
+type wordValue struct {
+	p    *string
+	word string
+}
 
-func (v forceValue) Set(s string) error {
-	if s == "again" {
+func (v wordValue) Set(s string) error {
+	if s == v.word {
 		*v.p = s
 		return nil
 	}
@@ -69,7 +72,7 @@ func (v forceValue) Set(s string) error {
 	}
 	return nil
 }
-func (v forceValue) String() string {
+func (v wordValue) String() string {
 	switch *v.p {
 	case "":
 		return "false"
@@ -78,8 +81,8 @@ func (v forceValue) String() string {
 	}
 	return *v.p
 }
-func (v forceValue) Type() string    { return "bool" }
-func (v forceValue) allowed() string { return "true, false or again" }
+func (v wordValue) Type() string    { return "bool" }
+func (v wordValue) allowed() string { return "true, false or " + v.word }
 
 // choiceValue is one of a few words; a key of also is another spelling of its value.
 type choiceValue struct {

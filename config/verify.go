@@ -4,15 +4,22 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
-// verify finds everything that is wrong with values that parsed, in the order of flags.md section 4.
-func (d *draft) verify(groups []group) []Fault {
-	v := verifier{draft: d}
+// verify finds everything that is wrong with values that parsed, in the order of flags.md section 4. About flags without effect
+// it only warns.
+func (d *draft) verify(groups []group) ([]Fault, []Note) {
+	v := verifier{draft: d, unused: map[string]bool{}}
+	for _, g := range groups {
+		for _, r := range g.rows {
+			v.unused[r.name] = !d.matters(r)
+		}
+	}
 	v.rows(groups)
 	v.name()
 	v.advertised("advertise-client-urls", d.AdvertiseClientURLs)
@@ -26,17 +33,24 @@ func (d *draft) verify(groups []group) []Fault {
 	v.advertiseWhatIsListened()
 	v.times()
 	v.logging()
-	return v.faults
+	return v.faults, v.notes
 }
 
 type verifier struct {
 	*draft
 	faults []Fault
+	notes  []Note
+	unused map[string]bool // flags that have no effect on this process
 }
 
 // refuse adds a fault about flags, the first of which it is filed under. The text goes between the words of the
 // reference; after them stands what each flag was and where that came from (F29).
 func (v *verifier) refuse(text string, flags ...string) {
+	if i := slices.IndexFunc(flags, func(f string) bool { return v.unused[f] }); i >= 0 {
+		text, _, _ = strings.Cut(text, "\n")
+		v.notes = append(v.notes, Note{Warning: true, Text: fmt.Sprintf("--%s is ignored, since it has no effect %s: %s", flags[i], v.where(), text)})
+		return
+	}
 	hint := ""
 	text, hint, _ = strings.Cut(text, "\n")
 	if hint != "" {
@@ -73,33 +87,42 @@ func (v *verifier) rows(groups []group) {
 			}
 			if err := n.check(); err != nil {
 				v.refuse(fmt.Sprintf("--%s %v (set to %s)", r.name, err, r.value), r.name)
+				if v.unused[r.name] {
+					r.setDefault()
+				}
 			}
 		}
 	}
 }
 
-// name refuses what could not be told apart from nothing, would forge log lines, or leave the working directory (F21, M3).
+// name refuses what could not be told apart from nothing, or would forge log lines (M3).
 func (v *verifier) name() {
 	switch {
 	case v.Name == "":
 		v.refuse("--name must not be empty", "name")
 	case !utf8.ValidString(v.Name) || strings.ContainsFunc(v.Name, unicode.IsControl):
 		v.refuse(fmt.Sprintf("--name must be text without control characters (set to %q)", v.Name), "name")
-	case !v.isSet("data-dir") && strings.ContainsAny(v.Name, `/\`):
-		v.refuse("--name with a slash needs --data-dir, whose default is made from it", "name", "data-dir")
 	}
 }
 
 // advertised refuses URLs that nobody could connect to (F19).
 func (v *verifier) advertised(flag string, urls URLs) {
 	for i := range urls {
-		switch u := &urls[i]; {
-		case u.Hostname() == "":
-			v.refuse(fmt.Sprintf("-%s must name a host: %s; allowed: an address or a name that others can reach", flag, u), flag)
-		case u.Port() == "0":
-			v.refuse(fmt.Sprintf("-%s must name a port: %s; allowed: 1 to 65535", flag, u), flag)
+		if why := unreachable(&urls[i]); why != "" {
+			v.refuse("-"+flag+" "+why, flag)
 		}
 	}
+}
+
+// unreachable says why nobody could connect to a URL, if that is so.
+func unreachable(u *url.URL) string {
+	switch {
+	case u.Hostname() == "":
+		return fmt.Sprintf("must name a host: %s; allowed: an address or a name that others can reach", u)
+	case u.Port() == "0":
+		return fmt.Sprintf("must name a port: %s; allowed: 1 to 65535", u)
+	}
+	return ""
 }
 
 // oneBootstrap is F20.
@@ -161,6 +184,9 @@ func (v *verifier) collisions() {
 	}
 	var taken []place
 	for _, l := range v.listeners() {
+		if v.unused[l.flag] {
+			continue
+		}
 		for i := range l.urls {
 			here := place{l.flag, &l.urls[i]}
 			for _, there := range taken {
@@ -198,11 +224,8 @@ func covers(x, y string) bool { return x == "::" || x == "0.0.0.0" && !strings.C
 
 // advertiseWhatIsListened is F24.
 func (v *verifier) advertiseWhatIsListened() {
-	mayBecomeProxy := v.Proxy.Mode != ProxyOff || v.isSet("discovery") && v.Discovery.Fallback == "proxy"
+	mayBecomeProxy := v.modes == proxying || v.Proxy.Mode != ProxyOff || v.isSet("discovery") && v.Discovery.Fallback == "proxy"
 	if !v.isSet("listen-client-urls") || v.isSet("advertise-client-urls") || v.isSet("addr") || mayBecomeProxy {
-		return
-	}
-	if v.isProxyDir != nil && v.isProxyDir(v.DataDir) {
 		return
 	}
 	v.refuse("-advertise-client-urls is required when -listen-client-urls is set explicitly\n"+

@@ -15,7 +15,7 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"M3", "--name=", "--name must not be empty"},
 		{"R79", "--name=a\x00b", "--name must be text without control characters"},
 		{"R79", "--name=a\xffb", "--name must be text without control characters"},
-		{"F21", "--name=../x", "--name with a slash needs --data-dir"},
+		{"F21", "--name=../x", ""},
 		{"F21", "--name=../x --data-dir=d", ""},
 		{"F19", "--advertise-client-urls http://:2379", "-advertise-client-urls must name a host: http://:2379"},
 		{"F19", "--initial-advertise-peer-urls http://:2380", "-initial-advertise-peer-urls must name a host: http://:2380"},
@@ -80,10 +80,9 @@ func TestAnUnadvertisedListenerIsExplained(t *testing.T) { // F24
 
 // A process that was a proxy is one again, and advertises nothing (F24, B6).
 func TestAProxyDirAdvertisesNothing(t *testing.T) {
-	isProxyDir := func(dir string) bool { return dir == "a-proxy" }
-	for _, dir := range []string{"a-proxy", "a-member"} {
-		_, err := Parse([]string{"--listen-client-urls=http://127.0.0.1:1", "--data-dir=" + dir}, nil, isProxyDir)
-		if (err == nil) != isProxyDir(dir) {
+	for dir, begun := range map[string]Begun{"a-proxy": AsProxy, "a-member": AsMember, "fresh": Fresh} {
+		_, err := Parse([]string{"--listen-client-urls=http://127.0.0.1:1", "--data-dir=" + dir}, nil, func(Config) Begun { return begun })
+		if (err == nil) != (begun == AsProxy) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
@@ -113,6 +112,8 @@ func TestRemarks(t *testing.T) {
 		{"3.1", "", "no data-dir provided, using default data-dir ./default.etcd"},
 		{"3.1", "--data-dir=", "no data-dir provided, using default data-dir ./default.etcd"},
 		{"3.1", "--data-dir=d", ""},
+		{"3.1", "--name=/etcd2/etcd", "no data-dir provided, using default data-dir ./%2Fetcd2%2Fetcd.etcd"},
+		{"3.1", "--name=../a\\b", "no data-dir provided, using default data-dir ./..%2Fa%5Cb.etcd"},
 		{"F19", "--data-dir=d --advertise-client-urls http://0.0.0.0:1", "advertising http://0.0.0.0:1, which others cannot connect to"},
 		{"F19", "--data-dir=d --advertise-client-urls http://[::]:1", "advertising http://[::]:1, which others cannot connect to"},
 		{"F56", "--data-dir=d --unsafe-no-fsync", "--unsafe-no-fsync (from --unsafe-no-fsync): acknowledged writes WILL BE LOST when the machine crashes"},
@@ -141,7 +142,7 @@ func TestForceNewCluster(t *testing.T) { // B45, B47
 			t.Errorf("%q means %q, want %q", argv, got, want)
 		}
 	}
-	if _, err := Parse([]string{"--force-new-cluster=maybe"}, nil, nil); err == nil {
+	if _, err := Parse([]string{"--force-new-cluster=maybe"}, nil, func(Config) Begun { return AsMember }); err == nil {
 		t.Error("--force-new-cluster=maybe was taken")
 	}
 }

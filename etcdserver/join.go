@@ -234,15 +234,15 @@ func agree(answers []asked, own []string, others [][]string, same func(x, y []st
 func match(live asked, own []string, others [][]string, same func(x, y []string) bool) (*Joined, error) {
 	given := append(slices.Clone(others), own)
 	if len(live.members) != len(given) {
-		return nil, &JoinError{fmt.Sprintf("error validating peerURLs %s: member count is unequal: the cluster has %d members, --initial-cluster lists %d",
-			describe(live), len(live.members), len(given))}
+		return nil, &JoinError{fmt.Sprintf("error validating peerURLs %s: member count is unequal: the cluster has %d members, --initial-cluster lists %d; it should be %s",
+			describe(live), len(live.members), len(given), asList(live, own, same))}
 	}
 	joined := &Joined{Cluster: live.cluster, Members: live.members}
 	for _, m := range live.members {
 		at := slices.IndexFunc(given, func(urls []string) bool { return same(urls, m.PeerURLs) })
 		if at < 0 {
-			return nil, &JoinError{fmt.Sprintf("error validating peerURLs %s: unmatched member while checking PeerURLs: --initial-cluster does not list %v with %s",
-				describe(live), m.ID, strings.Join(m.PeerURLs, " "))}
+			return nil, &JoinError{fmt.Sprintf("error validating peerURLs %s: unmatched member while checking PeerURLs: --initial-cluster does not list %v with %s; it should be %s",
+				describe(live), m.ID, strings.Join(m.PeerURLs, " "), asList(live, own, same))}
 		}
 		if same(own, m.PeerURLs) {
 			joined.Self = m.ID
@@ -250,10 +250,28 @@ func match(live asked, own []string, others [][]string, same func(x, y []string)
 		given = slices.Delete(given, at, at+1)
 	}
 	if joined.Self == 0 {
-		return nil, &JoinError{fmt.Sprintf("error validating peerURLs %s: unmatched member while checking PeerURLs: this member, with %s, is not in the cluster: add it first",
+		return nil, &JoinError{fmt.Sprintf("error validating peerURLs %s: unmatched member while checking PeerURLs: this member, with %s, is not in the cluster: add it first, with POST /v2/members",
 			describe(live), strings.Join(own, " "))}
 	}
 	return joined, nil
+}
+
+// asList is what --initial-cluster should say: the live list, with <name> for this member, or for one that has not told its name.
+func asList(a asked, own []string, same func(x, y []string) bool) string {
+	var parts []string
+	for _, m := range a.members {
+		name := m.Name
+		if name == "" {
+			name = fmt.Sprintf("<name of %v>", m.ID)
+		}
+		if same(own, m.PeerURLs) {
+			name = "<name of this member>"
+		}
+		for _, url := range m.PeerURLs {
+			parts = append(parts, name+"="+url)
+		}
+	}
+	return strings.Join(parts, ",")
 }
 
 // describe names the live members for a message.

@@ -192,7 +192,8 @@ func firstMembers(o Options, bootstrap Bootstrap) ([]MemberInfo, ID, error) {
 	slices.SortFunc(members, func(a, b MemberInfo) int { return cmp.Compare(a.ID, b.ID) })
 	for i := 1; i < len(members); i++ {
 		if members[i].ID == members[i-1].ID {
-			return nil, 0, fmt.Errorf("member exists with identical ID %v: %v and %v (B20)", members[i].ID, members[i-1].PeerURLs, members[i].PeerURLs)
+			return nil, 0, fmt.Errorf("member exists with identical ID %v: the peer URLs %v and %v come to the same one; give one of the two members another URL, or the cluster another --initial-cluster-token",
+				members[i].ID, members[i-1].PeerURLs, members[i].PeerURLs)
 		}
 	}
 	return members, self, nil
