@@ -20,13 +20,17 @@ const (
 	grownMiB  = 80
 )
 
-// newTightServer starts a server with a small budget. Garbage goes soon, so that
-// what is resident says what is held.
-func newTightServer(t *testing.T, flags ...string) *server {
-	t.Helper()
-	s := newServer(t, append(flags, "--memory-budget", fmt.Sprintf("%dMiB", budgetMiB), "--history-bytes", "64KiB")...)
+// tighten gives a server that is not started yet a small budget. Garbage goes
+// soon, so that what is resident says what is held.
+func (s *server) tighten() *server {
+	s.flags = append(s.flags, "--memory-budget", fmt.Sprintf("%dMiB", budgetMiB), "--history-bytes", "64KiB")
 	s.environ = []string{"GOGC=50"}
-	s.start()
+	return s
+}
+
+func newTightServer(t *testing.T) *server {
+	t.Helper()
+	s := newServer(t).tighten().start()
 	s.must(http.StatusCreated, "PUT", "/v2/keys/ordinary", "value=1")
 	return s
 }
@@ -67,7 +71,7 @@ func (s *server) servesOthers(before int64) {
 // TestSlowReadersKeepLittleMemory: clients ask for a large value, and read
 // nothing. Who reads gets it in the end.
 func TestSlowReadersKeepLittleMemory(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	s := newTightServer(t)
 	s.must(http.StatusCreated, "PUT", "/v2/keys/d/large?noValueOnSuccess=true", large(1<<20))
 	before := s.residentBytes()
@@ -89,13 +93,44 @@ func TestSlowReadersKeepLittleMemory(t *testing.T) {
 	s.waitLine("the memory budget of 8 MiB is used up")
 }
 
+// TestSlowReadersKeepLittleMemoryOfAProxy: they come through it, and so do their
+// events and their bodies that do not end. Small requests are passed on.
+func TestSlowReadersKeepLittleMemoryOfAProxy(t *testing.T) {
+	parallel(t)
+	s := newServer(t).start()
+	s.must(http.StatusCreated, "PUT", "/v2/keys/large?noValueOnSuccess=true", large(1<<20))
+	p := newProxy(t, s).tighten()
+	p.launch()
+	p.awaitEndpoints(1)
+	before := p.residentBytes()
+	form := large(1 << 20)
+	for n, connection := range p.dialMany(120) {
+		_, _ = io.WriteString(connection, []string{
+			"GET /v2/keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n",
+			"GET /v2/keys/large?wait=true&stream=true&waitIndex=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+			"PUT /v2/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 2000000\r\n\r\n" + form,
+		}[n%3]) // fails if it was cut off
+	}
+	p.must(http.StatusCreated, "PUT", "/v2/keys/ordinary", "value=1")
+	p.must(http.StatusOK, "GET", "/v2/keys/ordinary", "")
+	if used := p.metric("canopy_memory_budget_used_bytes"); used > budgetMiB<<20 || used == 0 {
+		t.Errorf("%.1f MiB of a budget of %d are in use", used/(1<<20), budgetMiB)
+	}
+	if grown := p.residentBytes() - before; grown > grownMiB<<20 {
+		t.Errorf("the proxy has grown by %d MiB", grown>>20)
+	}
+	if p.metric("canopy_memory_refused_total") == 0 {
+		t.Error("nobody was turned away")
+	}
+}
+
 // TestOverwrittenValuesAreNotKept: each slow reader has asked for another value.
 func TestOverwrittenValuesAreNotKept(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	s := newTightServer(t)
 	s.must(http.StatusCreated, "PUT", "/v2/keys/large?noValueOnSuccess=true", large(300<<10))
 	before := s.residentBytes()
-	for _, connection := range s.dialMany(80) {
+	for _, connection := range s.dialMany(60) {
 		fmt.Fprint(connection, "GET /v2/keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		eventually(t, time.Minute, "a large write", func() error {
 			a, err := s.do("PUT", "/v2/keys/large?noValueOnSuccess=true", large(300<<10))
@@ -111,7 +146,7 @@ func TestOverwrittenValuesAreNotKept(t *testing.T) {
 // TestUnfinishedHeadersKeepLittleMemory: headers of many short lines, which
 // take much more than their bytes, and do not end.
 func TestUnfinishedHeadersKeepLittleMemory(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	s := newTightServer(t)
 	before := s.residentBytes()
 	var header bytes.Buffer
@@ -130,7 +165,7 @@ func TestUnfinishedHeadersKeepLittleMemory(t *testing.T) {
 
 // TestUnfinishedBodiesKeepLittleMemory: forms of a MiB that stop before the end.
 func TestUnfinishedBodiesKeepLittleMemory(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	s := newTightServer(t)
 	before := s.residentBytes()
 	form := large(1 << 20)
@@ -160,7 +195,7 @@ func TestUnfinishedBodiesKeepLittleMemory(t *testing.T) {
 // TestLaggingWatchersKeepLittleMemory: streams that do not read, while large
 // events come. A stream that reads gets every one.
 func TestLaggingWatchersKeepLittleMemory(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	s := newTightServer(t)
 	s.must(http.StatusCreated, "PUT", "/v2/keys/w", "value=1")
 	before := s.residentBytes()

@@ -184,7 +184,7 @@ func TestAMemberInSmallMemorySurvives(t *testing.T) {
 	s.start()
 	s.must(http.StatusCreated, "PUT", "/v2/keys/large/0?noValueOnSuccess=true", large(1<<20))
 	g := &siege{t: t, s: s}
-	ctx, end := context.WithTimeout(context.Background(), scale(8*time.Second, 10*time.Minute))
+	ctx, end := context.WithTimeout(context.Background(), scale(5*time.Second, 10*time.Minute))
 	defer end()
 	g.begin(ctx)
 	took, last, failed := g.ordinary(ctx)
