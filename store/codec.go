@@ -1,13 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
 	"canopy/store/storepb"
 )
 
-// EncodeCommand appends the log form of c to dst.
+// EncodeCommand appends the log form of c to dst. It refuses what DecodeCommand would refuse, and a child that no other
+// command could name, with ErrTooDeep.
 func EncodeCommand(dst []byte, c Command) ([]byte, error) {
 	var m storepb.Command
 	switch c := c.(type) {
@@ -35,6 +37,13 @@ func EncodeCommand(dst []byte, c Command) ([]byte, error) {
 	default:
 		return dst, fmt.Errorf("store: encode command: no such command %T", c)
 	}
+	depth := bytes.Count(m.Key, []byte{'/'})
+	if m.Kind == storepb.Command_CREATE_IN_ORDER {
+		depth++
+	}
+	if depth > MaxDepth {
+		return dst, fmt.Errorf("store: encode command: %w", ErrTooDeep)
+	}
 	start, size := len(dst), m.SizeVT()
 	dst = append(dst, make([]byte, size)...)
 	if _, err := m.MarshalToSizedBufferVT(dst[start:]); err != nil {
@@ -43,8 +52,9 @@ func EncodeCommand(dst []byte, c Command) ([]byte, error) {
 	return dst, nil
 }
 
-// DecodeCommand reads what EncodeCommand wrote. The command keeps nothing of b. It refuses unclean keys, so that a
-// Key is valid whatever the log says, and kinds of command that only a newer version knows.
+// DecodeCommand reads what EncodeCommand wrote, in this version or in an older one, which took a POST into a directory of
+// MaxDepth. The command keeps nothing of b. It refuses unclean keys, so that a Key is valid whatever the log says, and
+// kinds of command that only a newer version knows.
 func DecodeCommand(b []byte) (Command, error) {
 	var m storepb.Command
 	if err := m.UnmarshalVTUnsafe(b); err != nil { // what is kept is copied below
@@ -54,8 +64,11 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: decode command: %w", err)
 	}
-	if len(key.clean) != len(m.Key) {
+	switch {
+	case len(key.clean) != len(m.Key):
 		return nil, errors.New("store: decode command: the key is not clean")
+	case key.Depth() > MaxDepth:
+		return nil, fmt.Errorf("store: decode command: %w", ErrTooDeep)
 	}
 	value, ttl := string(m.Value), TTL{Set: m.TtlSet, Seconds: m.TtlSeconds}
 	switch m.Kind {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -71,6 +72,9 @@ func FuzzDecodeCommand(f *testing.F) {
 			return
 		}
 		again, err := EncodeCommand(nil, c)
+		if errors.Is(err, ErrTooDeep) {
+			return // of an older version
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,14 +5,23 @@ import (
 	"strings"
 )
 
-// MaxDepth is the number of components a key may have. It is far beyond any tree people build, and low enough that
-// the one answer whose size grows with its square, a recursive listing of a single deep chain, stays below 300 MB.
+// MaxDepth is the most components that the key of a command may have. It is far beyond any tree people build, and low
+// enough that the one answer whose size grows with its square, a recursive listing of a single deep chain, stays below
+// 300 MB. It is a part of the format of the log: members of all versions agree on it.
 const MaxDepth = 16_384
+
+// deepest is the most components that a node can have: an older version took a POST into a directory of MaxDepth, so a
+// log or a snapshot may hold the child. It can be read, and is deleted with its directory.
+const deepest = MaxDepth + 1
+
+// OrderedNameBytes is the length of each name that CreateInOrder makes.
+const OrderedNameBytes = 20
 
 // ErrAboveRoot is ParseKey's answer to a path whose ".." components climb over the root (K23).
 var ErrAboveRoot = errors.New("store: the path climbs above the root")
 
-// ErrTooDeep is ParseKey's answer to a path that still has more than MaxDepth components once it is clean.
+// ErrTooDeep is ParseKey's answer to a path that still has more components than any node once it is clean, and
+// EncodeCommand's to a command whose node would be deeper than MaxDepth.
 var ErrTooDeep = errors.New("store: the path has too many components")
 
 // Key is the clean, absolute path of a node. Only ParseKey makes one, so whoever holds a Key holds a valid one; the
@@ -32,10 +41,11 @@ func ParseKey(raw string) (Key, error) {
 			return Key{}, ErrAboveRoot
 		}
 	}
-	if strings.Count(clean, "/") > MaxDepth {
+	key := Key{clean: clean}
+	if key.Depth() > deepest {
 		return Key{}, ErrTooDeep
 	}
-	return Key{clean: clean}, nil
+	return key, nil
 }
 
 // String is the key as clients see it: "/" for the root.
@@ -45,6 +55,12 @@ func (k Key) String() string {
 	}
 	return k.clean
 }
+
+// Depth is the number of components; the root has none.
+func (k Key) Depth() int { return strings.Count(k.clean, "/") }
+
+// Bytes is the length of the key; the root has none.
+func (k Key) Bytes() int { return len(k.clean) }
 
 // IsRoot reports whether k is the root of the tree.
 func (k Key) IsRoot() bool { return k.clean == "" }

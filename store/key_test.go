@@ -24,9 +24,9 @@ func TestParseKey(t *testing.T) {
 		{"K22 dots that are names", "/.../.hidden/a.", "/.../.hidden/a.", nil},
 		{"K22 literal bytes", "/a b+?#%&\"\\\x00\xff", "/a b+?#%&\"\\\x00\xff", nil},
 		{"K22 case counts", "/Ab", "/Ab", nil},
-		{"as deep as allowed", strings.Repeat("/a", MaxDepth), strings.Repeat("/a", MaxDepth), nil},
-		{"too deep", strings.Repeat("/a", MaxDepth+1), "", ErrTooDeep},
-		{"deep on the way only", strings.Repeat("/a", MaxDepth+1) + "/..", strings.Repeat("/a", MaxDepth), nil},
+		{"as deep as a node can be", strings.Repeat("/a", deepest), strings.Repeat("/a", deepest), nil},
+		{"too deep", strings.Repeat("/a", deepest+1), "", ErrTooDeep},
+		{"deep on the way only", strings.Repeat("/a", deepest+1) + "/..", strings.Repeat("/a", deepest), nil},
 		{"R54 a name of 64 kB", "/" + strings.Repeat("n", 64<<10), "/" + strings.Repeat("n", 64<<10), nil},
 	} {
 		k, err := ParseKey(c.raw)
@@ -67,9 +67,9 @@ func FuzzParseKey(f *testing.F) {
 		}
 		k, err := ParseKey(raw)
 		switch {
-		case above && !errors.Is(err, ErrAboveRoot), !above && len(parts) > MaxDepth && !errors.Is(err, ErrTooDeep):
+		case above && !errors.Is(err, ErrAboveRoot), !above && len(parts) > deepest && !errors.Is(err, ErrTooDeep):
 			t.Fatalf("ParseKey(%q) = %q, %v", raw, k, err)
-		case above || len(parts) > MaxDepth:
+		case above || len(parts) > deepest:
 			return
 		case err != nil || k.String() != "/"+strings.Join(parts, "/"):
 			t.Fatalf("ParseKey(%q) = %q, %v", raw, k, err)

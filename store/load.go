@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -33,35 +34,58 @@ const (
 	recordStep     = 64 << 10 // a longer record is only given memory as its bytes arrive
 )
 
+// ErrNewerFormat is the cause of a SnapshotError when a newer version of this program wrote the snapshot.
+var ErrNewerFormat = errors.New("written by a newer version of this program; use that one")
+
 // Load reads what View.Save wrote, to its end. It checks everything the store relies on (order, names, indexes, counts)
 // and answers anything else with a *SnapshotError; it takes no more memory than a small multiple of what it has read.
 // The limits of history are those of o, so older events may be dropped.
 func Load(r io.Reader, o Options) (*Store, error) {
-	l := loader{in: bufio.NewReaderSize(r, recordStep)}
-	s := &Store{epoch: 1, deadlines: newDeadlines()}
-	s.root = newRoot(s.epoch)
-	s.hub.start(o.withDefaults())
-
-	header := l.header(s)
-	l.nodes(s)
-	l.events(s, header.Events)
+	l := loader{in: bufio.NewReaderSize(r, recordStep), keep: true}
+	s, err := l.load(o)
+	if err != nil {
+		return nil, err
+	}
 	s.dirty = true
 	s.Publish()
-	l.trailer(s.View())
-	if l.err != nil {
-		return nil, l.err
-	}
 	return s, nil
+}
+
+// Verify reads what View.Save wrote with the code of Load, and gives View.Hash of the state, without making that state:
+// memory depends on the depth of the tree and the largest record. So what Verify accepts, Load accepts, too.
+func Verify(r io.Reader) (hash uint64, err error) {
+	l := loader{in: bufio.NewReaderSize(r, recordStep)}
+	s, err := l.load(Options{})
+	if err != nil {
+		return 0, err
+	}
+	return s.Hash(), nil
 }
 
 // loader reads records and remembers the first thing that is wrong.
 type loader struct {
+	keep       bool // what is read becomes a part of the store; else it is only checked and hashed
 	in         *bufio.Reader
 	record     uint64
 	buf        []byte
 	nodesRead  uint64
 	eventsRead uint64
 	err        error
+}
+
+// load reads a whole snapshot into a new store.
+func (l *loader) load(o Options) (*Store, error) {
+	s := &Store{epoch: 1, deadlines: newDeadlines()}
+	s.root = newRoot(s.epoch)
+	s.hub.start(o.withDefaults())
+	header := l.header(s)
+	l.nodes(s)
+	l.events(s, header.Events)
+	l.trailer(s.Hash())
+	if l.err != nil {
+		return nil, l.err
+	}
+	return s, nil
 }
 
 // fail notes what is wrong with the present record, unless something was wrong before. It returns false.
@@ -117,8 +141,10 @@ func (l *loader) header(s *Store) *storepb.Header {
 	switch {
 	case !l.next(m):
 		return m
-	case m.Version != saveVersion:
-		l.fail(fmt.Sprintf("version %d is not known, only %d", m.Version, saveVersion), nil)
+	case m.Version > saveVersion:
+		l.fail(fmt.Sprintf("version %d is not known, only %d", m.Version, saveVersion), ErrNewerFormat)
+	case m.Version < saveVersion:
+		l.fail(fmt.Sprintf("version %d has never been", m.Version), nil)
 	case m.Shift < 0:
 		l.fail("negative shift", nil)
 	case m.Oldest == 0 || m.Oldest-1 > m.Index:
@@ -145,7 +171,7 @@ func (l *loader) header(s *Store) *storepb.Header {
 type branch struct {
 	dir  *directory
 	path int    // length of its path
-	last string // name of the child read last
+	last string // name of the child read last; "": none yet
 }
 
 // nodes reads the tree.
@@ -177,14 +203,18 @@ func (l *loader) nodes(s *Store) {
 		path = append(append(path[:parent.path], '/'), n.name...)
 		if n.deadline != 0 {
 			parent.dir.timed++
-			s.remember(string(path), n.deadline)
+			if l.keep {
+				s.remember(string(path), n.deadline)
+			}
 		}
 		if m.Dir {
 			n.dir = &directory{epoch: s.epoch}
 			open = append(open, branch{dir: n.dir, path: len(path)})
 		}
 		parent.dir.hash += n.hash(hashPath(string(path)))
-		parent.dir.insert(n)
+		if l.keep {
+			parent.dir.insert(n)
+		}
 		l.nodesRead++
 	}
 }
@@ -192,7 +222,6 @@ func (l *loader) nodes(s *Store) {
 // checkNode checks a node against those before it: open has all directories that its parent can be, but those deeper
 // than its parent have been closed already.
 func (l *loader) checkNode(m *storepb.Node, open []branch, index Index) bool {
-	const deepest = MaxDepth + 1 // an in-order child of the deepest directory that can be named
 	switch parent := open[len(open)-1]; {
 	case uint64(m.Depth) != uint64(len(open)):
 		return l.fail("a node without its directory", nil)
@@ -200,7 +229,7 @@ func (l *loader) checkNode(m *storepb.Node, open []branch, index Index) bool {
 		return l.fail("a node deeper than any can be", nil)
 	case !isName(string(m.Name)):
 		return l.fail("a name that no node can have", nil)
-	case parent.dir.count > 0 && parent.last >= string(m.Name):
+	case parent.last >= string(m.Name): // no name is empty
 		return l.fail("nodes out of order", nil)
 	case m.Dir && len(m.Value) > 0:
 		return l.fail("a directory with a value", nil)
@@ -235,12 +264,14 @@ func (l *loader) events(s *Store, count uint64) {
 			return
 		}
 		last = e.index
-		s.hub.history.add(e)
+		if l.keep {
+			s.hub.history.add(e)
+		}
 	}
 }
 
 // trailer checks that nothing is missing or different, and that nothing follows.
-func (l *loader) trailer(v *View) {
+func (l *loader) trailer(hash uint64) {
 	m := &storepb.Trailer{}
 	if !l.next(m) {
 		return
@@ -249,7 +280,7 @@ func (l *loader) trailer(v *View) {
 		l.fail("the counts differ from what was read", nil)
 		return
 	}
-	if m.Hash != 0 && m.Hash != v.Hash() {
+	if m.Hash != 0 && m.Hash != hash {
 		l.fail("the state is not the one that was saved: its hash differs", nil)
 		return
 	}

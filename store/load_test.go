@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -126,8 +127,13 @@ func TestLoadRefusesWhatIsCutOrFlipped(t *testing.T) {
 // loadOrRefuse loads b; what is accepted must hold together and be usable.
 func loadOrRefuse(t *testing.T, b []byte) {
 	s, err := Load(bytes.NewReader(b), Options{})
+	hash, verifyErr := Verify(bytes.NewReader(b))
 	var refused *SnapshotError
 	switch {
+	case fmt.Sprint(err) != fmt.Sprint(verifyErr):
+		t.Fatalf("Load says %v, and Verify %v", err, verifyErr)
+	case err == nil && hash != s.View().Hash():
+		t.Fatalf("Verify gives hash %x, the loaded store %x", hash, s.View().Hash())
 	case err == nil:
 		checkInvariants(t, s)
 		_ = treeOf(t, s)
@@ -173,6 +179,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		records [][]byte
 	}{
 		{"record 1: version 2 is not known", header(func(m *storepb.Header) { m.Version = 2 })},
+		{"record 1: version 0 has never been", header(func(m *storepb.Header) { m.Version = 0 })},
 		{"record 1: negative shift", header(func(m *storepb.Header) { m.Shift = -1 })},
 		{"record 1: the history begins past the index", header(func(m *storepb.Header) { m.Oldest = 99 })},
 		{"record 1: the history begins past the index", header(func(m *storepb.Header) { m.Oldest = 0 })},
