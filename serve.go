@@ -187,6 +187,7 @@ func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observ
 				set.DiskFull.Set(0)
 			}
 		},
+		Unusable: set.Unusable.Inc,
 	}
 }
 

@@ -32,17 +32,21 @@ func (w applyWork) empty() bool { return w.install == nil && len(w.entries) == 0
 // ReceiveSnapshot stores a snapshot that the leader sends, loads it beside the
 // present state, and lets raft decide whether it takes its place. It returns
 // when raft has. A failure that is this member's own stops it; a snapshot that
-// cannot be read is refused, and nothing is changed.
+// cannot be read or loaded is refused, and nothing is changed.
 func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, body io.Reader) error {
 	meta := snap.Meta{Term: uint64(message.Meta.Term), Index: uint64(message.Meta.Index)}
 	var prepared *installation
 	if message.Meta.Index > m.apply.state.Load().index {
-		if err := m.snapshot.dir.Import(meta, body); err != nil {
-			return fmt.Errorf("etcdserver: store the snapshot: %w", err)
+		err := m.snapshot.dir.Import(meta, body, func(r io.Reader) (err error) {
+			prepared, err = m.load(r, message.Meta)
+			return err
+		})
+		if errors.Is(err, snap.ErrUnusable) {
+			m.log.spoiledOnArrival(message.Meta.Index, err)
+			m.options.Observer.snapshotUnusable()
 		}
-		var err error
-		if prepared, err = m.load(meta, message.Meta); err != nil {
-			return errors.Join(err, m.snapshot.dir.Quarantine(meta))
+		if err != nil {
+			return fmt.Errorf("etcdserver: store the snapshot: %w", err)
 		}
 	}
 	return m.stepSnapshot(ctx, from, message, prepared)
@@ -50,18 +54,14 @@ func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, messag
 
 // load reads a snapshot that was received, and compares it with what was
 // announced.
-func (m *Member) load(meta snap.Meta, announced raft.SnapshotMeta) (*installation, error) {
-	var prepared *installation
-	err := m.snapshot.dir.Load(meta, func(r io.Reader) (err error) {
-		prepared, err = loadState(r, m.cluster, m.options.Store)
-		return err
-	})
+func (m *Member) load(r io.Reader, announced raft.SnapshotMeta) (*installation, error) {
+	prepared, err := loadState(r, m.cluster, m.options.Store)
 	if err != nil {
-		return nil, fmt.Errorf("etcdserver: load the snapshot: %w", err)
+		return nil, unusable(err)
 	}
 	state := prepared.state
 	if state.index != announced.Index || state.term != announced.Term || !state.config.Equal(announced.Configuration) {
-		return nil, fmt.Errorf("etcdserver: the snapshot announced for index %d of term %d holds index %d of term %d", announced.Index, announced.Term, state.index, state.term)
+		return nil, unusable(fmt.Errorf("announced for index %d of term %d, it holds index %d of term %d", announced.Index, announced.Term, state.index, state.term))
 	}
 	return prepared, nil
 }

@@ -60,11 +60,13 @@ func (c *testCluster) carry(from, to *running, meta snap.Meta) (raft.Snapshot, *
 	message := raft.Snapshot{Term: raft.Term(from.Status().Term), Meta: raft.SnapshotMeta{
 		Index: raft.Index(meta.Index), Term: raft.Term(meta.Term), Configuration: from.apply.state.Load().config,
 	}}
-	err := from.snapshot.dir.Export(meta, func(r io.Reader, _ int64) error { return to.snapshot.dir.Import(meta, r) })
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	prepared, err := to.load(meta, message.Meta)
+	var prepared *installation
+	err := from.snapshot.dir.Export(meta, func(file io.Reader, _ int64) error {
+		return to.snapshot.dir.Import(meta, file, func(r io.Reader) (err error) {
+			prepared, err = to.load(r, message.Meta)
+			return err
+		})
+	})
 	if err != nil {
 		c.t.Fatal(err)
 	}

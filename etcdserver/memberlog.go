@@ -50,7 +50,7 @@ func (l memberLog) recovered(index raft.Index) {
 }
 
 func (l memberLog) quarantined(file string, err error) {
-	l.entry.WithError(err).Warnf("snapshot %s cannot be read and was put aside; the one before it is tried", file)
+	l.entry.WithError(err).Errorf("snapshot %s cannot be loaded and was put aside as .broken; an older state and the log since then were used instead", file)
 }
 
 func (l memberLog) memberAdded(m MemberInfo, self, cluster ID) {
@@ -144,6 +144,14 @@ func (l memberLog) snapshotSaved(index raft.Index) {
 
 func (l memberLog) snapshotFailed(index raft.Index, err error) {
 	l.entry.WithError(err).Errorf("could not save a snapshot at index %d; the log is kept, and it is tried again", index)
+}
+
+func (l memberLog) snapshotUnusable(index raft.Index, err error) {
+	l.entry.WithError(err).Errorf("the snapshot that was saved at index %d cannot be loaded and was put aside as .broken; older snapshots and the log are kept, and the log grows until a snapshot is good: report this, and look after the room on the disk", index)
+}
+
+func (l memberLog) spoiledOnArrival(index raft.Index, err error) {
+	l.entry.WithError(err).Errorf("the snapshot that the leader sent for index %d cannot be loaded and was put aside as .broken; nothing was changed", index)
 }
 
 func (l memberLog) full(lasted time.Duration) {

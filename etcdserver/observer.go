@@ -14,6 +14,7 @@ type Observer struct {
 	Space         func(full bool)                         // the disk is full, or has room again
 	Installed     func(bytes int64)                       // a leader's snapshot replaced the state
 	Refused       func()                                  // raft refused a message
+	Unusable      func()                                  // a snapshot could not be loaded, and was put aside
 }
 
 func (o *Observer) synced(d time.Duration, last uint64) {
@@ -67,5 +68,11 @@ func (o *Observer) installed(bytes int64) {
 func (o *Observer) refused() {
 	if o.Refused != nil {
 		o.Refused()
+	}
+}
+
+func (o *Observer) snapshotUnusable() {
+	if o.Unusable != nil {
+		o.Unusable()
 	}
 }

@@ -29,12 +29,19 @@ type recovered struct {
 	bytes    int64      // of the snapshot, before compression
 	raft     raft.State // of the log
 	fresh    bool       // the first start
+	spoiled  []spoiled  // snapshots that are newer than the one that was loaded
 
 	// Of what was applied of the log:
 	growth     growth      // of the log since the snapshot
 	hashes     []stateHash // behind the latest agreed entries
 	generation raft.Index  // where the latest generation of entries in memory begins
 	handed     int64       // bytes of it
+}
+
+// spoiled is a snapshot that cannot be loaded.
+type spoiled struct {
+	meta snap.Meta
+	err  error
 }
 
 func (r *recovered) self() ID    { return ID(r.identity.Member) }
@@ -324,7 +331,10 @@ func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 		log = r.beginReplay(loaded)
 	}
 	if err := r.follow(log, o); err != nil {
-		return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: err, Advice: reseed}
+		return r.refuse(d, err)
+	}
+	if err := r.putAside(o, logger); err != nil {
+		return err
 	}
 	if err := writeIdentityNote(d, r.identity); err != nil && !errors.Is(err, disk.ErrNoSpace) {
 		return err
@@ -335,23 +345,42 @@ func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 // reseed is what an operator can do when acknowledged data is gone from a disk.
 const reseed = "nothing was changed; restore this directory from a backup, or, in a cluster, remove this member and add it again with an empty --data-dir"
 
-// loadSnapshot tries snapshots from the newest on; one that cannot be read is
-// put aside. Without one the state is that of the beginning.
+// refuse says why the log cannot be used, and which snapshots could not be, which
+// it would have to make up for. They stay where they are: another version may
+// load them.
+func (r *recovered) refuse(d dataDir, err error) error {
+	for _, each := range r.spoiled {
+		err = errors.Join(err, fmt.Errorf("snapshot %s: %w", r.snaps.Path(each.meta), each.err))
+	}
+	return &DataDirError{Dir: d.root, Reason: "the log cannot be used", Err: err, Advice: reseed}
+}
+
+// putAside puts aside the snapshots that could not be loaded. An older one, and
+// the log since then, have made up for them.
+func (r *recovered) putAside(o Options, logger memberLog) error {
+	for _, each := range r.spoiled {
+		if err := r.snaps.Quarantine(each.meta); err != nil {
+			return fmt.Errorf("put the snapshot at index %d aside: %w", each.meta.Index, err)
+		}
+		logger.quarantined(r.snaps.Path(each.meta), each.err)
+		o.Observer.snapshotUnusable()
+	}
+	return nil
+}
+
+// loadSnapshot tries snapshots from the newest on, and notes which cannot be
+// loaded. Without one the state is that of the beginning.
 func (r *recovered) loadSnapshot(d dataDir, o Options, metas []snap.Meta, logger memberLog) error {
 	for _, meta := range metas {
 		err := r.snaps.Load(meta, func(src io.Reader) error { return r.take(d, src, meta, o) })
-		var corrupt *snap.CorruptError
 		switch {
 		case err == nil:
 			logger.recovered(r.state.index)
 			return nil
-		case !errors.As(err, &corrupt):
+		case !isSpoiled(err):
 			return fmt.Errorf("load the snapshot at index %d: %w", meta.Index, err)
 		}
-		logger.quarantined(corrupt.File, err)
-		if err := r.snaps.Quarantine(meta); err != nil {
-			return fmt.Errorf("put the snapshot at index %d aside: %w", meta.Index, err)
-		}
+		r.spoiled = append(r.spoiled, spoiled{meta, err})
 	}
 	r.store = store.New(o.Store)
 	r.state = applied{members: newMembership()}
@@ -366,11 +395,11 @@ func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) er
 			Advice: "one of them was copied here from elsewhere; " + reseed}
 	}
 	if err != nil {
-		return err
+		return unusable(err)
 	}
 	state := loaded.state
 	if uint64(state.index) != meta.Index || uint64(state.term) != meta.Term {
-		return fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.index, state.term)
+		return unusable(fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.index, state.term))
 	}
 	r.store, r.state, r.sessions, r.bytes = loaded.store, state, loaded.sessions, loaded.bytes
 	return nil

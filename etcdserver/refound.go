@@ -112,7 +112,11 @@ func (d dataDir) writeFounded(identity *pb.Identity, last *applyLoop, term raft.
 		return err
 	}
 	job := snapshotJob{view: last.store.View(), state: &state, sessions: last.sessions.toProto()}
-	if err := snaps.Save(state.meta(), func(w io.Writer) error { return saveState(w, ID(identity.Cluster), job) }); err != nil {
+	cluster := ID(identity.Cluster)
+	err = snaps.SavePaced(state.meta(), func(w io.Writer) error { return saveState(w, cluster, job) }, func(r io.Reader) error {
+		return verifyState(r, headOf(cluster, job.state, job.sessions), job.view.Hash())
+	})
+	if err != nil {
 		return err
 	}
 	meta, err := identity.MarshalVT()

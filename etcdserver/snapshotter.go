@@ -116,17 +116,15 @@ func (s *snapshotter) run(ctx context.Context) error {
 
 // save writes one snapshot, then lets older ones and the log behind them go.
 // A full disk only puts it off: older snapshots and the whole log are intact.
-// So does the end of the member, which does not wait for it.
+// So do a snapshot that cannot be loaded, and the end of the member, which does
+// not wait for it.
 func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	start := time.Now()
-	counter := &politeWriter{ctx: ctx}
+	counter := &politeWriter{pace: pace{ctx: ctx}}
 	err := s.dir.SavePaced(job.state.meta(), func(w io.Writer) error {
 		counter.to = w
 		return saveState(counter, s.cluster, job)
-	}, func(r io.Reader) error {
-		_, err := io.Copy(&politeWriter{ctx: ctx, to: io.Discard}, r)
-		return err
-	})
+	}, func(r io.Reader) error { return s.verify(ctx, r, job) })
 	if err == nil {
 		s.newest.Store(&raft.SnapshotMeta{Index: job.state.index, Term: job.state.term, Configuration: job.state.config})
 	}
@@ -138,6 +136,11 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	}
 	if errors.Is(err, disk.ErrNoSpace) {
 		s.log.snapshotFailed(job.state.index, err)
+		return nil
+	}
+	if errors.Is(err, snap.ErrUnusable) {
+		s.log.snapshotUnusable(job.state.index, err)
+		s.observer.snapshotUnusable()
 		return nil
 	}
 	if err != nil {
@@ -154,6 +157,7 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 
 // purge keeps the log behind the second newest snapshot: should the newest be
 // found damaged, the one before and the log after it are still whole (B59, R6).
+// Both were loaded: by the start, when they were received, or by verify.
 func (s *snapshotter) purge(ctx context.Context) error {
 	if s.keep > 0 {
 		if _, err := s.dir.Purge(max(2, s.keep)); err != nil {
@@ -283,38 +287,5 @@ type countingReader struct {
 func (r *countingReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.bytes += int64(n)
-	return n, err
-}
-
-// politeWriter counts what passes through it, and rests longer than it works:
-// requests, which have less to do, go first, and at most a quarter of a
-// processor is taken from them. It writes no more when the context has ended.
-type politeWriter struct {
-	ctx   context.Context
-	to    io.Writer
-	bytes int64
-	began time.Time // of the work since the last rest
-}
-
-// How long it works at once, how many times longer it rests, and the longest rest.
-const (
-	workAtOnce = 200 * time.Microsecond
-	restFactor = 3
-	restMax    = 20 * time.Millisecond
-)
-
-func (w *politeWriter) Write(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	if w.began.IsZero() {
-		w.began = time.Now()
-	}
-	n, err := w.to.Write(p)
-	w.bytes += int64(n)
-	if worked := time.Since(w.began); worked >= workAtOnce {
-		time.Sleep(min(restFactor*worked, restMax))
-		w.began = time.Now()
-	}
 	return n, err
 }

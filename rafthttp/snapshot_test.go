@@ -41,7 +41,7 @@ func TestSnapshotGoesFromDiskToDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.onSnapshot = func(_ context.Context, _ raft.MemberID, m raft.Snapshot, body io.Reader) error {
-		return to.Import(snap.Meta{Term: uint64(m.Meta.Term), Index: uint64(m.Meta.Index)}, body)
+		return to.Import(snap.Meta{Term: uint64(m.Meta.Term), Index: uint64(m.Meta.Index)}, body, func(io.Reader) error { return nil })
 	}
 	send := func(damage int) error {
 		return from.Export(meta, func(file io.Reader, size int64) error {

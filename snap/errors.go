@@ -8,6 +8,9 @@ import (
 // ErrNewerFormat says that a snapshot is of a format this program does not know yet.
 var ErrNewerFormat = errors.New("written in a newer format than this program knows; use the newer program")
 
+// ErrUnusable is for the function that reads a snapshot: its bytes are those that were saved, but they are no good.
+var ErrUnusable = errors.New("the snapshot cannot be used")
+
 // CorruptError says that a snapshot is not what was saved.
 type CorruptError struct {
 	File   string // with its path

@@ -1,8 +1,8 @@
 // Package snap keeps snapshots on disk.
 //
 // A Dir is a directory of files, one a snapshot, named %016x-%016x.snap by term and index. Save makes one in steps, of
-// which the last gives it its name: a file of that name was written, synced and read back before, so that the log behind
-// it may be released. Load hands out the bytes while it checks them, and ends with io.EOF only if every byte was what was
+// which the last gives it its name: a file of that name was written, synced, read back and found good by its owner before,
+// so that the log behind it may be released. Load hands out the bytes while it checks them, and ends with io.EOF only if every byte was what was
 // saved. Dir does not know what the bytes mean, and keeps none of them in memory beyond a few blocks.
 //
 // The bytes are one zstd stream, cut into blocks:
@@ -120,8 +120,8 @@ func (d *Dir) Save(m Meta, write func(w io.Writer) error) error {
 	return d.SavePaced(m, write, readNothing)
 }
 
-// SavePaced is Save for whom reading the snapshot back at once is too fast: read may take its time. What it leaves unread
-// is read at once, and its error is returned wrapped.
+// SavePaced is Save for an owner that wants to see what was written, and to take its time over it. What read leaves
+// unread is read at once, and its error is returned wrapped. If that matches ErrUnusable, the file is put aside.
 func (d *Dir) SavePaced(m Meta, write func(w io.Writer) error, read func(r io.Reader) error) error {
 	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
 	return d.clear("save", temp, m, d.save(temp, m, write, read))
@@ -150,7 +150,7 @@ func (d *Dir) save(temp string, m Meta, write func(io.Writer) error, read func(i
 }
 
 // seal gives a file its name, if it was written without error and is on disk as a snapshot should be: all of it is read
-// back, by read as far as that likes. It closes the file.
+// back, by read as far as that likes. It closes the file. One that read cannot use is put aside.
 func (d *Dir) seal(f disk.File, temp string, m Meta, read func(io.Reader) error, err error) error {
 	if err == nil && !d.o.NoSync {
 		err = f.Sync()
@@ -160,6 +160,9 @@ func (d *Dir) seal(f disk.File, temp string, m Meta, read func(io.Reader) error,
 	}
 	if e := f.Close(); err == nil {
 		err = e
+	}
+	if errors.Is(err, ErrUnusable) {
+		return errors.Join(err, d.putAside(temp, m))
 	}
 	if err != nil {
 		return err
@@ -187,15 +190,6 @@ func (d *Dir) Load(m Meta, read func(r io.Reader) error) error {
 		err = e
 	}
 	return err
-}
-
-// Quarantine puts a snapshot aside that cannot be read: its file gets the suffix ".broken" and is neither listed nor
-// purged any more.
-func (d *Dir) Quarantine(m Meta) error {
-	if err := d.fs.Rename(d.Path(m), d.Path(m)+brokenSuffix); err != nil {
-		return fmt.Errorf("snap: put aside: %w", err)
-	}
-	return d.fs.SyncDir(d.dir)
 }
 
 // Purge removes all but the newest snapshots; keep is at least 1. It returns what it removed, oldest first, for the

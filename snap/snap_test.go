@@ -156,3 +156,30 @@ func TestWhoReadsBackMayTakeItsTime(t *testing.T) {
 		t.Errorf("%d bytes were read back, and they are not those saved", len(got))
 	}
 }
+
+// TestWhatCannotBeUsedIsPutAside: a snapshot that its owner cannot use gets no name, whether it was saved or imported; the
+// newest few are kept, and those that are good stay.
+func TestWhatCannotBeUsedIsPutAside(t *testing.T) {
+	m := disk.NewMem()
+	d := open(t, m)
+	save(t, d, Meta{1, 1}, []byte("good"))
+	useless := func(io.Reader) error { return fmt.Errorf("no state: %w", ErrUnusable) }
+	if err := d.SavePaced(Meta{1, 2}, content([]byte("bad")), useless); !errors.Is(err, ErrUnusable) {
+		t.Fatalf("SavePaced = %v", err)
+	}
+	for index := uint64(3); index < 6; index++ {
+		from := open(t, disk.NewMem())
+		save(t, from, Meta{1, index}, []byte("bad"))
+		if err := d.Import(Meta{1, index}, bytes.NewReader(exported(t, from, Meta{1, index})), useless); !errors.Is(err, ErrUnusable) {
+			t.Fatalf("Import = %v", err)
+		}
+	}
+	want := []string{
+		"0000000000000001-0000000000000001.snap",
+		"0000000000000001-0000000000000004.snap.broken",
+		"0000000000000001-0000000000000005.snap.broken",
+	}
+	if names, err := m.List("/snap"); err != nil || !cmp.Equal(names, want) {
+		t.Errorf("there are %v, %v, want %v", names, err, want)
+	}
+}

@@ -14,7 +14,7 @@ func TestSnapshotsAreSyncedAsTheyGrow(t *testing.T) {
 	here, there := disk.NewMem(), disk.NewMem()
 	d := open(t, here)
 	save(t, d, meta, random(1, size)) // does not compress
-	if err := open(t, there).Import(meta, bytes.NewReader(exported(t, d, meta))); err != nil {
+	if err := open(t, there).Import(meta, bytes.NewReader(exported(t, d, meta)), readNothing); err != nil {
 		t.Fatal(err)
 	}
 	for name, m := range map[string]*disk.Mem{"saved": here, "received": there} {

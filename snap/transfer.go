@@ -32,22 +32,23 @@ func (d *Dir) Export(m Meta, write func(r io.Reader, size int64) error) error {
 	return err
 }
 
-// Import makes a snapshot of the raw bytes that Export has handed out elsewhere. When it returns nil, the snapshot is on
-// disk and was read back, to its last byte; else those there were are as they were, and the room is given back. A body that
-// is damaged, short or another snapshot's is a *CorruptError, or ErrNewerFormat, or what r returned in place of io.EOF. A
-// snapshot of the same Meta is replaced. Any number of goroutines may call it, beside everything else.
-func (d *Dir) Import(m Meta, r io.Reader) error {
+// Import makes a snapshot of the raw bytes that Export has handed out elsewhere, and hands its plain bytes to read, as
+// SavePaced does. When it returns nil, the snapshot is on disk and was read back, to its last byte; else those there were
+// are as they were, and the room is given back. A body that is damaged, short or another snapshot's is a *CorruptError, or
+// ErrNewerFormat, or what r returned in place of io.EOF. A snapshot of the same Meta is replaced. Any number of goroutines
+// may call it, beside everything else.
+func (d *Dir) Import(m Meta, r io.Reader, read func(r io.Reader) error) error {
 	name := fmt.Sprintf("%016x-%016x-%x%s", m.Term, m.Index, d.imports.Add(1), importSuffix)
 	temp := filepath.Join(d.dir, name)
-	return d.clear("import", temp, m, d.receive(temp, m, r))
+	return d.clear("import", temp, m, d.receive(temp, m, r, read))
 }
 
-func (d *Dir) receive(temp string, m Meta, r io.Reader) error {
+func (d *Dir) receive(temp string, m Meta, r io.Reader, read func(io.Reader) error) error {
 	f, err := d.fs.Create(temp)
 	if err != nil {
 		return err
 	}
-	return d.seal(f, temp, m, readNothing, copyTo(d.steady(f), r))
+	return d.seal(f, temp, m, read, copyTo(d.steady(f), r))
 }
 
 // copyTo writes all that r gives from the start of a file.

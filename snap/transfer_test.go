@@ -36,7 +36,7 @@ func TestWhatIsExportedCanBeImported(t *testing.T) {
 		meta, want := Meta{2, 9}, random(1, size)
 		from, to := open(t, disk.NewMem()), open(t, disk.NewMem())
 		save(t, from, meta, want)
-		if err := to.Import(meta, iotest.OneByteReader(bytes.NewReader(exported(t, from, meta)))); err != nil {
+		if err := to.Import(meta, iotest.OneByteReader(bytes.NewReader(exported(t, from, meta))), readNothing); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := load(to, meta); err != nil || !bytes.Equal(got, want) {
@@ -57,7 +57,7 @@ func TestDamagedImportsLeaveNothing(t *testing.T) {
 	used := m.Used()
 	refused := func(what string, file io.Reader, is func(error) bool) {
 		t.Helper()
-		if err := d.Import(meta, file); !is(err) {
+		if err := d.Import(meta, file, readNothing); !is(err) {
 			t.Fatalf("%s: Import = %v", what, err)
 		}
 		if metas, err := d.List(); err != nil || len(metas) != 1 || metas[0] != old || m.Used() != used {
@@ -86,7 +86,7 @@ func TestAnImportThatACrashCutIsRemoved(t *testing.T) {
 	m := disk.NewMem()
 	d := open(t, m)
 	m.Inject(disk.Fault{Op: disk.OpRename, Nth: 1})
-	if err := d.Import(meta, bytes.NewReader(exported(t, from, meta))); err == nil {
+	if err := d.Import(meta, bytes.NewReader(exported(t, from, meta)), readNothing); err == nil {
 		t.Fatal("the fault did not strike")
 	}
 	after := m.Crash(1)
@@ -106,7 +106,7 @@ func TestOldSnapshotsOutliveAFailedImport(t *testing.T) {
 		d := open(t, m)
 		save(t, d, Meta{1, 1}, old)
 		m.Inject(disk.Fault{Nth: point, Dead: point%2 == 0})
-		err := d.Import(Meta{1, 2}, bytes.NewReader(body))
+		err := d.Import(Meta{1, 2}, bytes.NewReader(body), readNothing)
 		if !m.Struck() {
 			return
 		}
@@ -140,7 +140,7 @@ func TestImportsRunBesideEverything(t *testing.T) {
 	body := exported(t, from, Meta{1, 100})
 	var group errgroup.Group
 	for range 3 {
-		group.Go(func() error { return d.Import(Meta{1, 100}, bytes.NewReader(body)) })
+		group.Go(func() error { return d.Import(Meta{1, 100}, bytes.NewReader(body), readNothing) })
 		group.Go(func() error {
 			err := d.Export(Meta{1, 100}, func(r io.Reader, size int64) error {
 				b, err := io.ReadAll(r)

@@ -30,6 +30,7 @@ type Set struct {
 	FileDescriptors prometheus.Gauge   // open now
 	LeaderChanges   prometheus.Counter // seen by this member
 	Installed       prometheus.Counter // snapshots of a leader that replaced the state here
+	Unusable        prometheus.Counter // snapshots that could not be loaded
 	MessagesRefused prometheus.Counter // of other members, by raft
 	DiskFull        prometheus.Gauge   // 1: writes are refused for want of room
 
@@ -80,6 +81,7 @@ func New(reg prometheus.Registerer) *Set {
 		FileDescriptors: f.gauge("etcd_server_file_descriptors_used_total", "File descriptors that are open."),
 		LeaderChanges:   f.counter("etcd_server_leader_changes_seen_total", "Changes of the leader that this member saw."),
 		Installed:       f.counter("canopy_snapshots_installed_total", "Snapshots of a leader that replaced the state of this member."),
+		Unusable:        f.counter("canopy_snapshots_unusable_total", "Snapshots that could not be loaded and were put aside; alert on any."),
 		MessagesRefused: f.counter("canopy_raft_refused_total", "Messages of other members that none in good order sends."),
 
 		DiskFull: f.gauge("canopy_disk_full", "1 while writes are refused since the disk is full, else 0."),

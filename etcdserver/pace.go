@@ -1,0 +1,73 @@
+package etcdserver
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// pace rests longer than it works: requests, which have less to do, go first,
+// and at most a quarter of a processor is taken from them.
+type pace struct {
+	ctx   context.Context
+	began time.Time // of the work since the last rest
+}
+
+// How long it works at once, how many times longer it rests, and the longest rest.
+const (
+	workAtOnce = 200 * time.Microsecond
+	restFactor = 3
+	restMax    = 20 * time.Millisecond
+)
+
+// begin is called before a piece of work; it fails when the context has ended.
+func (p *pace) begin() error {
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	return p.ctx.Err()
+}
+
+// rest is called after a piece of work.
+func (p *pace) rest() {
+	if worked := time.Since(p.began); worked >= workAtOnce {
+		time.Sleep(min(restFactor*worked, restMax))
+		p.began = time.Now()
+	}
+}
+
+// politeWriter counts what passes through it, at a pace. It writes no more when
+// the context has ended.
+type politeWriter struct {
+	pace
+	to    io.Writer
+	bytes int64
+}
+
+// Write implements io.Writer.
+func (w *politeWriter) Write(p []byte) (int, error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	n, err := w.to.Write(p)
+	w.bytes += int64(n)
+	w.rest()
+	return n, err
+}
+
+// politeReader hands out what it reads at a pace: what its user does between two
+// reads is a part of the work. It reads no more when the context has ended.
+type politeReader struct {
+	pace
+	from io.Reader
+}
+
+// Read implements io.Reader.
+func (r *politeReader) Read(p []byte) (int, error) {
+	if err := r.begin(); err != nil {
+		return 0, err
+	}
+	n, err := r.from.Read(p)
+	r.rest()
+	return n, err
+}
