@@ -200,6 +200,7 @@ func apiOptions(c config.Config, budget *memory.Budget, set *metrics.Set, regist
 		BodyTimeout:   c.HTTP.BodyTimeout,
 		ValueBytesMax: c.HTTP.MaxValueBytes,
 		KeyDepthMax:   c.HTTP.MaxKeyDepth,
+		KeyBytesMax:   c.HTTP.MaxKeyBytes,
 		WatchesMax:    c.Watch.Max,
 		HealthTimeout: c.Raft.Election,
 		PprofEnabled:  c.HTTP.Pprof,

@@ -88,7 +88,8 @@ type HTTP struct {
 	MaxHeaderBytes  int           // request line and headers; default 64 KiB (K19)
 	MaxRequestBytes int64         // body; default 0: the 10 MiB of forms (K14, F52)
 	MaxValueBytes   int64         // one value; default 0
-	MaxKeyDepth     int           // components of a key; default 0: only the store's own limit of 16384 holds (K25)
+	MaxKeyDepth     int           // components of a key that is written or watched; default 512, 0: only the store's own limit of 16384 holds (K25)
+	MaxKeyBytes     int           // bytes of such a key; default 8 KiB, 0: no limit (K25)
 	MaxPerClient    int           // connections of one client to each port; default 0: it leaves some to the others
 	HeaderTimeout   time.Duration // for a request's line and headers to arrive; default 10 s
 	BodyTimeout     time.Duration // for a request's body to arrive; default 60 s; never cuts an answer or a watch

@@ -9,7 +9,7 @@ import (
 // TestNoNumberIsTooSmallOrTooLarge gives every numeric flag −1, 0 and huge values (R81). Those in zero may be 0.
 func TestNoNumberIsTooSmallOrTooLarge(t *testing.T) {
 	zero := map[string]bool{}
-	for _, flag := range words(`snapshot-count max-snapshots max-wals memory-budget max-request-bytes max-value-bytes max-key-depth max-connections-per-client
+	for _, flag := range words(`snapshot-count max-snapshots max-wals memory-budget max-request-bytes max-value-bytes max-key-depth max-key-bytes max-connections-per-client
 		proxy-dial-timeout proxy-write-timeout proxy-read-timeout snapshot-rate`) {
 		zero[flag] = true
 	}

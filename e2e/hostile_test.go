@@ -187,7 +187,7 @@ func TestBodiesAroundTheLimit(t *testing.T) {
 // full, before and after a restart (R54).
 func TestDeepAndWideTrees(t *testing.T) {
 	parallel(t)
-	s := newServer(t, "--snapshot-count", "1000").start()
+	s := newServer(t, "--snapshot-count", "1000", "--max-key-depth", "0", "--max-key-bytes", "0").start()
 	deep := strings.Repeat("/d", 10_000)
 	s.must(http.StatusCreated, "PUT", "/v2/keys"+deep, "value=bottom")
 	const children = 20_000

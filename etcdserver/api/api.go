@@ -31,6 +31,7 @@ import (
 
 	"canopy/etcdserver/metrics"
 	"canopy/internal/memory"
+	"canopy/store"
 )
 
 // Options are the settings of a Handler. The zero value serves a lone member with the documented limits.
@@ -43,7 +44,8 @@ type Options struct {
 	FormBytesMax   int64          // largest form body, bytes; default 10 MiB (K14)
 	BodyTimeout    time.Duration  // for receiving a body over 64 KiB or of unknown length; default 60 s
 	ValueBytesMax  int64          // largest value, bytes; default 0: only FormBytesMax counts
-	KeyDepthMax    int            // components of a key; default 0: only the store's own limit counts
+	KeyDepthMax    int            // components of a key that is written or watched; default, and at most, store.MaxDepth
+	KeyBytesMax    int            // bytes of such a key; default 0: no limit
 	WatchesMax     int            // watches open at once; default 100,000
 	WriteTimeout   time.Duration  // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
 	HealthTimeout  time.Duration  // after which /health says false; default 1 s, meant to be an election time-out
@@ -88,6 +90,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WatchesMax <= 0 {
 		o.WatchesMax = defaultWatchesMax
+	}
+	if o.KeyDepthMax <= 0 || o.KeyDepthMax > store.MaxDepth {
+		o.KeyDepthMax = store.MaxDepth
 	}
 	if o.GzipWritersMax <= 0 {
 		o.GzipWritersMax = defaultGzipWritersMax

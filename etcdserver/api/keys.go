@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"canopy/store"
@@ -29,7 +28,7 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		refuseMethod(w, keysMethods)
 		return
 	}
-	if err = h.checkDepth(key, err); err != nil {
+	if err = h.checkKey(r.Method, key, err); err != nil {
 		h.writeKeysError(w, r, err)
 		return
 	}
@@ -42,23 +41,43 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		return
 	}
 	if p.wait && !p.quorum { // with quorum, wait is dropped (K44)
+		if err = h.checkSize(key.Depth(), key.Bytes()); err != nil { // a watch keeps a place for each component
+			h.writeKeysError(w, r, err)
+			return
+		}
 		h.watch(w, r, key, &p)
 		return
 	}
 	h.execute(w, r, key, &p)
 }
 
-// checkDepth turns what ParseKey says of depth, and our own limit, into a refusal.
-func (h *Handler) checkDepth(key store.Key, err error) error {
-	limit := h.o.KeyDepthMax
+// checkKey refuses a key that no command can have, and one beyond our own limits if the request makes a node. What is
+// there already, of a time with other limits, can be read and deleted.
+func (h *Handler) checkKey(method string, key store.Key, err error) error {
 	switch {
-	case err != nil:
-		limit = store.MaxDepth
-	case limit <= 0 || key.IsRoot() || strings.Count(key.String(), "/") <= limit:
-		return nil
+	case err != nil, method == http.MethodDelete && key.Depth() > store.MaxDepth:
+		return h.refuseKey("depth", fmt.Sprintf("the key has more components than the limit of %d", store.MaxDepth))
+	case method == http.MethodPut:
+		return h.checkSize(key.Depth(), key.Bytes())
+	case method == http.MethodPost: // its key is the directory's; the new node is one below
+		return h.checkSize(key.Depth()+1, key.Bytes()+1+store.OrderedNameBytes)
 	}
-	h.o.Metrics.Refused("depth")
-	cause := fmt.Sprintf("the key has more components than the limit of %d", limit)
+	return nil
+}
+
+// checkSize refuses what is beyond our own limits of depth and length.
+func (h *Handler) checkSize(depth, bytes int) error {
+	if limit := h.o.KeyDepthMax; depth > limit {
+		return h.refuseKey("depth", fmt.Sprintf("the key has more components than the limit of %d", limit))
+	}
+	if limit := h.o.KeyBytesMax; limit > 0 && bytes > limit {
+		return h.refuseKey("length", fmt.Sprintf("the key has %d bytes, more than the limit of %d", bytes, limit))
+	}
+	return nil
+}
+
+func (h *Handler) refuseKey(reason, cause string) error {
+	h.o.Metrics.Refused(reason)
 	return &store.Error{Code: store.CodeInvalidField, Cause: cause}
 }
 

@@ -140,7 +140,7 @@ func TestWhatIsNotServedByKeys(t *testing.T) {
 func TestLimitsOfRequests(t *testing.T) {
 	const limit = 200_000
 	budget := memory.New(1<<40, nil)
-	s := newSite(t, Options{Memory: budget, FormBytesMax: limit, ValueBytesMax: limit - 1000, KeyDepthMax: 3}, Limits{})
+	s := newSite(t, Options{Memory: budget, FormBytesMax: limit, ValueBytesMax: limit - 1000}, Limits{})
 	form := func(bytes int) string { return "value=x&pad=" + strings.Repeat("p", bytes-len("value=x&pad=")) }
 	refused := `{"errorCode":210,"message":"Invalid POST form","cause":"http: POST too large","index":0}` + "\n"
 	for _, c := range []struct {
@@ -159,15 +159,67 @@ func TestLimitsOfRequests(t *testing.T) {
 	}
 	s.wants("PUT", "/v2/keys/k", "value="+strings.Repeat("x", limit-999), 400,
 		fmt.Sprintf(`{"errorCode":210,"message":"Invalid POST form","cause":"the value has %d bytes, more than the limit of %d","index":0}`+"\n", limit-999, limit-1000))
-	s.wants("GET", "/v2/keys/a/b/c/d", "", 400, `{"errorCode":209,"message":"Invalid field","cause":"the key has more components than the limit of 3","index":0}`+"\n")
-	if a := s.do("PUT", "/v2/keys/a/b/c", "value=1"); a.status != 201 {
-		t.Errorf("a key as deep as allowed = %d", a.status)
-	}
-	deep := "/v2/keys" + strings.Repeat("/a", store.MaxDepth+1)
-	if a := s.do("GET", deep, ""); a.status != 400 || !strings.Contains(a.body, "209") {
-		t.Errorf("R54: a key beyond the store's limit = %d %s", a.status, a.body)
-	}
 	eventually(t, "all memory is given back", func() bool { return budget.Used()%ConnectionBytes == 0 })
+}
+
+// TestLimitsOfKeys: what is beyond a limit is not made, by PUT or as the child of a POST, and not watched; what is there
+// already can be read, listed and deleted.
+func TestLimitsOfKeys(t *testing.T) {
+	s := newSite(t, Options{KeyDepthMax: 3, KeyBytesMax: 40}, Limits{})
+	long := strings.Repeat("l", 40)
+	for _, key := range []string{"/old/b/c/d", "/old/" + long} { // of a time with other limits
+		k, err := store.ParseKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.member.Do(t.Context(), store.Set{Key: k, Value: "v"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(cause string) string {
+		return `{"errorCode":209,"message":"Invalid field","cause":"` + cause + `","index":0}` + "\n"
+	}
+	deep := refused("the key has more components than the limit of 3")
+	before := s.do("GET", "/v2/keys/?recursive=true", "").body
+	s.wants("PUT", "/v2/keys/a/b/c/d", "value=1", 400, deep)
+	s.wants("PUT", "/v2/keys/old/b/c/d", "value=1", 400, deep)
+	s.wants("POST", "/v2/keys/a/b/c", "value=1", 400, deep)
+	s.wants("GET", "/v2/keys/a/b/c/d?wait=true", "", 400, deep)
+	s.wants("PUT", "/v2/keys/"+long, "value=1", 400, refused("the key has 41 bytes, more than the limit of 40"))
+	s.wants("POST", "/v2/keys/"+long[:19], "value=1", 400, refused("the key has 41 bytes, more than the limit of 40"))
+	s.wants("GET", "/v2/keys/"+long+"?wait=true", "", 400, refused("the key has 41 bytes, more than the limit of 40"))
+	if after := s.do("GET", "/v2/keys/?recursive=true", "").body; after != before {
+		t.Errorf("the tree is %s, and was %s", after, before)
+	}
+	for _, c := range [][3]string{
+		{"PUT", "/v2/keys/a/b/c", "201"}, {"POST", "/v2/keys/a/b", "201"}, {"PUT", "/v2/keys/" + long[:39], "201"}, {"POST", "/v2/keys/" + long[:18], "201"},
+		{"GET", "/v2/keys/old/b/c/d", "200"}, {"HEAD", "/v2/keys/old/" + long, "200"}, {"GET", "/v2/keys/old?recursive=true", "200"},
+		{"DELETE", "/v2/keys/old/b/c/d", "200"}, {"DELETE", "/v2/keys/old/" + long, "200"}, {"DELETE", "/v2/keys/old/b?recursive=true", "200"},
+	} {
+		if a := s.do(c[0], c[1], ""); fmt.Sprint(a.status) != c[2] {
+			t.Errorf("%s %s = %d %s, want %s", c[0], c[1], a.status, a.body, c[2])
+		}
+	}
+}
+
+// TestTheDeepestKeys: what no command can name is refused, whatever the method; the child of a POST counts.
+func TestTheDeepestKeys(t *testing.T) {
+	s := newSite(t, Options{}, Limits{})
+	at := func(depth int) string { return "/v2/keys" + strings.Repeat("/a", depth) }
+	for _, c := range []struct {
+		method string
+		depth  int
+		status int
+	}{
+		{"PUT", store.MaxDepth + 1, 400}, {"POST", store.MaxDepth, 400}, {"DELETE", store.MaxDepth + 1, 400}, {"GET", store.MaxDepth + 2, 400},
+		{"DELETE", store.MaxDepth, 404}, {"GET", store.MaxDepth + 1, 404},
+		{"POST", store.MaxDepth - 1, 201}, {"DELETE", store.MaxDepth, 404},
+	} {
+		a := s.do(c.method, at(c.depth), "")
+		if a.status != c.status || c.status == 400 && !strings.Contains(a.body, `"errorCode":209`) {
+			t.Errorf("%s of a key of %d components = %d %.200s, want %d", c.method, c.depth, a.status, a.body, c.status)
+		}
+	}
 }
 
 func TestFailuresOfTheMember(t *testing.T) {
