@@ -21,11 +21,13 @@ const (
 	applyBytesMax = 4 << 20
 )
 
-// Expiries that one entry may cause. An entry with a command expires few, so
-// that a mass expiry cannot stall writes behind it (R52); a tick does the bulk.
+// Most keys that one entry may expire. They are a part of the format of the log:
+// all members of all versions must remove the same keys with the same entry. An
+// entry with a command expires few, so that a mass expiry cannot stall writes
+// behind it (R52); a tick does the bulk.
 const (
 	expirePerCommand = 32
-	expirePerTick    = store.ExpirePerEntry
+	expirePerTick    = 1000
 )
 
 // applied is the replicated state outside the tree, as of one entry. It is

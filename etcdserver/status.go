@@ -64,14 +64,8 @@ func (m *Member) Now() store.Time { return m.clock.logTime() }
 // StoreStats counts what the store has done (S12).
 func (m *Member) StoreStats() store.Stats { return m.store.Stats() }
 
-// Watchers is how many watches are open on this member.
-func (m *Member) Watchers() int { return m.store.Watchers() }
-
 // CountGet counts a read in the store's statistics.
 func (m *Member) CountGet(ok bool) { m.store.CountGet(ok) }
 
 // HistoryRange says from which index on watches can look back.
 func (m *Member) HistoryRange() (oldest, newest store.Index) { return m.store.HistoryRange() }
-
-// Full tells whether writes are refused for want of room on the disk.
-func (m *Member) Full() bool { return m.writer.full.Load() }

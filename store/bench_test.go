@@ -272,7 +272,7 @@ func BenchmarkExpire(b *testing.B) {
 		}
 		publish(s)
 		b.StartTimer()
-		for s.Expire(benchTime+Time(Second), ExpirePerEntry) > 0 {
+		for s.Expire(benchTime+Time(Second), 1000) > 0 {
 			publish(s)
 		}
 	}

@@ -6,11 +6,6 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// ExpirePerEntry is how many due nodes the apply loop removes before each command. Like everything that decides when a
-// key goes, it must be equal on all members: it bounds the time one log entry can take, however many keys fall due at
-// once, and a hundred entries still expire a hundred thousand keys (R52).
-const ExpirePerEntry = 1000
-
 // deadline is one node that will expire. Equal times are ordered by key, so that all members agree (K88).
 type deadline struct {
 	at  Time // as the node has it

@@ -137,15 +137,15 @@ func TestRefreshMovesTheDeadline(t *testing.T) {
 
 // TestMassExpiryIsBounded checks R52: the work of one entry has a limit, and entries soon get through all.
 func TestMassExpiryIsBounded(t *testing.T) {
-	const keys = 20_500
+	const keys, perEntry = 20_500, 1000
 	s := New(Options{})
 	for i := range keys {
 		must(t, s, timed(fmt.Sprintf("/k%d", i), 1))
 	}
 	calls := 0
 	for left := keys; left > 0; calls++ {
-		n := s.Expire(testTime+Time(Second), ExpirePerEntry)
-		if n != min(left, ExpirePerEntry) {
+		n := s.Expire(testTime+Time(Second), perEntry)
+		if n != min(left, perEntry) {
 			t.Fatalf("%d expired at once", n)
 		}
 		left -= n
