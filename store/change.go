@@ -9,6 +9,7 @@ type change struct {
 	index     Index
 	clock     clock
 	node, old *node // as the key is now, and as it was; nil: not there
+	size      int64 // of the event, once the change is recorded
 }
 
 // Changes are what was done to a store whose events are deferred, in order.
@@ -50,19 +51,79 @@ func (s *Store) TakeChanges(spare Changes) Changes {
 // Deferred is about what the changes not taken yet take in memory, in bytes.
 func (s *Store) Deferred() int64 { return s.deferred.bytes }
 
-// Record makes the events of changes, and enters them into the history. It may run beside the writing side, and must have
-// had all changes, in order, before the next Publish.
+// Record takes changes for the history, and forgets what no longer belongs to it: of that no event is ever made. It may run
+// beside the writing side, and must have had all changes, in order, before the next Publish.
 func (s *Store) Record(c Changes) {
+	l := &s.late
+	for i := range c.list {
+		one := &c.list[i]
+		one.size = eventSize(one.key, one.jsonBytes())
+		l.changes = append(l.changes, *one)
+		l.bytes += one.size
+		*one = change{}
+	}
 	h := &s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := range c.list {
-		h.history.add(s.teller.event(&c.list[i]))
-		if c.list[i] = (change{}); i%chunkEvents == 0 {
-			h.history.trim(h.options)
-		}
+	o := h.options
+	h.history.shrink(max(0, 1-l.count()), o.HistoryEvents-l.count(), o.HistoryBytes-l.bytes)
+	for l.count() > 1 && (l.count() > o.HistoryEvents || l.bytes > o.HistoryBytes) {
+		h.history.oldest = l.forget() + 1
 	}
-	h.history.trim(h.options)
+}
+
+// MakeEvents gives functions that make the events which were recorded, each a part of them. They can run side by side,
+// before the next Publish, which else makes all of them.
+func (s *Store) MakeEvents(parts int) (all []func()) {
+	l := &s.late
+	l.made = make([]*Event, len(l.changes))
+	for part := range parts {
+		from, to := l.first+part*l.count()/parts, l.first+(part+1)*l.count()/parts
+		all = append(all, func() {
+			var t teller
+			for i := from; i < to; i++ {
+				l.made[i] = t.event(&l.changes[i])
+			}
+		})
+	}
+	return all
+}
+
+// enterLate ends what DeferEvents began.
+func (s *Store) enterLate() {
+	assert(len(s.deferred.list) == 0, "deferred events are recorded before they are published")
+	if s.late.made == nil {
+		s.MakeEvents(1)[0]()
+	}
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	for _, e := range s.late.made[s.late.first:] {
+		s.hub.history.add(e)
+	}
+	s.deferred, s.late = nil, late{}
+}
+
+// late are changes that belong to the history, behind the events that are made.
+type late struct {
+	changes []change
+	first   int // of those that still belong to it
+	bytes   int64
+	made    []*Event // of changes; nil: not made
+}
+
+func (l *late) count() int { return len(l.changes) - l.first }
+
+// forget forgets the oldest change, and gives its index.
+func (l *late) forget() Index {
+	c := &l.changes[l.first]
+	index := c.index
+	l.bytes -= c.size
+	*c = change{}
+	if l.first++; l.first > len(l.changes)/2 && l.first > chunkEvents {
+		l.changes = append(l.changes[:0], l.changes[l.first:]...)
+		l.first = 0
+	}
+	return index
 }
 
 // tell makes the event of a change, or leaves that for later.
@@ -132,15 +193,53 @@ func (c *change) valueBytes() (bytes int) {
 	return bytes
 }
 
-// jsonBytes is about how long the JSON is, and not less.
+// jsonBytes is how long the JSON is.
 func (c *change) jsonBytes() int {
-	const punctuation = 512 // names, indexes and times of two nodes
-	bytes := punctuation + 2*escapedLen(c.key)
-	if c.node != nil {
-		bytes += escapedLen(c.node.value)
+	key := len(`{"key":""}`) + escapedLen(c.key)
+	bytes := len(`{"action":"","node":}`+"\n") + len(c.action.String()) + key
+	switch {
+	case c.node != nil:
+		bytes += c.node.jsonBytes(c.clock)
+	case c.old.dir != nil:
+		bytes += len(`,"dir":true`) + indexesLen(c.index, c.old.created)
+	default:
+		bytes += indexesLen(c.index, c.old.created)
 	}
 	if c.old != nil {
-		bytes += escapedLen(c.old.value)
+		bytes += len(`,"prevNode":`) + key + c.old.jsonBytes(c.clock)
 	}
 	return bytes
+}
+
+// jsonBytes is how long the JSON of a node is besides its key and its braces.
+func (n *node) jsonBytes(c clock) int {
+	bytes := indexesLen(n.modified, n.created)
+	if n.dir == nil {
+		bytes += len(`,"value":""`) + escapedLen(n.value)
+	} else {
+		bytes += len(`,"dir":true`)
+	}
+	if n.deadline != 0 {
+		var room [128]byte
+		bytes += len(appendExpiry(room[:0], n.deadline.shifted(c.shift), c.now))
+	}
+	return bytes
+}
+
+// indexesLen is how much appendIndexes appends.
+func indexesLen(modified, created Index) (bytes int) {
+	if modified != 0 {
+		bytes += len(`,"modifiedIndex":`) + digits(modified)
+	}
+	if created != 0 {
+		bytes += len(`,"createdIndex":`) + digits(created)
+	}
+	return bytes
+}
+
+func digits(n Index) (count int) {
+	for ; n > 0; n /= 10 {
+		count++
+	}
+	return count
 }

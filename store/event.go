@@ -77,9 +77,12 @@ func (e *Event) JSON() []byte { return e.json }
 func (e *Event) Created() bool { return e.flags&flagCreated != 0 }
 
 // size is what the event takes in memory, in bytes; the history is bounded by the sum of it.
-func (e *Event) size() int64 {
+func (e *Event) size() int64 { return eventSize(e.key, len(e.json)) }
+
+// eventSize is the size of an event with this key and so much JSON.
+func eventSize(key string, json int) int64 {
 	const overhead = 80 // the Event itself, its place in a chunk, and rounding by the allocator
-	return int64(len(e.json)) + int64(len(e.key)) + overhead
+	return int64(json) + int64(len(key)) + overhead
 }
 
 // A shelf is where the latest events lie side by side with their JSON. There are as many events as history keeps, and

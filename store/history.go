@@ -44,15 +44,18 @@ func (h *history) add(e *Event) {
 }
 
 // trim forgets the oldest events until the limits hold. The newest event stays even when it alone is too large.
-func (h *history) trim(o Options) {
+func (h *history) trim(o Options) { h.shrink(1, o.HistoryEvents, o.HistoryBytes) }
+
+// shrink forgets the oldest events while there are more than so many, or more bytes; at least so many stay.
+func (h *history) shrink(least, events int, bytes int64) {
 	forgotten := 0 // chunks
-	for h.events > 1 && (h.events > o.HistoryEvents || h.bytes > o.HistoryBytes) {
+	for h.events > least && (h.events > events || h.bytes > bytes) {
 		c := h.chunks[forgotten]
 		e := c.events[h.first]
 		h.oldest = e.index + 1
 		h.events--
 		h.bytes -= e.size()
-		if h.first++; h.first == c.count {
+		if h.first++; h.first == h.count(forgotten) {
 			forgotten++
 			h.first = 0
 		}

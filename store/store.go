@@ -94,6 +94,7 @@ type Store struct {
 	path     []*directory // scratch: the directories above the node being written
 	teller   teller       // of events, unless they are deferred
 	deferred *Changes     // not nil: what is to be told of later
+	late     late         // what was recorded of that
 
 	// Shared.
 	view      atomic.Pointer[View]
@@ -136,8 +137,9 @@ func (s *Store) Pass(t Time) {
 // watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a
 // view can no longer register a watcher as of before it (K91).
 func (s *Store) Publish() {
-	assert(s.deferred == nil || len(s.deferred.list) == 0, "deferred events are recorded before they are published")
-	s.deferred = nil
+	if s.deferred != nil {
+		s.enterLate()
+	}
 	if !s.dirty {
 		return
 	}
