@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"context"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,10 +14,11 @@ import (
 // At a start the log is applied while it is read, in three steps that run side
 // by side:
 //
-//	read and decode ──batches──▶ apply ──changes──▶ make events
+//	read and decode ──batches──▶ apply ──changes──▶ keep for the history
 //
 // So a start takes about as long as the longest of them, and no more memory than
-// what waits between them, however long the log is.
+// what waits between them, however long the log is. The events that the history
+// still holds in the end are made then.
 
 // What waits between the steps, in bytes of entries, and of keys and values.
 const (
@@ -25,6 +27,9 @@ const (
 	eventsBatch = 256 << 10
 	pipeItems   = 1024 // of either
 )
+
+// eventMakers is how many goroutines make the events of the history in the end.
+const eventMakers = 2
 
 // decoded is a batch of entries, and what they say.
 type decoded struct {
@@ -113,11 +118,16 @@ func (p *replay) apply(a *applyLoop, kept *keptEntries) error {
 	if <-p.done; p.err != nil {
 		return p.err
 	}
+	var makers sync.WaitGroup
+	for _, part := range a.store.MakeEvents(eventMakers) {
+		makers.Go(part)
+	}
+	makers.Wait()
 	a.publish()
 	return nil
 }
 
-// deferredEvents are made beside the commands that follow.
+// deferredEvents are those of the history; what that forgets at once is never made.
 type deferredEvents struct {
 	ctx     context.Context
 	store   *store.Store
@@ -136,7 +146,7 @@ func (d *deferredEvents) pass() error {
 	return d.changes.put(d.ctx, c, c.Bytes())
 }
 
-// record makes the events.
+// record takes changes for the history.
 func (d *deferredEvents) record() error {
 	return d.changes.each(d.ctx, func(c store.Changes) error {
 		d.store.Record(c)

@@ -19,7 +19,7 @@ import (
 )
 
 // deferredMiB is how much garbage may come together during a start.
-const deferredMiB = 96
+const deferredMiB = 64
 
 // heapMinimumMiB is what the runtime lets a heap grow to, times GOGC/100,
 // before it collects for the first time (Go's guide to the collector).

@@ -19,8 +19,8 @@ func TestCollectionsAreDeferredUntilResumed(t *testing.T) {
 	usual := percent()
 	runtime.GC()
 	resume := Defer()
-	if got := percent(); got != 2400 {
-		t.Errorf("GOGC is %d, want 2400", got)
+	if got := percent(); got != 1600 {
+		t.Errorf("GOGC is %d, want 1600", got)
 	}
 	resume()
 	resume()
