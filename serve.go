@@ -121,6 +121,7 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, budget 
 		Heartbeat:       c.Raft.Heartbeat,
 		Election:        c.Raft.Election,
 		NoPreVote:       !c.Raft.PreVote,
+		EarlyStart:      c.Raft.AdvanceTicks,
 		SnapshotEntries: c.Storage.SnapshotCount,
 		MaxSnapshots:    c.Storage.MaxSnapshots,
 		MaxLogs:         c.Storage.MaxWALs,

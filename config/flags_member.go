@@ -34,7 +34,7 @@ func memberRows(d *draft) []row {
 		{name: "pre-vote", value: boolValue{&d.Raft.PreVote}, def: "true",
 			usage: "Ask the others before standing for election, so that a returning member disturbs nobody."},
 		{name: "initial-election-tick-advance", value: boolValue{&d.Raft.AdvanceTicks}, def: "true",
-			usage: "Start with the election clock put forward, for a first leader sooner."},
+			usage: "Start with the election clock put forward, for a first leader sooner: a member stands within one --election-timeout, instead of within one to two. Without effect if --pre-vote is off, since a returning member could depose a leader then."},
 		{name: "snapshot-count", value: countValue[uint64]{&s.SnapshotCount, 1, 1e9, "10000"}, def: "10000",
 			usage: "Entries applied between snapshots, at least."},
 		{name: "max-snapshots", value: countValue[int]{&s.MaxSnapshots, 1, 1e6, "keep all"}, def: "5",

@@ -74,6 +74,7 @@ type Options struct {
 	SegmentBytes    int64  // size of a log segment; default that of wal
 	NoSync          bool   // acknowledged writes may be lost in a power cut
 	NoPreVote       bool
+	EarlyStart      bool // the election clock is put forward at the start; not with NoPreVote
 
 	Store    store.Options
 	Now      func() time.Time // the wall clock, looked at when the member is opened; default time.Now
@@ -271,6 +272,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		ElectionTicks:  int(o.Election / o.Heartbeat),
 		HeartbeatTicks: 1,
 		NoPreVote:      o.NoPreVote,
+		EarlyStart:     o.EarlyStart,
 		Dice:           o.dice(electionDice).IntN,
 	}, r.raft)
 	if err != nil {

@@ -19,6 +19,7 @@ type Config struct {
 	ElectionTicks  int // ticks without a leader before an election; default 10, more than HeartbeatTicks. Drawn anew from [n, 2n) each time
 	HeartbeatTicks int // ticks between heartbeats; default 1
 
+	EarlyStart    bool // the first election clock is put forward to one tick before ElectionTicks; of no effect with NoPreVote, since only a pre-vote disturbs no leader
 	NoPreVote     bool // elections begin without asking whether they could be won (9.6)
 	NoCheckQuorum bool // a leader stays without its quorum (6.2), and followers vote although they hear a leader (4.2.3)
 

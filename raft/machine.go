@@ -73,6 +73,9 @@ func New(c Config, s State) (*Machine, error) {
 	m.disk.written = m.hardState()
 	m.forwarding.last = uint64(c.Dice(1<<30))<<32 | uint64(c.Dice(1<<30))
 	m.drawTimeout()
+	if c.EarlyStart && !c.NoPreVote {
+		m.elapsed = c.ElectionTicks - 1
+	}
 	if m.alone() {
 		m.beginElection()
 	}

@@ -1,0 +1,48 @@
+package raft
+
+import "testing"
+
+// startOf gives how many ticks a member of three waits for a leader, from its start on, until it first asks to be elected.
+func startOf(t *testing.T, c Config, dice int) int {
+	t.Helper()
+	var changes []ConfChange
+	for id := MemberID(1); id <= 3; id++ {
+		changes = append(changes, ConfChange{Op: AddVoter, Member: id})
+	}
+	state, err := Bootstrap(changes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ID, c.ElectionTicks, c.Dice = 1, 10, func(n int) int { return dice % n }
+	m, err := New(c, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tick := 1; tick <= 20; tick++ {
+		m.Tick()
+		if r := m.role(); r == PreCandidate || r == Candidate {
+			return tick
+		}
+	}
+	t.Fatal("it does not stand for election")
+	return 0
+}
+
+// A start that is put forward saves one tick less than an election time-out; with pre-votes only, which depose nobody. The
+// time is drawn as ever, so that members rarely stand together.
+func TestAnEarlyStart(t *testing.T) {
+	for dice := range 10 {
+		for _, tt := range []struct {
+			config Config
+			want   int
+		}{
+			{Config{}, 10 + dice},
+			{Config{EarlyStart: true}, 1 + dice},
+			{Config{EarlyStart: true, NoPreVote: true}, 10 + dice},
+		} {
+			if got := startOf(t, tt.config, dice); got != tt.want {
+				t.Errorf("%+v, dice %d: it stands after %d ticks, want %d", tt.config, dice, got, tt.want)
+			}
+		}
+	}
+}
