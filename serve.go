@@ -117,6 +117,7 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, budget 
 		Strict:          c.Raft.StrictReconfigCheck,
 		Force:           etcdserver.Force(c.Force),
 		PeerURLs:        givenPeerURLs(c),
+		ForcePeerURLs:   forcedPeerURLs(c),
 		SamePeers:       samePeers,
 		Heartbeat:       c.Raft.Heartbeat,
 		Election:        c.Raft.Election,
@@ -131,6 +132,15 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, budget 
 		Observer:        observer,
 		Log:             logger,
 	}
+}
+
+// forcedPeerURLs are where an operator says that members are.
+func forcedPeerURLs(c config.Config) map[string][]string {
+	forced := map[string][]string{}
+	for name, urls := range c.ForcePeerURLs {
+		forced[name] = urls.Strings()
+	}
+	return forced
 }
 
 // givenPeerURLs are the advertised ones, if they were given: they have no

@@ -88,6 +88,8 @@ func unsafeRows(d *draft) []row {
 	return []row{
 		{name: "unsafe-no-fsync", value: boolValue{&d.Storage.UnsafeNoFsync}, def: "false",
 			usage: "Acknowledge writes before they are on disk: a crash of the machine loses them. Warned about at every start."},
+		{name: "force-peer-urls", value: clusterValue{&d.ForcePeerURLs},
+			usage: "Where the members are now, if all have moved and none finds another: these URLs are dialled until the list of members has them. Each member proposes its own, so give the same list to all. Later starts with the same list leave it out."},
 		{name: "force-new-cluster", value: wordValue{&d.Force, "again"}, def: "false",
 			usage: "Make the data of one member of a lost cluster the beginning of a new cluster, with a new ID and this member alone. Remove the flag afterwards: with members added since, it is refused, unless it says `again`."},
 	}

@@ -32,6 +32,9 @@ func (d *draft) remarks(groups []group) []Note {
 			}
 		}
 	}
+	if len(d.ForcePeerURLs) > 0 && d.modes&restart == 0 {
+		warn("--force-peer-urls (from %s) has no effect %s: there is no list of members yet", d.sources["force-peer-urls"], d.where())
+	}
 	if d.Storage.UnsafeNoFsync && d.modes != proxying {
 		warn("--unsafe-no-fsync (from %s): acknowledged writes WILL BE LOST when the machine crashes", d.sources["unsafe-no-fsync"])
 	}

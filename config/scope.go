@@ -37,7 +37,7 @@ func scopes() map[string]mode {
 		max-request-bytes max-value-bytes max-key-depth max-watches watch-queue history-events history-bytes`)
 	in(firstStart, `initial-advertise-peer-urls initial-cluster-state initial-cluster-token rejoin`)
 	in(firstStart|proxying, `initial-cluster discovery discovery-fallback discovery-proxy discovery-srv discovery-srv-name`)
-	in(restart, `force-new-cluster`)
+	in(restart, `force-new-cluster force-peer-urls`)
 	in(proxying, `proxy-failure-wait proxy-refresh-interval proxy-dial-timeout proxy-write-timeout proxy-read-timeout`)
 	return scopes
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +135,33 @@ func (v urlsValue) Set(s string) error {
 func (v urlsValue) String() string  { return v.p.String() }
 func (v urlsValue) Type() string    { return "urls" }
 func (v urlsValue) allowed() string { return "http://host:port, several with commas" }
+
+// clusterValue is a list of members with their peer URLs; the empty text is the empty list.
+type clusterValue struct{ p *map[string]URLs }
+
+func (v clusterValue) Set(s string) error {
+	cluster, err := ParseCluster(s)
+	if err != nil {
+		return err
+	}
+	if url, names := duplicate(cluster); url != "" {
+		return fmt.Errorf("%s belongs to %s", url, names)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cluster)) {
+		for i := range cluster[name] {
+			if why := unreachable(&cluster[name][i]); why != "" {
+				return errors.New(name + " " + why)
+			}
+		}
+	}
+	*v.p = cluster
+	return nil
+}
+func (v clusterValue) String() string { return clusterText(*v.p) }
+func (v clusterValue) Type() string   { return "members" }
+func (v clusterValue) allowed() string {
+	return "name=http://host:port or id=http://host:port, several with commas"
+}
 
 // listValue is a comma-separated list, kept sorted and without doubles; the empty text is the empty list. item checks
 // one entry and gives its canonical form.

@@ -52,11 +52,15 @@ type Options struct {
 	DataDir string  // required
 	WALDir  string  // "": member/wal in the data directory, or where it was before (B8)
 
-	Name       string                    // required
-	PeerURLs   []string                  // as the others reach it; what counts is what the cluster knows
-	SamePeers  SamePeers                 // compares PeerURLs with what the cluster knows; nil: as text
-	ClientURLs []string                  // published to the cluster
-	Bootstrap  func() (Bootstrap, error) // asked at the first start only (B10); required
+	Name       string    // required
+	PeerURLs   []string  // as the others reach it; what counts is what the cluster knows
+	SamePeers  SamePeers // compares PeerURLs with what the cluster knows; nil: as text
+	ClientURLs []string  // published to the cluster
+
+	// ForcePeerURLs are where members are dialled, by name or id, until the list of members has these URLs.
+	ForcePeerURLs map[string][]string
+
+	Bootstrap func() (Bootstrap, error) // asked at the first start only (B10); required
 
 	// Transport makes what carries messages to other members, and brings theirs to the owner; required.
 	Transport   func(self rafthttp.Identity, owner rafthttp.Owner) Transport
@@ -156,6 +160,7 @@ type Member struct {
 
 	contacts contacts
 	vouched  strangers
+	forced   forcedURLs
 	damaged  atomic.Bool // the state must not be served
 	leave    leaving
 	peers    Transport
@@ -204,6 +209,9 @@ func Open(o Options) (*Member, error) {
 		return nil, err
 	}
 	if err := d.refuseEnded(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if err := d.refuseForcedAgain(&o, logger); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	r, err := recoverMember(d, o, logger)
@@ -258,6 +266,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	m.contacts.seen = map[raft.MemberID][16]byte{}
+	m.forced = newForcedURLs(o.ForcePeerURLs)
 	for _, p := range r.identity.Seeds {
 		m.seeds = append(m.seeds, memberFromProto(p))
 	}
@@ -289,7 +298,10 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		loop: m.raft, apply: m.apply, snapshot: m.snapshot, peers: m.peers, log: m.log, orders: newInbox[order](orderQueue),
 	}
 	m.membersChanged(m.apply.state.Load())
-	m.log.starting(m.self, m.cluster, r.fresh, r.raft.HardState.Commit)
+	m.log.starting(m.self, m.cluster, r.fresh, status)
+	if len(o.ForcePeerURLs) > 0 {
+		m.log.forcedURLs(m.forced.text())
+	}
 	m.log.serving(r.state.members.version)
 	return m, nil
 }
@@ -365,7 +377,7 @@ func (m *Member) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
 		m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.courier.run, m.peers.Run,
-		m.sweep, m.introduce, m.negotiate, m.depart, m.quarantine, m.watchOver,
+		m.sweep, m.introduce, m.readdress, m.negotiate, m.depart, m.quarantine, m.watchOver,
 	} {
 		group.Go(func() error { return loop(ctx) })
 	}

@@ -37,12 +37,13 @@ func newMemberLog(l *logrus.Logger, self, cluster ID, title func(ID) string) mem
 	return memberLog{title: title, entry: l.WithFields(logrus.Fields{"pkg": "etcdserver", "member": self.String(), "cluster": cluster.String()})}
 }
 
-func (l memberLog) starting(self, cluster ID, fresh bool, commit raft.Index) {
+// starting tells how new the log is: the survivors of a lost cluster are compared by that.
+func (l memberLog) starting(self, cluster ID, fresh bool, s raft.Status) {
+	how := "restarting"
 	if fresh {
-		l.entry.Infof("starting member %v in cluster %v", self, cluster)
-		return
+		how = "starting"
 	}
-	l.entry.Infof("restarting member %v in cluster %v at commit index %d", self, cluster, commit)
+	l.entry.Infof("%s member %v in cluster %v at commit index %d, last entry %d of term %d", how, self, cluster, s.Commit, s.Last, s.LastTerm)
 }
 
 func (l memberLog) recovered(index raft.Index) {

@@ -224,11 +224,12 @@ func (m *Member) setPeers() {
 	m.vouched.mu.Lock()
 	defer m.vouched.mu.Unlock()
 	state := m.apply.state.Load()
+	restored := state.index >= m.known
 	members := append(m.acquaintances(state), m.vouched.unknown(state.members)...)
 	var peers []rafthttp.Peer
 	for _, info := range members {
 		if info.ID != m.self {
-			peers = append(peers, rafthttp.Peer{ID: info.ID.raft(), Name: info.Name, URLs: info.PeerURLs, Incarnation: info.incarnation})
+			peers = append(peers, rafthttp.Peer{ID: info.ID.raft(), Name: info.Name, URLs: m.forced.dialled(info, restored), Incarnation: info.incarnation})
 		}
 	}
 	m.peers.SetPeers(peers)
