@@ -65,12 +65,13 @@ func isLoopback(host string) bool {
 
 // observer turns what the transport measures into metrics.
 func (p *peering) observer(self rafthttp.Identity) rafthttp.Observer {
-	set := metrics.NewPeers(p.registry, uint64(self.Member))
+	set := metrics.NewPeers(p.registry, uint64(self.Member), rafthttp.Reasons()...)
 	of := func(peer raft.MemberID) *metrics.Peer { return set.Of(uint64(peer)) }
 	return rafthttp.Observer{
 		Sent:         func(peer raft.MemberID, bytes int) { of(peer).Sent.Add(float64(bytes)) },
 		Received:     func(peer raft.MemberID, bytes int) { of(peer).Received.Add(float64(bytes)) },
 		RoundTrip:    func(peer raft.MemberID, d time.Duration) { of(peer).RoundTrip.Observe(d.Seconds()) },
+		Added:        func(peer raft.MemberID) { of(peer).SetActive(false) }, // its series are there before it is
 		Active:       func(peer raft.MemberID, active bool) { of(peer).SetActive(active) },
 		Failed:       func(peer raft.MemberID) { of(peer).Failures.Inc() },
 		Dropped:      func(peer raft.MemberID) { of(peer).Drops.Inc() },

@@ -26,6 +26,13 @@ type methodMetrics struct {
 	good     prometheus.Counter // handled with status 200
 }
 
+// Why a request was dropped. Their series are there from the beginning, so that the first drop is seen as an increase.
+const (
+	notSent     = "failed_sending_request"
+	notAnswered = "failed_getting_response"
+	noEndpoint  = "zero_endpoints"
+)
+
 // Buckets of S27: 0.0005 s to 2.048 s.
 const (
 	shortestRequest = 0.0005
@@ -51,6 +58,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	reg.MustRegister(handling, m.watches)
 	of := func(label string) *methodMetrics {
+		for _, status := range []int{http.StatusCreated, http.StatusBadRequest, http.StatusNotFound, http.StatusPreconditionFailed, http.StatusServiceUnavailable} {
+			m.handledAll.WithLabelValues(label, strconv.Itoa(status))
+		}
+		for _, reason := range []string{notSent, notAnswered, noEndpoint} {
+			m.droppedBy.WithLabelValues(label, reason)
+		}
 		return &methodMetrics{label, requests.WithLabelValues(label), handling.WithLabelValues(label), m.handledAll.WithLabelValues(label, "200")}
 	}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions} {
@@ -83,14 +96,14 @@ func (m *metrics) handled(method string, status int, d time.Duration) {
 
 // dropped counts a try that brought no answer.
 func (m *metrics) dropped(method string, how try) {
-	reason := "failed_sending_request"
+	reason := notSent
 	if how == lost {
-		reason = "failed_getting_response"
+		reason = notAnswered
 	}
 	m.droppedBy.WithLabelValues(m.of(method).label, reason).Inc()
 }
 
 // droppedForNone counts a request for which there was no endpoint.
 func (m *metrics) droppedForNone(method string) {
-	m.droppedBy.WithLabelValues(m.of(method).label, "zero_endpoints").Inc()
+	m.droppedBy.WithLabelValues(m.of(method).label, noEndpoint).Inc()
 }

@@ -12,6 +12,7 @@ type Observer struct {
 	Sent         func(peer raft.MemberID, bytes int)       // on streams
 	Received     func(peer raft.MemberID, bytes int)       // on streams
 	RoundTrip    func(peer raft.MemberID, d time.Duration) // of a ping
+	Added        func(peer raft.MemberID)                  // to those that are dialled
 	Active       func(peer raft.MemberID, active bool)     // has changed
 	Failed       func(peer raft.MemberID)                  // an attempt to connect, or a connection
 	Dropped      func(peer raft.MemberID)                  // a message or note
@@ -34,6 +35,12 @@ func (o *Observer) received(peer raft.MemberID, bytes int) {
 func (o *Observer) roundTrip(peer raft.MemberID, d time.Duration) {
 	if o.RoundTrip != nil {
 		o.RoundTrip(peer, d)
+	}
+}
+
+func (o *Observer) added(peer raft.MemberID) {
+	if o.Added != nil {
+		o.Added(peer)
 	}
 }
 

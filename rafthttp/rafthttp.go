@@ -192,6 +192,7 @@ func (t *Transport) SetPeers(peers []Peer) {
 		p := before[each.ID]
 		if p == nil {
 			p = newPeer(t, each.ID)
+			t.o.Observer.added(each.ID)
 		}
 		p.setTarget(each)
 		after[each.ID] = p

@@ -40,6 +40,15 @@ var reasons = map[Reason]struct {
 	TooNew:           {"too new", http.StatusPreconditionFailed},
 }
 
+// Reasons are all there are, in a few words each.
+func Reasons() []string {
+	var names []string
+	for _, known := range reasons {
+		names = append(names, known.name)
+	}
+	return names
+}
+
 // String gives the reason in a few words.
 func (r Reason) String() string {
 	if known, ok := reasons[r]; ok {

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -35,6 +36,12 @@ func (f factory) histogram(name, help string) prometheus.Histogram {
 	return h
 }
 
+// usualFailures are the statuses of errors whose series are there from the beginning.
+func usualFailures() []int {
+	return []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusPreconditionFailed,
+		http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusInsufficientStorage}
+}
+
 // addKeys makes the metrics of requests to /v2/keys.
 func (f factory) addKeys(s *Set) {
 	received := f.counters("etcd_http_received_total", "Key requests parsed and authorised, watches not counted.", "method")
@@ -46,6 +53,9 @@ func (f factory) addKeys(s *Set) {
 	}, []string{"method"})
 	f.reg.MustRegister(durations)
 	keys := func(method string) *Keys {
+		for _, status := range usualFailures() {
+			failed.WithLabelValues(method, strconv.Itoa(status))
+		}
 		return &Keys{
 			Received: received.WithLabelValues(method),
 			Duration: durations.WithLabelValues(method),

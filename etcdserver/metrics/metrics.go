@@ -88,9 +88,18 @@ func New(reg prometheus.Registerer) *Set {
 
 		refused: f.counters("canopy_http_refused_total", "Requests and connections refused by a limit or a guard.", "reason"),
 	}
+	for _, reason := range refusals() {
+		s.refused.WithLabelValues(reason)
+	}
 	f.addKeys(s)
 	f.addMember(s)
 	return s
+}
+
+// refusals are what Refused is called with. Their series are there from the beginning: of a counter that appears with its first
+// count, nobody sees that count as an increase.
+func refusals() []string {
+	return []string{"value", "slow_body", "body", "depth", "host", "origin", "watches", "connection", "idle connection", "spare connection", "peer connection"}
 }
 
 // Refused counts one request or connection that a limit or a guard turned away. There are few reasons, all from

@@ -2,6 +2,9 @@ package metrics
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -114,4 +117,46 @@ func TestPeersAreMeasuredApart(t *testing.T) {
 			t.Errorf("%s = %v, want %v", name, got[name], want)
 		}
 	}
+}
+
+// A counter that appears with its first count hides that count from whoever looks for increases: the series of each refusal that
+// the program knows are there from the beginning, and so are those of another member that was never reached.
+func TestCountersAreThereBeforeTheyCount(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	New(registry)
+	NewPeers(registry, 0xa, "too old").Of(0xb)
+	got := values(t, registry)
+	for _, name := range append(refusedInTheProgram(t),
+		"etcd_http_failed_total code=412 method=PUT", "etcd_http_failed_total code=503 method=QGET",
+		"canopy_network_peer_refused_total reason=too old", "etcd_network_peer_sent_failures_total To=b", "etcd_network_active_peers Local=a Remote=b") {
+		if v, there := got[name]; !there || v != 0 {
+			t.Errorf("%s = %v (there: %v), want 0", name, v, there)
+		}
+	}
+}
+
+// refusedInTheProgram finds the series of all calls of Set.Refused.
+func refusedInTheProgram(t *testing.T) []string {
+	t.Helper()
+	call := regexp.MustCompile(`[sS]et\.Refused\("([^"]+)"\)|Metrics\.Refused\("([^"]+)"\)`)
+	var names []string
+	for _, pattern := range []string{"../../*.go", "../../*/*.go", "../../*/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range call.FindAllStringSubmatch(string(source), -1) {
+				names = append(names, "canopy_http_refused_total reason="+found[1]+found[2])
+			}
+		}
+	}
+	if len(names) < 5 {
+		t.Fatalf("only %v are found", names)
+	}
+	return names
 }

@@ -37,7 +37,8 @@ type Peer struct {
 }
 
 // NewPeers makes the metrics of a member's connections, registered with reg.
-func NewPeers(reg prometheus.Registerer, local uint64) *Peers {
+// The series of the refusals are there from the beginning.
+func NewPeers(reg prometheus.Registerer, local uint64, refusals ...string) *Peers {
 	f := factory{reg}
 	p := &Peers{
 		local:            strconv.FormatUint(local, 16),
@@ -57,6 +58,9 @@ func NewPeers(reg prometheus.Registerer, local uint64) *Peers {
 	p.roundTrip = histogram("etcd_network_peer_round_trip_time_seconds", "Round trips to another member.", 0.0001, 16)
 	p.snapshots = histogram("etcd_network_snapshot_send_total_duration_seconds", "Seconds to send a snapshot to another member.", 0.1, 12)
 	reg.MustRegister(p.active)
+	for _, reason := range refusals {
+		p.refused.WithLabelValues(reason)
+	}
 	return p
 }
 
