@@ -18,7 +18,7 @@ import (
 	"canopy/config"
 	"canopy/discovery/service"
 	"canopy/etcdserver/api"
-	"canopy/internal/disk"
+	"canopy/internal/http1"
 )
 
 // runDiscovery runs a discovery service until a signal comes, as the arguments
@@ -81,14 +81,14 @@ func (e elsewhere) Run(ctx context.Context) error {
 	return e.Close()
 }
 
-func openDiscoveryStore(c config.Service, logger *logrus.Logger) (discoveryStore, error) {
+func openDiscoveryStore(ctx context.Context, c config.Service, logger *logrus.Logger) (discoveryStore, error) {
 	if len(c.Endpoints) > 0 {
 		logger.Infof("tokens are kept in the cluster at %v", c.Endpoints)
 		endpoints, err := service.NewEndpoints(c.Endpoints)
 		return elsewhere{endpoints}, err
 	}
 	logger.Infof("tokens are kept in this process, data dir = %s", c.DataDir)
-	return service.OpenInside(disk.OS{}, c.DataDir, logger)
+	return service.OpenInside(patientDisk(ctx, logger), c.DataDir, logger)
 }
 
 // serveDiscovery serves until ctx ends. The store ends last, when nothing more
@@ -103,7 +103,7 @@ func serveDiscovery(ctx context.Context, c config.Service, systemd *supervisor, 
 		return err
 	}
 	systemd.does("opens the store of tokens")
-	store, err := openDiscoveryStore(c, logger)
+	store, err := openDiscoveryStore(ctx, c, logger)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -116,7 +116,8 @@ func serveDiscovery(ctx context.Context, c config.Service, systemd *supervisor, 
 	room := capacityOf(fileLimit(), 2, 0) // each may need another connection to the store
 	budget := api.NewBudget(room.clients, nil, nil)
 	budget.LimitClients(room.perClient)
-	server := api.NewHTTPServer(handler, api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }})
+	limits := api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }}
+	server := http1.New(api.NewHTTPServer(handler, limits), func(*http.Request) bool { return false })
 	logger.Infof("discovery service listening on %s", listener.Addr())
 	systemd.does("serves tokens")
 	systemd.serves()

@@ -53,7 +53,7 @@ func (p *peering) discover(ctx context.Context, first *etcdserver.Bootstrap) err
 	o.Name, o.PeerURLs = p.config.Name, p.config.AdvertisePeerURLs.Strings()
 	o.IDOf = func(peerURLs []string, token string) uint64 { return uint64(etcdserver.MemberIDOf(peerURLs, token)) }
 	o.Started = p.knowsStarted
-	o.FS, o.Dir = disk.OS{}, p.config.MemberDir()
+	o.FS, o.Dir = patientDisk(ctx, p.logger), p.config.MemberDir()
 	for i := range p.config.AdvertisePeerURLs {
 		if u := &p.config.AdvertisePeerURLs[i]; isLoopback(u.Hostname()) && !isLoopback(token.Host()) {
 			p.logger.Warnf("registering %s, which nobody but this machine can reach; see --initial-advertise-peer-urls", u)

@@ -91,7 +91,9 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	budget, _ := newMemoryBudget(c, registry, logger) // all that a proxy holds is counted
-	p, err := proxy.New(proxyOptions(c, firstPeers, budget, registry, logger))
+	options := proxyOptions(c, firstPeers, budget, registry, logger)
+	options.FS = patientDisk(ctx, logger)
+	p, err := proxy.New(options)
 	if err != nil {
 		return err
 	}
@@ -165,7 +167,6 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		return t
 	}
 	o := proxy.Options{
-		FS:              disk.OS{},
 		Dir:             filepath.Join(c.DataDir, "proxy"),
 		Peers:           firstPeers,
 		Readonly:        c.Proxy.Mode == config.ProxyReadonly,

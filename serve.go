@@ -20,7 +20,6 @@ import (
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/collector"
-	"canopy/internal/disk"
 	"canopy/internal/http1"
 	"canopy/internal/memory"
 	"canopy/internal/places"
@@ -106,7 +105,7 @@ func announceProgram(logger *logrus.Logger) {
 
 func memberOptions(ctx context.Context, c config.Config, peers *peering, budget *memory.Budget, observer etcdserver.Observer, logger *logrus.Logger) etcdserver.Options {
 	return etcdserver.Options{
-		FS:              disk.OS{},
+		FS:              patientDisk(ctx, logger),
 		DataDir:         c.DataDir,
 		WALDir:          c.WALDir,
 		Name:            c.Name,

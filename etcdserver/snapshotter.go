@@ -115,9 +115,9 @@ func (s *snapshotter) run(ctx context.Context) error {
 }
 
 // save writes one snapshot, then lets older ones and the log behind them go.
-// A full disk only puts it off: older snapshots and the whole log are intact.
-// So do a snapshot that cannot be loaded, and the end of the member, which does
-// not wait for it.
+// A full disk, or a want of descriptors, only puts it off: older snapshots and
+// the whole log are intact. So do a snapshot that cannot be loaded, and the end
+// of the member, which does not wait for it.
 func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	start := time.Now()
 	counter := &politeWriter{pace: pace{ctx: ctx}}
@@ -134,7 +134,7 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return errLoopDone
 	}
-	if errors.Is(err, disk.ErrNoSpace) {
+	if errors.Is(err, disk.ErrNoSpace) || errors.Is(err, disk.ErrScarce) {
 		s.log.snapshotFailed(job.state.index, err)
 		return nil
 	}

@@ -38,8 +38,9 @@ func (d *directWriter) write(f *os.File, p []byte, at int64) (done bool, err err
 	if err == nil {
 		_, err = d.file.WriteAt(d.aligned(p), at)
 	}
-	// On a full disk the cache has a reserve for noting which blocks are in use, which direct writes have not.
-	if isNoSpace(err) {
+	// On a full disk the cache has a reserve for noting which blocks are in use, which direct writes have not. What the
+	// system lacks now it may have the next time.
+	if isNoSpace(err) || err != nil && isScarce(err) {
 		return false, nil
 	}
 	d.refused = d.file == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)

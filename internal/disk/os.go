@@ -93,7 +93,7 @@ func (o OS) MkdirAll(dir string) error {
 }
 
 // SyncDir implements FS.
-func (OS) SyncDir(dir string) error { return typed(syncDir(dir)) }
+func (OS) SyncDir(dir string) error { return syncDir(dir) }
 
 // Secure implements FS. Only the permission bits of group and others are taken away.
 func (OS) Secure(dir string) (tightened bool, err error) {
@@ -150,14 +150,20 @@ type osFile struct {
 	direct directWriter
 }
 
-func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
+func (o *osFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := o.f.ReadAt(p, off)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, typed(err)
+}
 
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := o.f.WriteAt(p, off)
 	return n, typed(err)
 }
 
-func (o *osFile) Sync() error { return typed(syncData(o.f)) }
+func (o *osFile) Sync() error { return typedFull(syncData(o.f)) }
 
 func (o *osFile) WriteSync(p []byte, off int64) error {
 	if done, err := o.direct.write(o.f, p, off); done || err != nil {
@@ -206,8 +212,16 @@ func fillZero(f *os.File, size int64) error {
 	return nil
 }
 
-// typed makes a full disk recognisable.
+// typed makes a full disk recognisable, and what the system lacks for a moment.
 func typed(err error) error {
+	if err != nil && isScarce(err) {
+		return fmt.Errorf("%w: %w", ErrScarce, err)
+	}
+	return typedFull(err)
+}
+
+// typedFull makes a full disk recognisable. It is for syncs, whose failure is final whatever the reason is.
+func typedFull(err error) error {
 	if err != nil && isNoSpace(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}

@@ -14,3 +14,5 @@ func tryLock(*os.File) (bool, error) { return true, nil }
 func syncDir(string) error { return nil }
 
 func isNoSpace(error) bool { return false }
+
+func isScarce(error) bool { return false }

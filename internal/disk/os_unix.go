@@ -24,9 +24,13 @@ func tryLock(f *os.File) (bool, error) {
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return err
+		return typed(err)
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return typedFull(errors.Join(d.Sync(), d.Close()))
 }
 
 func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+func isScarce(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}

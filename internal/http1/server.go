@@ -164,9 +164,11 @@ func (s *Server) accept(l net.Listener, rest *Handover) error {
 	}
 }
 
-// isPassing tells whether Accept may work again, without anything being done about it.
+// isPassing tells whether Accept may work again, without anything being done about it: something lacked for a moment, or
+// it is the connection that failed.
 func isPassing(err error) bool {
-	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR,
+		syscall.ECONNABORTED, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH} {
 		if errors.Is(err, passing) {
 			return true
 		}
