@@ -32,7 +32,10 @@ type peering struct {
 }
 
 func newPeering(c config.Config, registry prometheus.Registerer, systemd *supervisor, logger *logrus.Logger) *peering {
-	return &peering{config: c, registry: registry, systemd: systemd, logger: logger, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	return &peering{config: c, registry: registry, systemd: systemd, logger: logger, client: &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a member answers itself
+	}}
 }
 
 // connect makes the transport of a member.

@@ -122,7 +122,7 @@ func (c *Client) read(answer *http.Response, what *call) error {
 	if err != nil {
 		return fmt.Errorf("the answer was cut off: %w", err)
 	}
-	broken := &AnswerError{Status: answer.StatusCode, Type: answer.Header.Get("Content-Type"), Text: string(body[:min(len(body), 200)])}
+	broken := &AnswerError{Status: answer.StatusCode, Type: answer.Header.Get("Content-Type"), Text: string(body[:min(len(body), 200)]), Bytes: len(body)}
 	switch {
 	case int64(len(body)) > c.config.AnswerBytes:
 		broken.Err = fmt.Errorf("more than the %d bytes that are read", c.config.AnswerBytes)

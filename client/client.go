@@ -39,8 +39,8 @@ type Config struct {
 
 	Username, Password string // sent with every request, unless both are empty
 
-	// Redirects has redirects followed, up to ten; credentials go no further than to the host they are for. Default: a
-	// redirect is an answer of something else.
+	// Redirects has redirects of reads followed, up to ten, as long as they stay on the host of the endpoint, and do not
+	// leave TLS. Default, and for all others: a redirect is an answer of something else.
 	Redirects bool
 
 	AnswerBytes int64 // the largest answer that is read; default 256 MiB
@@ -116,10 +116,20 @@ func New(c Config) (*Client, error) {
 	if h.Transport == nil {
 		h.Transport = c.transport()
 	}
-	if !c.Redirects {
-		h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	}
+	h.CheckRedirect = c.redirected
 	return &Client{config: c, http: h, endpoints: endpoints}, nil
+}
+
+// redirected says whether to go on with next after the requests before.
+func (c Config) redirected(next *http.Request, before []*http.Request) error {
+	const most = 10
+	first := before[0]
+	reads := first.Method == http.MethodGet || first.Method == http.MethodHead
+	same := next.URL.Hostname() == first.URL.Hostname() && (next.URL.Scheme == first.URL.Scheme || next.URL.Scheme == "https")
+	if !c.Redirects || !reads || !same || len(before) > most {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 func (c Config) transport() *http.Transport {

@@ -380,7 +380,7 @@ func TestATransportOfOnesOwn(t *testing.T) {
 	}
 }
 
-// Redirects are followed if that was asked for, by reads and by writes.
+// Redirects are followed if that was asked for, by reads and within one host. A write goes to nobody else.
 func TestRedirects(t *testing.T) {
 	member, ctx := membertest.Start(t, 1).ClientURLs()[0], soon(t)
 	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -388,9 +388,17 @@ func TestRedirects(t *testing.T) {
 	}))
 	defer moved.Close()
 	c := newClientOf(t, client.Config{Endpoints: []string{moved.URL}, KeysPath: "/", Redirects: true})
-	wants(t)(c.Set(ctx, "/k", "v", client.SetOptions{}))
+	var answered *client.AnswerError
+	if _, err := c.Set(ctx, "/k", "redirected", client.SetOptions{}); !errors.As(err, &answered) || answered.Status != http.StatusTemporaryRedirect {
+		t.Errorf("a write that is redirected: %v", err)
+	}
+	wants(t)(newClient(t, member).Set(ctx, "/k", "v", client.SetOptions{}))
 	if r := wants(t)(c.Get(ctx, "/k", client.GetOptions{})); r.Node.Value != "v" {
 		t.Errorf("%+v", r.Node)
+	}
+	member = strings.Replace(member, "127.0.0.1", "localhost", 1)
+	if _, err := c.Get(ctx, "/k", client.GetOptions{}); !errors.As(err, &answered) || answered.Status != http.StatusTemporaryRedirect {
+		t.Errorf("a read that is redirected to another host: %v", err)
 	}
 }
 

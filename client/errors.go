@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 )
 
@@ -67,12 +66,13 @@ type AnswerError struct {
 	Status int    // the HTTP status
 	Type   string // the Content-Type
 	Text   string // how the body begins
+	Bytes  int    // of the body, as far as it was read
 	Err    error  // what is wrong with it
 }
 
-// Error says what came, and what is wrong with it.
+// Error says what came, but nothing of its content: whoever listens there may not be who was meant, and this goes to logs.
 func (e *AnswerError) Error() string {
-	return fmt.Sprintf("not an answer of the API: %s, %s, %.100q: %v", http.StatusText(e.Status), e.Type, e.Text, e.Err)
+	return fmt.Sprintf("not an answer of the API: status %d, %d bytes", e.Status, e.Bytes)
 }
 
 // Unwrap gives the reason.

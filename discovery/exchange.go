@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -97,7 +96,8 @@ func (d *directory) watch(ctx context.Context, after uint64) (happened bool, err
 }
 
 // judge says what an error means: the answer may be another one in a while, an
-// *unsureError (D14), or it will not, a *TokenError (D19).
+// *unsureError (D14), or it will not, a *TokenError (D19). Nothing of the answer
+// but its status and its length is for the log: it may be anybody's.
 func (d *directory) judge(err error) error {
 	var failed *client.ClusterError
 	if errors.As(err, &failed) {
@@ -109,20 +109,22 @@ func (d *directory) judge(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &said):
-		status, text = said.Status, strings.TrimSuffix(said.Message+" ("+said.Cause+")", " ()")
+		status, text = said.Status, fmt.Sprintf(", code %d", said.Code)
 	case errors.As(err, &garbage):
-		status, text = garbage.Status, strconv.Quote(garbage.Text)+", "+garbage.Err.Error()
+		status, text = garbage.Status, fmt.Sprintf(" with %d bytes that are no answer of the API", garbage.Bytes)
 	}
 	name := d.token.url.Scheme + "://" + d.token.url.Host
 	switch {
 	case status == 0:
 		return &unsureError{fmt.Errorf("error connecting to %s: %w", name, err)}
 	case status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
-		return &unsureError{fmt.Errorf("error connecting to %s: it answers %d %s", name, status, text)}
+		return &unsureError{fmt.Errorf("error connecting to %s: it answers %d%s", name, status, text)}
+	case garbage != nil && status >= 300 && status < 400:
+		return d.bad(fmt.Sprintf("it answers %d, a redirect; only reads are redirected, within one host: use the URL that it leads to", status))
 	case garbage != nil:
-		return d.bad(fmt.Sprintf("it answers %d %s", status, text))
+		return d.bad(fmt.Sprintf("it answers %d%s", status, text))
 	}
-	return &TokenError{d.token, ErrRefused, fmt.Sprintf("%d %s", status, text), adviceEndpoint}
+	return &TokenError{d.token, ErrRefused, fmt.Sprintf("%d%s", status, text), adviceEndpoint}
 }
 
 // isMissing tells whether an error says that there is no such key.

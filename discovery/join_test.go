@@ -203,12 +203,12 @@ func TestWhatEndsBadly(t *testing.T) {
 		text   string
 	}{
 		{name: "no size (D15)", want: ErrNoSize, text: "no size is set for this token: http://"},
-		{name: "an HTML page (D19)", size: "3", script: html(200), want: ErrBadEndpoint, text: `it answers 200 "<html>`},
+		{name: "an HTML page (D19)", size: "3", script: html(200), want: ErrBadEndpoint, text: `it answers 200 with 20 bytes`},
 		{name: "an HTML page, 404 (D19)", size: "3", script: html(404), want: ErrBadEndpoint, text: "discovery: bad discovery endpoint"},
 		{name: "JSON of something else", size: "3", script: refuseWith(everything, 200, `{"hello":"world"}`), want: ErrBadEndpoint},
 		{name: "nothing but null", size: "3", script: refuseWith(everything, 200, `null`), want: ErrBadEndpoint},
 		{name: "an answer without end", size: "3", script: refuseWith(everything, 200, strings.Repeat(" ", answerMax+1)), want: ErrBadEndpoint},
-		{name: "no password", size: "3", script: refuseWith(everything, 401, `{"errorCode":110,"message":"The request requires user authentication"}`), want: ErrRefused, text: "401 The request requires"},
+		{name: "no password", size: "3", script: refuseWith(everything, 401, `{"errorCode":110,"message":"The request requires user authentication"}`), want: ErrRefused, text: "401, code 110"},
 		{name: "a value that does not parse (D20)", size: "3", keys: [][2]string{{"1a", "m2=nonsense"}}, want: ErrInvalidURL},
 		{name: "a value without name (D20)", size: "3", keys: [][2]string{{"1a", "=http://a:1"}}, want: ErrInvalidURL},
 		{name: "a name that would forge log lines (M3)", size: "3", keys: [][2]string{{"1a", "m2\nroot=http://a:1"}}, want: ErrInvalidURL},

@@ -20,7 +20,7 @@ type Token struct {
 func ParseToken(text string) (Token, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return Token{}, fmt.Errorf("discovery URL: %w", errors.Unwrap(err)) // its text would show a password
+		return Token{}, errors.New("discovery URL: it cannot be read; a user and a password must be escaped as in https://user:p%40ss@host/token") // its error shows parts of them
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return Token{}, errors.New("discovery URL: allowed is http:// or https://, a host, and the path of a token")

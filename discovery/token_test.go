@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -54,7 +55,7 @@ func TestParseToken(t *testing.T) {
 	}
 }
 
-// A service may have moved: it is followed, with what is to be registered.
+// A service may have moved within its host: looks are followed, and what is to be registered is not carried there.
 func TestAServiceThatHasMoved(t *testing.T) {
 	service := newTokenService(t, "1")
 	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,8 +63,54 @@ func TestAServiceThatHasMoved(t *testing.T) {
 	}))
 	defer old.Close()
 	p := newProcess(t, "m1", old.URL+tokenPath)
-	if peers, err := Join(t.Context(), p.Options); err != nil || len(peers) != 1 || peers[0].PeerURLs[0] != p.PeerURLs[0] {
-		t.Errorf("Join = %v, %v", peers, err)
+	if _, err := Join(t.Context(), p.Options); !errors.Is(err, ErrBadEndpoint) || !strings.Contains(err.Error(), "use the URL that it leads to") || len(service.keys()) > 0 {
+		t.Errorf("Join = %v, with the registrations %q; want the redirect named, and none", err, service.keys())
+	}
+	service.set("a", "m2=http://10.0.0.2:2380")
+	if peers, err := Members(t.Context(), p.Options); err != nil || len(peers) != 1 {
+		t.Errorf("Members = %v, %v", peers, err)
+	}
+}
+
+// A redirect to another host is not followed, and nothing of what an endpoint says reaches the log.
+func TestNothingForeignIsFollowedOrLogged(t *testing.T) {
+	service := newTokenService(t, "1")
+	const secret = "instance-credentials"
+	var there atomic.Int64
+	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		there.Add(1)
+		io.WriteString(w, secret)
+	}))
+	defer foreign.Close()
+	elsewhere := strings.Replace(foreign.URL, "127.0.0.1", "localhost", 1)
+	for name, answer := range map[string]func(w http.ResponseWriter){
+		"a redirect": func(w http.ResponseWriter) {
+			w.Header().Set("Location", elsewhere)
+			w.WriteHeader(302)
+			io.WriteString(w, secret)
+		},
+		"a page":           func(w http.ResponseWriter) { io.WriteString(w, secret) },
+		"a page for a 500": func(w http.ResponseWriter) { w.WriteHeader(500); io.WriteString(w, secret) },
+		"an error of the API": func(w http.ResponseWriter) {
+			w.WriteHeader(403)
+			io.WriteString(w, `{"errorCode":110,"message":"`+secret+`","cause":"`+secret+`"}`)
+		},
+		"one that passes": func(w http.ResponseWriter) {
+			w.WriteHeader(503)
+			io.WriteString(w, `{"errorCode":300,"message":"`+secret+`"}`)
+		},
+	} {
+		service.do(func() {
+			service.script = func(w http.ResponseWriter, _ *http.Request) bool { answer(w); return true }
+		})
+		p := newProcess(t, "m1", service.url)
+		_, err := Join(t.Context(), p.Options)
+		if err == nil || strings.Contains(err.Error()+p.log.String(), secret) || strings.Contains(err.Error()+p.log.String(), "localhost") {
+			t.Errorf("%s: the error is %v, the log:\n%s", name, err, p.log)
+		}
+	}
+	if there.Load() > 0 {
+		t.Errorf("%d requests went to another host", there.Load())
 	}
 }
 

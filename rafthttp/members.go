@@ -46,17 +46,17 @@ func fetchMembers(ctx context.Context, client *http.Client, url string) (uint64,
 	case err != nil:
 		return 0, nil, err
 	case answer.StatusCode != http.StatusOK:
-		return 0, nil, fmt.Errorf("answered %.60q, %.120q", answer.Status, body)
+		return 0, nil, fmt.Errorf("answered %d with %d bytes", answer.StatusCode, len(body))
 	case len(body) > membersBytesMax:
 		return 0, nil, fmt.Errorf("answered with more than %d bytes", membersBytesMax)
 	}
 	cluster, err := strconv.ParseUint(answer.Header.Get(headerCluster), 16, 64)
 	if err != nil {
-		return 0, nil, badHeader(answer.Header, headerCluster)
+		return 0, nil, fmt.Errorf("answered without a readable %s", headerCluster)
 	}
 	var members []RemoteMember
 	if err := json.Unmarshal(body, &members); err != nil {
-		return 0, nil, fmt.Errorf("answered %.120q: %w", body, err)
+		return 0, nil, fmt.Errorf("answered with %d bytes that are no list of members", len(body))
 	}
 	return cluster, members, nil
 }

@@ -48,8 +48,8 @@ func TestMembersAreFetched(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/nowhere": "404 Not Found", "/huge": "more than 1048576 bytes", "/nocluster": headerCluster, "/badcluster": headerCluster,
-		"/garbage": "<html>", "/hangs": "deadline exceeded",
+		"/nowhere": "answered 404 with 19 bytes", "/huge": "more than 1048576 bytes", "/nocluster": headerCluster, "/badcluster": headerCluster,
+		"/garbage": "6 bytes that are no list of members", "/hangs": "deadline exceeded",
 	} {
 		patience := 10 * time.Second
 		if path == "/hangs" {
