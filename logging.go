@@ -22,9 +22,9 @@ func newLogger(c config.Log) (*logrus.Logger, func(), error) {
 	}
 	logger.SetLevel(level)
 	if c.Format == "json" {
-		logger.SetFormatter(&logrus.JSONFormatter{TimestampFormat: logTime})
+		logger.SetFormatter(redacting{&logrus.JSONFormatter{TimestampFormat: logTime}})
 	} else {
-		logger.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: logTime})
+		logger.SetFormatter(redacting{&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: logTime}})
 	}
 	out, closeAll, err := openOutputs(c.Outputs)
 	if err != nil {

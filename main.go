@@ -52,7 +52,7 @@ func run(argv, environ []string) int {
 
 // refuse prints why the command line or the environment cannot be used.
 func refuse(err error) int {
-	fmt.Fprintln(os.Stderr, err)
+	fmt.Fprintln(os.Stderr, config.Redacted(err.Error()))
 	var faults *config.Error
 	if !errors.As(err, &faults) {
 		return 1

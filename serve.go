@@ -214,7 +214,7 @@ func apiOptions(c config.Config, budget *memory.Budget, set *metrics.Set, regist
 		WatchesMax:    c.Watch.Max,
 		HealthTimeout: c.Raft.Election,
 		PprofEnabled:  c.HTTP.Pprof,
-		CommandLine:   os.Args,
+		CommandLine:   config.CommandLine(os.Args),
 		FileLimit:     fileLimit(),
 		SetLogLevel: func(name string) error {
 			level, err := logrus.ParseLevel(name)

@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 
+	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/raft"
 )
@@ -54,7 +55,7 @@ const (
 )
 
 func newSupervisor(logger *logrus.Logger) *supervisor {
-	s := &supervisor{notify: func(state string) (bool, error) { return daemon.SdNotify(false, state) }, log: logger}
+	s := &supervisor{notify: func(state string) (bool, error) { return daemon.SdNotify(false, config.Redacted(state)) }, log: logger}
 	s.does("starts")
 	return s
 }

@@ -91,6 +91,7 @@ type bootstrapper struct {
 
 func (b *bootstrapper) refuse(text, flag string) {
 	s := b.config.setting(flag)
+	s.Value = withoutPassword(s.Value)
 	b.faults = append(b.faults, Fault{Flag: flag, Value: s.Value, Source: s.Source,
 		Text: fmt.Sprintf("%s [--%s=%s from %s]", text, flag, s.Value, s.Source)})
 }
@@ -230,6 +231,9 @@ func ParseCluster(list string) (map[string]URLs, error) {
 	cluster := map[string]URLs{}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		urls, err := ParseURLs(strings.Join(texts[name], ","))
+		if err != nil && strings.Contains(list, "@") {
+			err = errUnshown
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w (in the part of %q; allowed: name=http://host:port, several with commas)", err, name)
 		}

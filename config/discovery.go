@@ -64,28 +64,10 @@ func (v secretURLValue) String() string     { return withoutPassword(*v.p) }
 func (v secretURLValue) Type() string       { return "text" }
 func (v secretURLValue) allowed() string    { return v.what }
 
-// shown is a flag's text as it may be logged.
-func shown(r row, text string) string {
-	if _, secret := r.value.(secretURLValue); secret {
-		return withoutPassword(text)
-	}
-	return text
-}
-
-// withoutPassword puts five letters in the place of a URL's password. It works on texts that are no URLs, too.
+// withoutPassword is Redacted for the text of a flag, which may be a URL that lacks its scheme.
 func withoutPassword(text string) string {
-	scheme, rest, found := strings.Cut(text, "://")
-	if !found {
-		scheme, rest = "", text
+	if user, _, _ := strings.Cut(text, "@"); strings.Contains(text, "://") || !strings.Contains(user, ":") {
+		return Redacted(text)
 	}
-	authority, _, _ := strings.Cut(rest, "/")
-	at := strings.LastIndexByte(authority, '@')
-	user, _, has := strings.Cut(authority[:max(at, 0)], ":")
-	if !has {
-		return text
-	}
-	if found {
-		scheme += "://"
-	}
-	return scheme + user + ":xxxxx" + rest[at:]
+	return withoutUser(text)
 }

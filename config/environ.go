@@ -28,7 +28,7 @@ func (p *parser) variable(name, text string) {
 	switch {
 	case name == "ETCD_UNSUPPORTED_ARCH":
 	case !known:
-		p.warn("unrecognized environment variable %s=%s%s", name, text, p.suggestion(name))
+		p.warn("unrecognized environment variable %s%s", name, p.suggestion(name)) // its value may be a secret of something else
 	case text == "":
 	case p.draft.sources[r.name].IsSet():
 		p.inform("recognized environment variable %s, but unused: shadowed by corresponding flag", name)
@@ -37,9 +37,9 @@ func (p *parser) variable(name, text string) {
 	default:
 		from := Source{Variable: name}
 		if err := r.value.Set(text); err != nil {
-			p.faults = append(p.faults, Fault{Flag: r.name, Value: text, Source: from, Text: p.valueText(r, text, name, err), invalid: true})
+			p.faults = append(p.faults, Fault{Flag: r.name, Value: withoutPassword(text), Source: from, Text: p.valueText(r, text, name, err), invalid: true})
 		} else {
-			p.inform("recognized and used environment variable %s=%s", name, shown(r, text))
+			p.inform("recognized and used environment variable %s=%s", name, withoutPassword(text))
 		}
 		p.set(r.name, text, from)
 	}

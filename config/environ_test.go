@@ -15,13 +15,13 @@ func TestVariables(t *testing.T) {
 		{"F6, F9", "", "ETCD_NAME=m1", []Note{{false, "recognized and used environment variable ETCD_NAME=m1"}, noDir}},
 		{"F7", "--name m1", "ETCD_NAME=m2", []Note{{false, "recognized environment variable ETCD_NAME, but unused: shadowed by corresponding flag"}, noDir}},
 		{"F8", "--name m1", "ETCD_CORS= ETCD_DATA_DIR=", []Note{noDir}},
-		{"F10", "--name m1", "ETCD_FOO=1", []Note{{true, "unrecognized environment variable ETCD_FOO=1"}, noDir}},
+		{"F10", "--name m1", "ETCD_FOO=1", []Note{{true, "unrecognized environment variable ETCD_FOO"}, noDir}},
 		{"F10", "--name m1", "ETCD_INITIAL_CLUSTERS=a ETCD_LISTN_CLIENT_URL=b", []Note{
-			{true, "unrecognized environment variable ETCD_INITIAL_CLUSTERS=a; is ETCD_INITIAL_CLUSTER meant?"},
-			{true, "unrecognized environment variable ETCD_LISTN_CLIENT_URL=b; is ETCD_LISTEN_CLIENT_URLS meant?"}, noDir}},
+			{true, "unrecognized environment variable ETCD_INITIAL_CLUSTERS; is ETCD_INITIAL_CLUSTER meant?"},
+			{true, "unrecognized environment variable ETCD_LISTN_CLIENT_URL; is ETCD_LISTEN_CLIENT_URLS meant?"}, noDir}},
 		{"F10", "--name m1", "ETCD_PORT_2379_TCP_ADDR=10.0.0.1 ETCD_SERVICE_HOST=10.0.0.1", []Note{
-			{true, "unrecognized environment variable ETCD_PORT_2379_TCP_ADDR=10.0.0.1"},
-			{true, "unrecognized environment variable ETCD_SERVICE_HOST=10.0.0.1"}, noDir}},
+			{true, "unrecognized environment variable ETCD_PORT_2379_TCP_ADDR"},
+			{true, "unrecognized environment variable ETCD_SERVICE_HOST"}, noDir}},
 		{"F10", "--name m1", "ETCDCTL_PEERS=x PATH=/bin ETCD_UNSUPPORTED_ARCH=arm64 NAME", []Note{noDir}},
 		{"F12", "--name m1", "ETCD_VERSION=true", []Note{{false, "recognized environment variable ETCD_VERSION, but unused: it works as a flag only"}, noDir}},
 		{"first wins", "", "ETCD_NAME=m1 ETCD_NAME=m2", []Note{{false, "recognized and used environment variable ETCD_NAME=m1"}, noDir}},

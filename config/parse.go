@@ -166,7 +166,7 @@ func (p *parser) given(item []string, err error) {
 		text = item[1]
 	}
 	if err != nil {
-		p.faults = append(p.faults, Fault{Flag: name, Value: text, Source: Source{Flag: name}, Text: p.syntaxText(name, text, err),
+		p.faults = append(p.faults, Fault{Flag: name, Value: withoutPassword(text), Source: Source{Flag: name}, Text: p.syntaxText(name, text, err),
 			usage: true, invalid: errors.As(err, new(*pflag.InvalidValueError))})
 	}
 	p.set(name, text, Source{Flag: name})
@@ -185,7 +185,7 @@ func (p *parser) set(name, text string, from Source) {
 		p.warn("flag %q is no longer supported - ignoring.", "-"+name)
 	}
 	p.draft.sources[name] = from
-	p.draft.given[name] = shown(r, text)
+	p.draft.given[name] = withoutPassword(text)
 }
 
 // syntaxText is the reference's wording of a flag that does not parse, and what would be allowed (F3, F15, F18).
@@ -211,6 +211,7 @@ func (p *parser) syntaxText(name, text string, err error) string {
 
 // valueText words a bad value of a known flag; where is the flag or the variable.
 func (p *parser) valueText(r row, text, where string, err error) string {
+	text = withoutPassword(text)
 	switch {
 	case r.removed:
 		return fmt.Sprintf("flag %q is no longer supported.", "-"+r.name)
@@ -223,8 +224,8 @@ func (p *parser) valueText(r row, text, where string, err error) string {
 
 func (p *parser) leftOver(words ...string) {
 	for _, word := range words {
-		text := fmt.Sprintf("error verifying flags, '%s' is not a valid flag. See 'canopy --help'.", word)
-		p.faults = append(p.faults, Fault{Value: word, Text: text})
+		text := fmt.Sprintf("error verifying flags, '%s' is not a valid flag. See 'canopy --help'.", withoutPassword(word))
+		p.faults = append(p.faults, Fault{Value: withoutPassword(word), Text: text})
 	}
 }
 

@@ -32,7 +32,7 @@ func (c Config) Summary() []string {
 func (c Config) Effective() string {
 	var b strings.Builder
 	for _, s := range c.settings {
-		fmt.Fprintf(&b, "%-60s # %s\n", "--"+s.Flag+"="+quoted(s.Value), s.Source)
+		fmt.Fprintf(&b, "%-60s # %s\n", "--"+s.Flag+"="+quoted(withoutPassword(s.Value)), s.Source)
 	}
 	return b.String()
 }

@@ -122,7 +122,7 @@ func (p *parser) verifyService(d *serviceDraft) {
 		p.refuse("addr", "--addr must be host:port or :port (set to %q)", d.Listen)
 	}
 	if u, err := url.Parse(d.Host); d.Host != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "") {
-		p.refuse("host", "--host must be a URL like https://disco.example (set to %q)", d.Host)
+		p.refuse("host", "--host must be a URL like https://disco.example (set to %q)", withoutPassword(d.Host))
 	}
 	if (d.CertFile == "") != (d.KeyFile == "") {
 		p.refuse("cert-file", "--cert-file and --key-file go together")

@@ -24,6 +24,9 @@ func ParseURLs(list string) (URLs, error) {
 	var urls URLs
 	for item := range strings.SplitSeq(list, ",") {
 		u, err := parseURL(strings.TrimSpace(item))
+		if err != nil && strings.Contains(list, "@") {
+			return nil, errUnshown
+		}
 		if err != nil {
 			return nil, err
 		}

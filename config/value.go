@@ -178,6 +178,9 @@ func (v listValue) Set(s string) error {
 			continue
 		}
 		clean, err := v.item(entry)
+		if err != nil && strings.Contains(s, "@") {
+			return errUnshown
+		}
 		if err != nil {
 			return err
 		}

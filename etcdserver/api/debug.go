@@ -5,6 +5,7 @@ import (
 	"net/http/pprof"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -82,10 +83,13 @@ func progressName(m raft.Mode) string {
 }
 
 // addPprof serves the profiles of S36, with and without the slash that the links of the index page need.
-func addPprof(r *mux.Router) {
+func (h *Handler) addPprof(r *mux.Router) {
 	r.HandleFunc("/debug/pprof", pprof.Index)
 	r.HandleFunc("/debug/pprof/", pprof.Index)
-	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	r.HandleFunc("/debug/pprof/cmdline", func(w http.ResponseWriter, r *http.Request) { // that of package pprof shows passwords
+		w.Header().Set(headerType, "text/plain; charset=utf-8")
+		h.writeBody(w, r, http.StatusOK, []byte(strings.Join(h.o.CommandLine, "\x00")))
+	})
 	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -23,7 +23,7 @@ func newRouter(h *Handler) *mux.Router {
 	r.HandleFunc("/debug/vars", only(h.debugVars, "GET"))
 	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
 	if h.o.PprofEnabled {
-		addPprof(r)
+		h.addPprof(r)
 	}
 	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
 	return r

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/sirupsen/logrus"
+
+	"canopy/config"
+)
+
+// redacting is a formatter of log entries that leaves passwords out, whoever
+// writes the line.
+type redacting struct{ logrus.Formatter }
+
+// Format implements logrus.Formatter.
+func (r redacting) Format(e *logrus.Entry) ([]byte, error) {
+	e.Message = config.Redacted(e.Message)
+	for name, value := range e.Data {
+		var text string
+		switch v := value.(type) {
+		case string:
+			text = v
+		case error:
+			text = v.Error()
+		case fmt.Stringer:
+			text = v.String()
+		default:
+			continue
+		}
+		if shown := config.Redacted(text); shown != text {
+			e.Data[name] = shown
+		}
+	}
+	return r.Formatter.Format(e)
+}
