@@ -30,7 +30,7 @@ func TestCheckConfig(t *testing.T) {
 		says          string // "": nothing
 	}{
 		{"--data-dir=DIR/data", "", 0, ""},
-		{"--data-dir=DIR/a/b/c", "ETCD_INITIAL_CLUSTERS=x", 0, "warning: unrecognized environment variable ETCD_INITIAL_CLUSTERS=x; is ETCD_INITIAL_CLUSTER meant?\n"},
+		{"--data-dir=DIR/a/b/c", "ETCD_INITIAL_CLUSTERS=x", 0, "warning: unrecognized environment variable ETCD_INITIAL_CLUSTERS; is ETCD_INITIAL_CLUSTER meant?\n"},
 		{"--data-dir=/proc/x", "", 1, "--data-dir=/proc/x cannot be used: "},
 		{"--data-dir=/dev/null", "", 1, "--data-dir=/dev/null cannot be used: /dev/null is no directory"},
 		{"--data-dir=DIR/data --wal-dir=/proc/x", "", 1, "--wal-dir=/proc/x cannot be used: "},
