@@ -226,6 +226,7 @@ func (s *sim) launch(name string, b Bootstrap) {
 	o.Bootstrap = func() (Bootstrap, error) { return b, nil }
 	o.Transport, o.AutoPromote, o.Strict = s.net.transport, true, true
 	o.Seed, o.CheckEvery = fate(s.seed, "life", s.lives), 500*time.Millisecond
+	o.EarlyStart = o.Seed%2 == 0
 	o.SnapshotEntries = 20 + fate(s.seed, "snapshots")%200
 	o.Observer.SnapshotSaved = func(int64, time.Duration) { s.noted(func() { s.tally.snapshots++ }) }
 	o.Observer.Installed = func(int64) { s.noted(func() { s.tally.installs++ }) }
