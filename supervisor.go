@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"canopy/config"
 	"canopy/etcdserver"
-	"canopy/raft"
 )
 
 const (
@@ -168,29 +166,11 @@ func activityOf(m *etcdserver.Member) activity {
 	leader := m.Leader()
 	switch {
 	case leader == 0:
-		return activity{status: "waits for a leader: " + reachable(m), others: true}
+		return activity{status: "waits for a leader: " + m.Reach(), others: true}
 	case !closed(m.Ready()):
-		return activity{status: fmt.Sprintf("publishes itself to the cluster, which %v leads", leader), others: true}
+		return activity{status: "publishes itself to the cluster: " + m.LeaderTitle() + " leads", others: true}
 	}
-	return activity{status: fmt.Sprintf("serves, %v leads", leader)}
-}
-
-// reachable counts the voters that a member is connected with.
-func reachable(m *etcdserver.Member) string {
-	voters := m.Status().Configuration.Voters
-	if len(voters) == 0 {
-		return "no member has told of the cluster yet"
-	}
-	reached := 0
-	if slices.Contains(voters, raft.MemberID(m.ID())) {
-		reached++
-	}
-	for _, p := range m.Peers() {
-		if p.Active && slices.Contains(voters, p.ID) {
-			reached++
-		}
-	}
-	return fmt.Sprintf("%d of %d members can be reached, %d are needed", reached, len(voters), len(voters)/2+1)
+	return activity{status: "serves, " + m.LeaderTitle() + " leads"}
 }
 
 func closed(c <-chan struct{}) bool {

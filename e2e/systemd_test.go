@@ -84,7 +84,7 @@ func TestSystemdHearsOfEachWait(t *testing.T) {
 		state, status string
 		process       func(t *testing.T) *server
 	}{
-		{"a quorum", "STATUS=waits for a leader: 1 of 3 members can be reached, 2 are needed", func(t *testing.T) *server {
+		{"a quorum", "STATUS=waits for a leader: 1 of 3 members reachable, 2 are needed", func(t *testing.T) *server {
 			s := lone(t)
 			s.cluster += ",m2=" + freeURL(t) + ",m3=" + freeURL(t)
 			return s

@@ -294,9 +294,10 @@ func (a *applyLoop) changeMember(e raft.Entry, op raft.ConfChangeOp, info Member
 		a.log.promoted(info.ID)
 		a.settled = nil // the list shows who is a learner
 	case raft.Remove:
+		gone := a.next.members.members[info.ID]
 		a.next.members = a.next.members.without(info.ID, removal{e.Term, e.Index})
 		a.store.Advance() // K46: a removal counts twice
-		a.log.memberRemoved(info.ID, a.snapshot.cluster)
+		a.log.memberRemoved(info.ID, gone.about(), a.snapshot.cluster)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
+	"canopy/internal/lasting"
 	"canopy/raft"
 	"canopy/snap"
 	"canopy/store"
@@ -129,9 +131,34 @@ type courier struct {
 	log      memberLog
 
 	orders *inbox[order]
+
+	mu      sync.Mutex // guards failing, for a few lines
+	failing map[raft.MemberID]*lasting.Condition
 }
 
 const courierMax = 2
+
+// tell logs what became of a snapshot: that it is there, or, each minute, that none arrives.
+func (c *courier) tell(o order, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		delete(c.failing, o.to)
+		c.log.delivered(ID(o.to), o.message.Meta.Index)
+		return
+	}
+	if c.failing == nil {
+		c.failing = map[raft.MemberID]*lasting.Condition{}
+	}
+	condition := c.failing[o.to]
+	if condition == nil {
+		condition = &lasting.Condition{}
+		c.failing[o.to] = condition
+	}
+	if moment, lasted := condition.Observe(true, time.Now()); moment != lasting.Quiet {
+		c.log.undelivered(ID(o.to), lasted, err)
+	}
+}
 
 type order struct {
 	to      raft.MemberID
@@ -178,7 +205,7 @@ func (c *courier) deliver(ctx context.Context, o order) {
 		}
 	}
 	if ctx.Err() == nil {
-		c.log.delivered(ID(o.to), o.message.Meta.Index, err)
+		c.tell(o, err)
 	}
 }
 

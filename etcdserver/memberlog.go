@@ -177,8 +177,8 @@ func (l memberLog) memberUpdated(m MemberInfo) {
 	l.entry.Infof("updated member %v: its peer URLs are %s now", m.ID, strings.Join(m.PeerURLs, " "))
 }
 
-func (l memberLog) memberRemoved(id, cluster ID) {
-	l.entry.Infof("removed member %v from cluster %v", id, cluster)
+func (l memberLog) memberRemoved(id ID, about string, cluster ID) {
+	l.entry.Infof("removed member %v from cluster %v: %s", id, cluster, about)
 }
 
 func (l memberLog) promoted(id ID) {
@@ -244,11 +244,11 @@ func (l memberLog) installed(index raft.Index) {
 	l.entry.Infof("recovered from incoming snapshot at index %d", index)
 }
 
-func (l memberLog) delivered(to ID, index raft.Index, err error) {
-	if err != nil {
-		l.entry.WithError(err).Warnf("could not send a snapshot to member %s; it is tried again", l.name(to))
-		return
-	}
+func (l memberLog) undelivered(to ID, lasted time.Duration, err error) {
+	l.entry.WithError(err).Warnf("could not send a snapshot to member %s%s; it is tried again", l.name(to), lastedFor(lasted))
+}
+
+func (l memberLog) delivered(to ID, index raft.Index) {
 	l.entry.Infof("sent a snapshot at index %d or later to member %s", index, l.name(to))
 }
 

@@ -248,6 +248,3 @@ func (m *Member) membersChanged(state *applied) {
 		m.leave.begin(by)
 	}
 }
-
-// Peers tells how the connections to the other members are.
-func (m *Member) Peers() []rafthttp.PeerStatus { return m.peers.Status() }

@@ -44,6 +44,9 @@ func (m *Member) reach() reach {
 	return r
 }
 
+// Reach says which voters this member can talk to, and which it cannot, and why.
+func (m *Member) Reach() string { return m.reach().String() }
+
 func reasonOf(err error) string {
 	if err == nil {
 		return ""

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"canopy/client"
+	"canopy/internal/lasting"
 	"canopy/rafthttp"
 )
 
@@ -25,21 +26,19 @@ const (
 	listBytesMax = 1 << 20
 	// doubtAfter is how long none of the known peers may answer before those of the flags are asked, too (P5).
 	doubtAfter = time.Minute
-	// repeatAfter is when a failure that goes on is logged again.
-	repeatAfter = time.Minute
 )
 
 // A refresher looks at who the members are. It is used by one goroutine.
 type refresher struct {
-	p          *Proxy
-	client     *http.Client // for peer URLs
-	note       *clusterNote
-	fromFlags  bool      // the note came from them in this run, so that they have nothing more to say
-	heard      time.Time // when a member last answered; the beginning at first
-	found      bool      // endpoints were found in this run
-	beginning  time.Time // since when a member has not told its client URLs; zero if all have
-	complaint  string    // the failures that were logged last
-	complained time.Time
+	p         *Proxy
+	client    *http.Client // for peer URLs
+	note      *clusterNote
+	fromFlags bool      // the note came from them in this run, so that they have nothing more to say
+	heard     time.Time // when a member last answered; the beginning at first
+	found     bool      // endpoints were found in this run
+	beginning time.Time // since when a member has not told its client URLs; zero if all have
+	complaint string    // the failures that were logged last
+	failing   lasting.Condition
 }
 
 // firstNote is the list of peers to begin with (P3).
@@ -112,7 +111,7 @@ type report struct {
 func (s *refresher) refresh(ctx context.Context) {
 	good, failures := s.askAll(ctx, s.peers(ctx), s.askPeer)
 	if len(good) > 0 {
-		failures, s.complaint = nil, ""
+		failures = nil
 	} else {
 		var more []string
 		good, more = s.askAll(ctx, s.note.ClientURLs, s.askMember)
@@ -274,13 +273,21 @@ func (s *refresher) remember(note *clusterNote) {
 	s.note = note
 }
 
-// complain logs failures, the same ones only now and then.
+// complain logs failures when they begin, when they are others, and each minute; and their end.
 func (s *refresher) complain(failures []string, nobody bool) {
 	text := strings.Join(failures, "\n")
-	if text == "" || text == s.complaint && time.Since(s.complained) < repeatAfter {
+	if text != "" && text != s.complaint {
+		s.failing = lasting.Condition{}
+	}
+	s.complaint = text
+	moment, lasted := s.failing.Observe(text != "", time.Now())
+	switch moment {
+	case lasting.Quiet:
+		return
+	case lasting.Ends:
+		s.p.o.Log.Infof("proxy: members tell who they are again, after %v", lasted)
 		return
 	}
-	s.complaint, s.complained = text, time.Now()
 	for _, line := range failures {
 		s.p.o.Log.Warn("proxy: " + line)
 	}
