@@ -322,6 +322,7 @@ func TestDebugAndAccessLines(t *testing.T) {
 	c := newCluster(t, 2, "--debug", "--access-log", "--log-format", "json")
 	s := c.members[0]
 	s.must(http.StatusCreated, "PUT", "/v2/keys/k", "value=1")
+	s.waitLine(`"method":"PUT"`) // it comes after the answer
 	log := s.output.String()
 	for _, want := range []string{"raft: this member is ", "the stream log to ", "the stream control from "} {
 		if !slices.ContainsFunc(s.logLines(), func(l logLine) bool { return l.level == "debug" && strings.HasPrefix(l.text, want) }) {
