@@ -248,8 +248,8 @@ func TestTheDoor(t *testing.T) {
 		text            string
 	}{
 		{"no value", "1b", "", 400, "does not name one member"},
-		{"nonsense", "1b", "value=nonsense", 400, "URL scheme must be http or https"},
-		{"no name", "1b", "value=%3Dhttp://b:1", 400, "has no name"},
+		{"nonsense", "1b", "value=nonsense", 400, "is not name=URL"},
+		{"no name", "1b", "value=%3Dhttp://b:1", 400, "is not name=URL"},
 		{"two names", "1b", "value=m2%3Dhttp://b:1,m3%3Dhttp://b:2", 400, "does not name one member"},
 		{"a key that is no ID", "hello", "value=m2%3Dhttp://b:1", 400, "is no member ID"},
 		{"the ID 0", "0", "value=m2%3Dhttp://b:1", 400, "is no member ID"},
