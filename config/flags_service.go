@@ -34,7 +34,7 @@ func securityRows(d *draft) []row {
 		{name: "cors", value: listValue{&d.HTTP.CORS, parseOrigin, "*, or origins such as https://a.example, with commas"},
 			usage: "Web origins whose pages may read answers, and post forms. Empty: none."},
 		{name: "host-whitelist", value: listValue{&d.raw.hosts, parseHostName, "*, or host names with commas"},
-			usage: "Names allowed in the Host header; others are answered 421. IP addresses, localhost and the hosts of --advertise-client-urls are always allowed. Empty: no other name for requests to a loopback address, every name for others. `*`: every name everywhere."},
+			usage: "Names allowed in the Host header; others are answered 421. IP addresses, localhost and the hosts of --advertise-client-urls are always allowed. Empty: for requests to a loopback address, names without a dot and the name of this machine too, for others every name. `*`: every name everywhere."},
 	}
 	for _, f := range [][2]string{
 		{"cert-file", "Certificate of the client listeners."},

@@ -9,17 +9,21 @@ import (
 // HostPolicy decides which Host headers are served, so that a foreign web page cannot reach a member by letting its own
 // name resolve to the member's address (R73, F51). Addresses, localhost and the hosts of advertised client URLs always
 // pass. Beyond those: with Any every name passes; with Names only the listed ones; with neither, every name except on
-// requests to a loopback address, where none does. Names are lower-case and sorted.
+// requests to a loopback address. There only the name of this machine passes, and names without a dot, as proxies,
+// containers and /etc/hosts use them: a page of a foreign site always comes under a registered name, which has one.
+// Names are lower-case and sorted.
 type HostPolicy struct {
 	Any   bool
 	Names []string
 
-	own []string // hosts of the advertised client URLs, lower-case, sorted
+	machine string   // the name of this machine, lower-case
+	own     []string // hosts of the advertised client URLs, lower-case, sorted
 }
 
-// newHostPolicy makes the policy of --host-whitelist for a member that advertises these client URLs.
-func newHostPolicy(whitelist []string, advertised URLs) HostPolicy {
-	p := HostPolicy{Any: slices.Contains(whitelist, "*"), Names: whitelist}
+// newHostPolicy makes the policy of --host-whitelist for a member that advertises these client URLs, on a machine of
+// this name.
+func newHostPolicy(whitelist []string, machine string, advertised URLs) HostPolicy {
+	p := HostPolicy{Any: slices.Contains(whitelist, "*"), Names: whitelist, machine: hostName(machine)}
 	for i := range advertised {
 		p.own = append(p.own, hostName(advertised[i].Host))
 	}
@@ -35,10 +39,13 @@ func (p HostPolicy) Allows(host string, loopback bool) bool {
 		return true
 	}
 	name := hostName(host)
-	if name == "localhost" || net.ParseIP(zoneless(name)) != nil || contains(p.own, name) || contains(p.Names, name) {
+	switch {
+	case name == "localhost", net.ParseIP(zoneless(name)) != nil, contains(p.own, name), contains(p.Names, name):
 		return true
+	case len(p.Names) > 0:
+		return false
 	}
-	return len(p.Names) == 0 && !loopback
+	return !loopback || isLabel(name) || name == p.machine && name != ""
 }
 
 // hostName is the Host header without port, brackets and trailing dot, in lower case.

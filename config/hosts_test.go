@@ -1,9 +1,16 @@
 package config
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func TestHostHeaders(t *testing.T) { // R73, F51
 	const advertised = " --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://M1.example:2379,http://10.0.0.1:2379"
+	machine, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		argv, host          string
 		loopback, elsewhere bool // whether it is served at a loopback address, and at others
@@ -18,6 +25,15 @@ func TestHostHeaders(t *testing.T) { // R73, F51
 		{"", "m1.example:2379", true, true},
 		{"", "M1.Example.", true, true},
 		{"", "", true, true},
+		{"", "etcd:2379", true, true},
+		{"", "etcd_backend", true, true},
+		{"", "ETCD-0.", true, true},
+		{"", "etcd.", true, true},
+		{"", machine + ":2379", true, true},
+		{"", "évil", false, true},
+		{"", "evil..", false, true},
+		{"", ".", false, true},
+		{"", "com.evil", false, true},
 		{"", "evil.example", false, true},
 		{"", "localhost.evil.example:2379", false, true},
 		{"", "m1.example.evil.example", false, true},
@@ -28,6 +44,8 @@ func TestHostHeaders(t *testing.T) { // R73, F51
 		{"--host-whitelist=a.example", "evil.example", false, false},
 		{"--host-whitelist=a.example", "m1.example", true, true},
 		{"--host-whitelist=a.example", "localhost", true, true},
+		{"--host-whitelist=a.example", "etcd", false, false},
+		{"--host-whitelist=a.example", "a.example", true, true},
 	} {
 		p := mustParse(t, tt.argv+advertised, "").Config.HTTP.Hosts
 		if got := p.Allows(tt.host, true); got != tt.loopback {
@@ -36,5 +54,18 @@ func TestHostHeaders(t *testing.T) { // R73, F51
 		if got := p.Allows(tt.host, false); got != tt.elsewhere {
 			t.Errorf("%q: Allows(%q, elsewhere) = %v, want %v", tt.argv, tt.host, got, tt.elsewhere)
 		}
+	}
+}
+
+// The machine is known by its name, which may have dots, but by nothing that only looks like it.
+func TestTheNameOfTheMachineIsServed(t *testing.T) {
+	p := newHostPolicy(nil, "M1.corp.example", nil)
+	for host, served := range map[string]bool{"m1.corp.example:2379": true, "M1.Corp.Example.": true, "m1": true, "corp.example": false, "m1.corp.example.evil.example": false} {
+		if got := p.Allows(host, true); got != served {
+			t.Errorf("Allows(%q) = %v, want %v", host, got, served)
+		}
+	}
+	if newHostPolicy(nil, "", nil).Allows(".", true) {
+		t.Error("a machine without a name has every empty one")
 	}
 }

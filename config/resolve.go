@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"os"
 	"strings"
 )
 
@@ -24,7 +25,11 @@ func (d *draft) resolve() {
 	if !d.isSet("initial-cluster") {
 		d.bootstrap.initialCluster = d.Name + "=http://localhost:2380," + d.Name + "=http://localhost:7001" // F21
 	}
-	d.HTTP.Hosts = newHostPolicy(d.raw.hosts, d.AdvertiseClientURLs)
+	machine, err := os.Hostname()
+	if err != nil {
+		machine = "" // only names that are known otherwise are served
+	}
+	d.HTTP.Hosts = newHostPolicy(d.raw.hosts, machine, d.AdvertiseClientURLs)
 }
 
 // dirName is a member's name as that of one directory: what could lead elsewhere, or is no text, is escaped as in a URL.
