@@ -112,6 +112,9 @@ func (f *feed) close() {
 func (f *feed) pass(ctx context.Context) {
 	for {
 		err := f.passFrom(ctx)
+		if err == nil && f.chunks.payload && !f.served { // what was passed on is a whole answer
+			f.founder.finished()
+		}
 		if errors.Is(err, errNoEvent) || errors.Is(err, errEventSize) || errors.Is(err, errMemory) || !f.resume(err == nil) {
 			return
 		}

@@ -20,6 +20,7 @@ import (
 	"canopy/client/membertest"
 	"canopy/etcdserver/api"
 	"canopy/internal/disk"
+	"canopy/internal/http1"
 )
 
 // patience is how long a test waits for what has to happen.
@@ -88,7 +89,7 @@ func newSiteOn(t testing.TB, listener net.Listener, peers []string, adjust ...fu
 // run serves until the test ends, or stop is called.
 func (s *site) run(listener net.Listener) {
 	budget := api.NewBudget(0, nil, nil)
-	server := api.NewHTTPServer(s.Proxy, api.Limits{ConnState: budget.ConnState})
+	server := http1.New(api.NewHTTPServer(s.Proxy, api.Limits{ConnState: budget.ConnState}), api.IsPlain)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { server.Serve(budget.Listener(listener)) })

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -15,7 +14,8 @@ import (
 // it began itself, or which it shares. While it waits, it has two goroutines with small stacks, and no buffer.
 type stream struct {
 	p      *Proxy
-	client net.Conn
+	client *takeover.Conn
+	keeps  bool   // the client may go on with its connection when the answer is complete
 	after  uint64 // of a feed that is shared, events up to this index are not for it
 	single bool   // it ends with its first event
 
@@ -49,7 +49,8 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 		return false
 	}
 	x.release() // the context of the request ends with the handler
-	t := &stream{p: p, client: client, waiting: make(chan struct{}, 1)}
+	keeps := len(head) == 0 && !r.Close && w.Header().Get("Connection") == ""
+	t := &stream{p: p, client: client, keeps: keeps, waiting: make(chan struct{}, 1)}
 	f := newFeed(p, x, s, t)
 	if s.pos != nil && !s.pos.ahead && x.answer.Header["Content-Encoding"] == nil {
 		f.key, t.single = keyOf(r)
@@ -65,7 +66,7 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 // run serves the stream until either side ends it. If it began a feed that others share, it serves that on.
 func (s *stream) run(ctx context.Context, own *feed, head []byte) {
 	s.p.metrics.watches.Inc() // feed.remove undoes it
-	takeover.Serve(ctx, s.client, func(ctx context.Context) {
+	s.client.Serve(ctx, func(ctx context.Context) {
 		if len(head) > 0 && s.write(head) != nil {
 			own.close()
 			return
@@ -108,7 +109,7 @@ func (s *stream) flush() (ended bool, err error) {
 		s.queue, s.queued = nil, 0
 		s.mu.Unlock()
 		if len(events) == 0 && whole {
-			return true, s.write(lastChunk)
+			return true, s.finish()
 		}
 		if len(events) == 0 {
 			return ended, nil
@@ -175,6 +176,22 @@ func (s *stream) end(whole bool) {
 	defer s.mu.Unlock()
 	s.ended, s.whole = true, whole
 	wake(s.waiting)
+}
+
+// finish ends the answer with its last chunk.
+func (s *stream) finish() error {
+	err := s.write(lastChunk)
+	if err == nil {
+		s.finished()
+	}
+	return err
+}
+
+// finished is called when the answer is complete.
+func (s *stream) finished() {
+	if s.keeps {
+		s.client.GiveBack()
+	}
 }
 
 func (s *stream) write(b []byte) error {

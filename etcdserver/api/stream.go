@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -17,7 +16,7 @@ import (
 // stacks: one that sends events, and one that notices when the client leaves.
 type stream struct {
 	h       *Handler
-	conn    net.Conn
+	conn    *takeover.Conn
 	watcher *store.Watcher
 	renewed time.Time // when conn got its write deadline
 }
@@ -39,7 +38,7 @@ func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, watcher *stor
 // run serves the stream until either side ends it.
 func (s *stream) run(ctx context.Context, head []byte) {
 	defer s.h.watches.leave()
-	takeover.Serve(ctx, s.conn, func(ctx context.Context) {
+	s.conn.Serve(ctx, func(ctx context.Context) {
 		if s.send(head) == nil {
 			s.deliver(ctx)
 		}

@@ -21,6 +21,7 @@ type conn struct {
 	request request
 	answer  answer
 	client  presence
+	state   http.ConnState     // at the beginning
 	cancel  context.CancelFunc // ends the context of all requests
 }
 
@@ -39,8 +40,8 @@ func (c *conn) serve(rest *Handover) {
 	defer c.server.forget(c)
 	defer c.cancel()
 	defer c.recover()
-	c.tell(http.StateNew)
-	for c.fill() {
+	c.tell(c.state)
+	for len(c.buffer) > 0 || c.fill() {
 		for len(c.buffer) > 0 {
 			r, n := c.request.parse(c.buffer)
 			if r == nil || !c.server.plain(r) {
@@ -77,7 +78,7 @@ func (c *conn) fill() bool {
 func (c *conn) handOver(rest *Handover) {
 	c.client.stop()
 	_ = c.SetReadDeadline(time.Time{}) // none of ours; fails if the connection is closed, which net/http will find out
-	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer})
+	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest})
 }
 
 // do answers a request, and tells whether there may be another.

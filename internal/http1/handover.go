@@ -50,7 +50,13 @@ func (h *Handover) Addr() net.Addr { return h.addr }
 type prefixedConn struct {
 	net.Conn
 	prefix []byte
+	server *Server   // where it came from,
+	rest   *Handover // and by which way
 }
+
+// Return gives a connection back that was hijacked: it is served on, beginning with what its user has read of the next
+// request.
+func (c *prefixedConn) Return(early []byte) { c.server.resume(c.Conn, early, c.rest) }
 
 // Read gives what was read before, and then what comes.
 func (c *prefixedConn) Read(b []byte) (int, error) {

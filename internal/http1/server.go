@@ -189,6 +189,21 @@ func (s *Server) begin(nc net.Conn, rest *Handover) {
 	s.serving.Go(func() { c.serve(rest) })
 }
 
+// resume serves a connection on that net/http had, as an idle one, beginning with bytes that were read of it.
+func (s *Server) resume(nc net.Conn, early []byte, rest *Handover) {
+	c := newConn(s, nc)
+	c.state, c.client.patience = http.StateIdle, s.http.IdleTimeout
+	c.buffer = append(c.room[:0], early...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.serving.Go(func() { c.serve(rest) })
+}
+
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
