@@ -178,6 +178,7 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		Election:        c.Raft.Election,
 		BodyTimeout:     c.HTTP.BodyTimeout,
 		Memory:          budget,
+		StartupGrace:    c.HTTP.StartupGrace,
 		Origins:         c.HTTP.CORS,
 		AllowHost:       c.HTTP.Hosts.Allows,
 		Registry:        registry,

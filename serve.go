@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
@@ -49,6 +50,8 @@ func serve(ctx context.Context, c config.Config, systemd *supervisor, logger *lo
 	set := metrics.New(registry)
 	budget, limit := newMemoryBudget(c, registry, logger)
 	servers := newServers(c, listeners, capacityOf(fileLimit(), 1, c.HTTP.MaxPerClient), budget, set, logger)
+	early := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 1})
+	servers.client.early, servers.metrics.early = early, early
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error { return sampleFiles(ctx, set) })
@@ -312,6 +315,7 @@ type serverOn struct {
 // memory.
 func newServers(c config.Config, l listeners, room capacity, budget *memory.Budget, set *metrics.Set, logger *logrus.Logger) *servers {
 	s := &servers{}
+	s.client.hold(c.HTTP.StartupGrace, c.HTTP.HeaderTimeout)
 	limits := api.Limits{
 		HeaderBytes:   c.HTTP.MaxHeaderBytes,
 		HeaderTimeout: c.HTTP.HeaderTimeout,

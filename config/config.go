@@ -96,6 +96,7 @@ type HTTP struct {
 	HeaderTimeout   time.Duration // for a request's line and headers to arrive; default 10 s
 	BodyTimeout     time.Duration // for a request's body to arrive; default 60 s; never cuts an answer or a watch
 	IdleTimeout     time.Duration // a kept-alive connection without a request; default 5 min
+	StartupGrace    time.Duration // after a start, while requests wait until they can be served; default 5 s; 0: they do not
 	HTTP2           bool          // cleartext HTTP/2 beside HTTP/1.1; default true
 	AccessLog       bool          // a line for every request when it is done; default false (S38)
 	Pprof           bool          // serve /debug/pprof on the client port; default false (S36)

@@ -74,7 +74,7 @@ func TestDefaultsAreThoseOfTheReference(t *testing.T) {
 
 func TestEveryLimitReachesItsField(t *testing.T) {
 	c := mustParse(t, `--max-header-bytes 64KiB --max-request-bytes=0x100000 --max-value-bytes 1MiB --max-key-depth 32 --max-key-bytes 4KiB
-		--header-timeout 500 --body-timeout 2s --idle-timeout 1m --http2=false --access-log --enable-pprof
+		--header-timeout 500 --body-timeout 2s --idle-timeout 1m --startup-grace 0 --http2=false --access-log --enable-pprof
 		--history-events 7 --history-bytes 128KiB --watch-queue 3 --max-watches 9 --max-connections-per-client 8
 		--snapshot-count 0 --max-snapshots 0 --max-wals 2 --wal-segment-bytes 65536 --unsafe-no-fsync`, "").Config
 	c.HTTP.Hosts = HostPolicy{}

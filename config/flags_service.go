@@ -120,6 +120,8 @@ func limitRows(d *draft) []row {
 		timeout("header-timeout", &h.HeaderTimeout, "10s", "Time for the line and headers of a request to arrive; then the connection is closed."),
 		timeout("body-timeout", &h.BodyTimeout, "60s", "Time for the body of a request to arrive; then the connection is closed. Never cuts an answer or a watch."),
 		timeout("idle-timeout", &h.IdleTimeout, "5m", "Time a kept-alive connection may be without a request; then it is closed."),
+		{name: "startup-grace", value: timeValue{p: &h.StartupGrace, min: 100 * time.Millisecond, max: time.Hour, zero: "none"}, def: "5s",
+			usage: "Time after a start of a member or proxy in which requests wait until they can be served, up to 1024 of them; beyond it, 503 with Retry-After at once."},
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 func TestNoNumberIsTooSmallOrTooLarge(t *testing.T) {
 	zero := map[string]bool{}
 	for _, flag := range words(`snapshot-count max-snapshots max-wals memory-budget max-request-bytes max-value-bytes max-key-depth max-key-bytes max-connections-per-client
-		proxy-dial-timeout proxy-write-timeout proxy-read-timeout snapshot-rate`) {
+		proxy-dial-timeout proxy-write-timeout proxy-read-timeout snapshot-rate startup-grace`) {
 		zero[flag] = true
 	}
 	_, groups := newDraft()

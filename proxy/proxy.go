@@ -62,6 +62,7 @@ type Options struct {
 	Election        time.Duration  // of the members; default 1 s. An answer has to begin within 5 s + twice this (P18)
 	BodyTimeout     time.Duration  // for a client to send a body over 64 KiB; default 60 s
 	Memory          *memory.Budget // for what requests, answers and watches take; default: 256 MiB
+	StartupGrace    time.Duration  // after New, while requests wait for an endpoint (startup.go); default 0: they do not
 	TLS             *tls.Config    // towards members, on client and peer URLs (P27)
 
 	Origins   []string                              // web origins whose pages may read and write; "*": all; empty: members decide (S44)
@@ -133,6 +134,7 @@ type Proxy struct {
 	list    endpointList
 	scrapes http.Handler // of /metrics
 	metrics *metrics
+	startup startup
 	buffers sync.Pool // *[]byte, of bufferBytes
 	heads   sync.Pool // *[]byte, for the heads of requests
 
@@ -156,6 +158,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.known = known
+	p.startup.until = time.Now().Add(o.StartupGrace)
 	p.scrapes = promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax})
 	p.buffers.New = func() any { return new(make([]byte, bufferBytes)) }
 	p.heads.New = func() any { return new(make([]byte, 0, headBytes)) }

@@ -41,6 +41,9 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	for {
 		x, err := p.send(ctx, w, q)
+		if err != nil && p.await(ctx, q, err) {
+			continue
+		}
 		if err != nil {
 			p.refuse(w, r, err)
 			return
@@ -214,6 +217,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusServiceUnavailable
 	case errors.As(err, &none) && none.tried == 0:
 		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
 		p.metrics.droppedForNone(r.Method)
 		wake(p.refreshNow)
 	}
