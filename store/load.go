@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/cespare/xxhash/v2"
+
 	"canopy/store/storepb"
 )
 
@@ -211,7 +213,7 @@ func (l *loader) nodes(s *Store) {
 			n.dir = &directory{epoch: s.epoch}
 			open = append(open, branch{dir: n.dir, path: len(path)})
 		}
-		parent.dir.hash += n.hash(hashPath(string(path)))
+		parent.dir.hash += n.hash(pathHash(xxhash.Sum64(path)))
 		if l.keep {
 			parent.dir.insert(n)
 		}
