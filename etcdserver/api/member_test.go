@@ -113,7 +113,8 @@ func (m *soloMember) Followers() []etcdserver.FollowerStats                     
 func (m *soloMember) Traffic() etcdserver.Traffic                                 { return m.traffic }
 
 func (m *soloMember) Status() raft.Status {
-	return raft.Status{Role: raft.Leader, Term: 2, Commit: raft.Index(m.index.Load())}
+	index := raft.Index(m.index.Load())
+	return raft.Status{Role: raft.Leader, Term: 2, Commit: index, Applied: index}
 }
 
 func (m *soloMember) Health(context.Context) error {
