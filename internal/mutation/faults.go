@@ -172,9 +172,9 @@ var faults = []fault{
 		pkg: "./store", tests: ".",
 	},
 	{
-		name: "tell watchers of a refresh", file: "store/apply.go",
-		old: "\tif !silent {\n",
-		new: "\tif true {\n",
+		name: "tell watchers of a refresh", file: "store/change.go",
+		old: "\tif !c.silent {\n\t\tvar removed",
+		new: "\tif true {\n\t\tvar removed",
 		pkg: "./store", tests: ".",
 	},
 	{
