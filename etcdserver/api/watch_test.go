@@ -187,7 +187,7 @@ func TestStoppingStoreEndsWatches(t *testing.T) {
 
 // TestSlowStreamsGetAllOrAClearEnd reads nothing while more events happen than history holds.
 func TestSlowStreamsGetAllOrAClearEnd(t *testing.T) {
-	const events = 400
+	const events = 200
 	value := strings.Repeat("x", 100_000)
 	for _, c := range []struct {
 		name    string
