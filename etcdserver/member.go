@@ -449,7 +449,7 @@ func (m *Member) comparePeerURLs(ctx context.Context) bool {
 	if !known {
 		return false
 	}
-	same := len(given) == 0 || slices.Equal(own.PeerURLs, slices.Sorted(slices.Values(given)))
+	same := len(given) == 0 || len(m.options.ForcePeerURLs) > 0 || slices.Equal(own.PeerURLs, slices.Sorted(slices.Values(given)))
 	if !same && m.options.SamePeers != nil {
 		same = m.options.SamePeers(ctx, own.PeerURLs, given)
 	}
