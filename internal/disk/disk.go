@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 )
 
@@ -45,6 +46,8 @@ type FS interface {
 	// Lock takes the named lock file, which it makes if need be, until the result is closed or the process ends. If
 	// another holds it, the error is a *LockedError.
 	Lock(name string) (io.Closer, error)
+	// Room tells how much room there is for files in a directory. Where the system does not say, it is Endless.
+	Room(dir string) (Room, error)
 }
 
 // File is an open file. ReadAt may be called concurrently; all else is for one goroutine.
@@ -66,6 +69,15 @@ type File interface {
 	// Size returns the current size in bytes.
 	Size() (int64, error)
 }
+
+// Room is the room on the disk of a directory, in bytes.
+type Room struct {
+	Free  int64 // for this process to use
+	Total int64
+}
+
+// Endless is the room on a disk that has no known limit.
+var Endless = Room{Free: math.MaxInt64, Total: math.MaxInt64}
 
 // Info describes a file or directory.
 type Info struct {

@@ -294,6 +294,19 @@ func (m *Mem) SetCapacity(bytes int64) {
 	m.capacity = bytes
 }
 
+// Room implements FS.
+func (m *Mem) Room(dir string) (Room, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.begin(OpStat, dir); err != nil {
+		return Room{}, err
+	}
+	if m.capacity == 0 {
+		return Endless, nil
+	}
+	return Room{Free: max(0, m.capacity-m.used()), Total: m.capacity}, nil
+}
+
 // Used returns the bytes of all files together.
 func (m *Mem) Used() int64 {
 	m.mu.Lock()

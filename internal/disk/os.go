@@ -133,6 +133,12 @@ func (OS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
+// Room implements FS.
+func (OS) Room(dir string) (Room, error) {
+	room, err := roomOn(dir)
+	return room, typed(err)
+}
+
 // readPID returns what the holder of a lock wrote, or 0.
 func readPID(f *os.File) int {
 	var b [20]byte
