@@ -10,6 +10,7 @@ const (
 	defaultMaxUncommittedBytes = 256 << 20
 	defaultMaxUnappliedBytes   = 128 << 20
 	defaultMaxRetainedBytes    = 512 << 20
+	defaultMaxWriteBytes       = 4 << 20
 )
 
 // Config is what a machine needs to know of itself. Zero fields mean the default, except ID and Dice, which must be given.
@@ -28,6 +29,7 @@ type Config struct {
 	MaxMessageBytes     int64 // bytes of entries in one append; default 1 MiB. One entry may overstep it
 	MaxUncommittedBytes int64 // bytes proposed and not committed, beyond which proposals are refused; default 256 MiB
 	MaxUnappliedBytes   int64 // bytes committed and not applied, beyond which no entries are taken, from a leader or a proposal; default 128 MiB
+	MaxWriteBytes       int64 // bytes of entries in one write, after which the next begins; default 4 MiB
 	MaxRetainedBytes    int64 // bytes of log that Compact spares for members which are being sent a snapshot; default 512 MiB
 
 	Dice func(n int) int // gives a number in [0, n), differently on each member
@@ -42,6 +44,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxMessageBytes, defaultMaxMessageBytes)
 	orDefault(&c.MaxUncommittedBytes, defaultMaxUncommittedBytes)
 	orDefault(&c.MaxUnappliedBytes, defaultMaxUnappliedBytes)
+	orDefault(&c.MaxWriteBytes, defaultMaxWriteBytes)
 	orDefault(&c.MaxRetainedBytes, defaultMaxRetainedBytes)
 	return c
 }
@@ -68,7 +71,7 @@ func (c Config) check() error {
 	case c.ElectionTicks <= c.HeartbeatTicks:
 		return ErrConfig{"ElectionTicks", "must be more than HeartbeatTicks"}
 	case c.MaxInflightMessages < 0, c.MaxInflightBytes < 0, c.MaxMessageBytes < 0,
-		c.MaxUncommittedBytes < 0, c.MaxUnappliedBytes < 0, c.MaxRetainedBytes < 0:
+		c.MaxUncommittedBytes < 0, c.MaxUnappliedBytes < 0, c.MaxWriteBytes < 0, c.MaxRetainedBytes < 0:
 		return ErrConfig{"Max…", "must not be negative"}
 	}
 	return nil

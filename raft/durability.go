@@ -11,6 +11,7 @@ type durability struct {
 	written  HardState      // as in the last write that held one
 	snapshot *SnapshotMeta  // received, not known to be on disk
 	handed   bool           // snapshot is in a write that was handed out
+	parts    []*Write       // of one decision, not handed out yet
 }
 
 // pendingWrite is a write under way, and how far the log will be durable when it is done.
@@ -39,31 +40,70 @@ func (m *Machine) dirty() bool {
 		d.snapshot != nil && !d.handed
 }
 
-// nextWrite hands out all that has changed since the write before.
+// nextWrite hands out what has changed since the write before. What is long comes in parts, each of which has its own seq:
+// a small disk need not have room for all of it at once.
 func (m *Machine) nextWrite() *Write {
-	if !m.dirty() {
-		return nil
-	}
 	d := &m.disk
-	d.seq++
-	pending := pendingWrite{seq: d.seq, upTo: m.log.last()}
-	box := &writeBox{write: Write{Seq: d.seq}}
-	if hard := m.hardState(); hard != d.written {
-		d.written = hard
-		box.hard = hard
-		box.write.HardState = &box.hard
+	if len(d.parts) == 0 {
+		if !m.dirty() {
+			return nil
+		}
+		m.decideWrites()
 	}
+	next := d.parts[0]
+	d.parts = slices.Delete(d.parts, 0, 1)
+	return next
+}
+
+// decideWrites makes one write, or several, of all that has changed. What waits for all of it to be on disk waits for the last.
+func (m *Machine) decideWrites() {
+	d := &m.disk
+	first := d.seq + 1
+	box := &writeBox{}
 	if d.snapshot != nil && !d.handed {
 		d.handed = true
-		pending.snapshot = d.snapshot
 		box.write.Snapshot = d.snapshot
 	}
 	if m.log.handed < m.log.last() {
 		box.write.Entries = m.log.slice(m.log.handed, m.log.last())
 		m.log.handed = m.log.last()
 	}
-	d.writes = append(d.writes, pending)
-	return &box.write
+	last := m.splitWrite(&box.write)
+	if hard := m.hardState(); hard != d.written {
+		d.written = hard
+		box.hard = hard
+		last.HardState = &box.hard
+	}
+	d.writes[len(d.writes)-1].upTo = m.log.last()
+	for i := len(d.held) - 1; i >= 0 && d.held[i].seq >= first; i-- {
+		d.held[i].seq = d.seq
+	}
+}
+
+// splitWrite queues a write in parts, and returns the last.
+func (m *Machine) splitWrite(w *Write) *Write {
+	d := &m.disk
+	for {
+		n, bytes := 0, int64(0)
+		for n < len(w.Entries) && (n == 0 || bytes < m.config.MaxWriteBytes) {
+			bytes += w.Entries[n].size()
+			n++
+		}
+		d.seq++
+		w.Seq = d.seq
+		rest := w.Entries[n:]
+		w.Entries = w.Entries[:n:n]
+		pending := pendingWrite{seq: d.seq, snapshot: w.Snapshot}
+		if n > 0 {
+			pending.upTo = w.Entries[n-1].Index
+		}
+		d.writes = append(d.writes, pending)
+		d.parts = append(d.parts, w)
+		if len(rest) == 0 {
+			return w
+		}
+		w = &Write{Entries: rest}
+	}
 }
 
 func (m *Machine) hardState() HardState { return HardState{m.term, m.vote, m.commit} }

@@ -91,7 +91,7 @@ type Options struct {
 	NoPreVote      bool
 	NoCheckQuorum  bool
 
-	InflightMessages, InflightBytes, MessageBytes, UncommittedBytes, UnappliedBytes, RetainedBytes uint64
+	InflightMessages, InflightBytes, MessageBytes, UncommittedBytes, UnappliedBytes, RetainedBytes, WriteBytes uint64
 }
 
 // field is one of the options, by its name in a scenario.
@@ -105,6 +105,7 @@ func (o *Options) fields() []field {
 		{"seed", &o.Seed}, {"heartbeat", &o.HeartbeatTicks}, {"no-pre-vote", &o.NoPreVote}, {"no-check-quorum", &o.NoCheckQuorum},
 		{"inflight", &o.InflightMessages}, {"inflight-bytes", &o.InflightBytes}, {"message-bytes", &o.MessageBytes},
 		{"uncommitted-bytes", &o.UncommittedBytes}, {"unapplied-bytes", &o.UnappliedBytes}, {"retained-bytes", &o.RetainedBytes},
+		{"write-bytes", &o.WriteBytes},
 	}
 }
 
@@ -150,7 +151,7 @@ func (o Options) config(id raft.MemberID, dice func(int) int) raft.Config {
 		NoPreVote: o.NoPreVote, NoCheckQuorum: o.NoCheckQuorum,
 		MaxInflightMessages: int(o.InflightMessages), MaxInflightBytes: int64(o.InflightBytes),
 		MaxMessageBytes: int64(o.MessageBytes), MaxUncommittedBytes: int64(o.UncommittedBytes), MaxUnappliedBytes: int64(o.UnappliedBytes),
-		MaxRetainedBytes: int64(o.RetainedBytes), Dice: dice,
+		MaxRetainedBytes: int64(o.RetainedBytes), MaxWriteBytes: int64(o.WriteBytes), Dice: dice,
 	}
 }
 

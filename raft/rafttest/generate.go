@@ -33,7 +33,7 @@ func drawOptions(seed uint64, r *rand.Rand) Options {
 		Seed: seed, HeartbeatTicks: 1 + r.Uint64N(2), NoPreVote: r.IntN(8) == 0, NoCheckQuorum: r.IntN(8) == 0,
 		InflightMessages: 1 + r.Uint64N(6), InflightBytes: 300 + r.Uint64N(3000), MessageBytes: 70 + r.Uint64N(1000),
 		UncommittedBytes: 1000 + r.Uint64N(20000), RetainedBytes: r.Uint64N(10000),
-		UnappliedBytes: 200 + r.Uint64N(5000),
+		UnappliedBytes: 200 + r.Uint64N(5000), WriteBytes: 1 + r.Uint64N(1000),
 	}
 }
 
