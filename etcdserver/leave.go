@@ -6,7 +6,9 @@ import (
 	"sync"
 	"time"
 
+	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
+	"canopy/raft"
 )
 
 // leaveAfter is how long a member that was removed goes on, so that the entry
@@ -49,9 +51,27 @@ func (m *Member) depart(ctx context.Context) error {
 	if err := disk.WriteFile(m.dir.fs, m.dir.removed(), []byte(note)); err != nil {
 		m.log.unmarked(err)
 	}
+	m.answerRemoval()
 	select {
 	case <-time.After(leaveAfter):
 	case <-ctx.Done():
 	}
 	return &RemovedError{Member: m.self, Dir: m.dir.root}
+}
+
+// answerRemoval tells those who asked this member to remove itself that it is done. The entry that did it may never
+// come here, since the others need not send it.
+func (m *Member) answerRemoval() {
+	for _, p := range m.waiters.pending(nil) {
+		if p.change && removes(p.data, m.self) {
+			m.waiters.finish(p.id(), outcome{})
+		}
+	}
+}
+
+// removes tells whether an encoded Change removes a member.
+func removes(change []byte, id ID) bool {
+	var c pb.Change
+	err := c.UnmarshalVT(change)
+	return err == nil && raft.ConfChangeOp(c.Op) == raft.Remove && c.Member != nil && ID(c.Member.Id) == id
 }
