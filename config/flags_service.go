@@ -116,7 +116,7 @@ func limitRows(d *draft) []row {
 		{name: "history-events", value: countValue[int]{&w.HistoryEvents, 1, 1e8, ""}, def: "100000",
 			usage: "Events kept for waitIndex; older ones are forgotten and answered 401."},
 		{name: "history-bytes", value: sizeValue[int64]{&w.HistoryBytes, 64 << 10, 64 << 30, ""}, def: "64MiB",
-			usage: "Bytes of events kept for waitIndex, whichever limit is reached first."},
+			usage: "Bytes of events kept for waitIndex, whichever limit is reached first. At most a sixteenth of the disk is used."},
 		timeout("header-timeout", &h.HeaderTimeout, "10s", "Time for the line and headers of a request to arrive; then the connection is closed."),
 		timeout("body-timeout", &h.BodyTimeout, "60s", "Time for the body of a request to arrive; then the connection is closed. Never cuts an answer or a watch."),
 		timeout("idle-timeout", &h.IdleTimeout, "5m", "Time a kept-alive connection may be without a request; then it is closed."),

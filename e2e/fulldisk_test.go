@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,12 +61,22 @@ func TestAFullDiskRefusesOnlyWrites(t *testing.T) {
 	})
 }
 
+// incompressible is a form that sets a value of so many bytes, which a snapshot cannot make small.
+func incompressible(random *rand.PCG, bytes int) string {
+	var b strings.Builder
+	b.WriteString("value=")
+	for b.Len() < bytes+6 {
+		fmt.Fprintf(&b, "%016x", random.Uint64())
+	}
+	return b.String()[:bytes+6]
+}
+
 // fill writes until the disk is full, and counts the writes acknowledged.
 func fill(s *server) int {
 	s.t.Helper()
-	value := "value=" + strings.Repeat("x", 32<<10)
+	random := rand.NewPCG(1, 1)
 	for i := range 10_000 {
-		a, err := s.do("PUT", "/v2/keys/fill/"+strconv.Itoa(i), value)
+		a, err := s.do("PUT", "/v2/keys/fill/"+strconv.Itoa(i), incompressible(random, 32<<10))
 		if err != nil {
 			s.t.Fatalf("write %d: %v", i, err)
 		}

@@ -63,7 +63,7 @@ func syncs(t *testing.T, entries []raft.Entry) (count int) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	w := newLogWriter(log, &Observer{Synced: func(time.Duration, uint64) { count++ }})
+	w := newLogWriter(log, newSpace(16<<20), &Observer{Synced: func(time.Duration, uint64) { count++ }})
 	hard := raft.HardState{Term: 1}
 	if seq, err := w.write(t.Context(), []raft.Write{{Seq: 3, Entries: entries, HardState: &hard}}); err != nil || seq != 3 {
 		t.Fatalf("write %d, %v", seq, err)

@@ -50,6 +50,7 @@ func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, messag
 		if err != nil {
 			return fmt.Errorf("etcdserver: store the snapshot: %w", err)
 		}
+		m.snapshot.weigh(meta)
 	}
 	return m.stepSnapshot(ctx, from, message, prepared)
 }

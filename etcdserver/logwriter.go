@@ -40,7 +40,13 @@ type logWriter struct {
 	batches  chan []raft.Write // from the raft loop; unbuffered, so that it batches while this one syncs
 	durable  chan uint64       // to the raft loop: the last sequence number that is on disk
 	releases chan release      // from the snapshotter
-	full     atomic.Bool       // no segment is in reserve: growing writes are refused (R8)
+	space    *space            // what room there is for growing writes (R8)
+	retry    *time.Ticker
+
+	segments int       // at the last look for room
+	told     bool      // that the disk is full
+	making   bool      // the snapshotter makes room
+	next     time.Time // when it may do so again
 
 	slowest      atomic.Int64  // sync since the lookout asked last, ns
 	spaceChanged chan struct{} // has room for one: full has another value
@@ -52,14 +58,21 @@ type logWriter struct {
 	last      raft.Index   // last index written
 }
 
-// release lets the log forget entries that a snapshot covers.
+// release is what the snapshotter asks of the log.
 type release struct {
-	upTo raft.Index
-	keep int // segments to keep in any case; 0: all
+	upTo     raft.Index // entries that a snapshot covers
+	keep     int        // segments to keep in any case; 0: all
+	giveBack bool       // a snapshot needs the room of the spare segment
+
+	made bool          // all was done to make room
+	took time.Duration // that, from the call on
+
+	done chan<- struct{} // closed when that is done; nil: nobody waits
 }
 
-func newLogWriter(log *wal.Log, observer *Observer) *logWriter {
+func newLogWriter(log *wal.Log, space *space, observer *Observer) *logWriter {
 	return &logWriter{
+		space:    space,
 		log:      log,
 		observer: observer,
 		batches:  make(chan []raft.Write),
@@ -71,9 +84,9 @@ func newLogWriter(log *wal.Log, observer *Observer) *logWriter {
 }
 
 func (w *logWriter) run(ctx context.Context) error {
-	retry := time.NewTicker(reserveEvery)
-	defer retry.Stop()
-	w.noteSpace()
+	w.retry = time.NewTicker(reserveEvery)
+	defer w.retry.Stop()
+	w.look(noEffort)
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,23 +95,43 @@ func (w *logWriter) run(ctx context.Context) error {
 			if isLone(batch) {
 				runtime.Gosched()
 			}
-			seq, err := w.write(ctx, batch)
-			if err != nil {
+			if err := w.writeAll(ctx, batch); err != nil {
 				return err
-			}
-			select {
-			case w.durable <- seq:
-			case <-ctx.Done():
-				return errLoopDone
 			}
 		case r := <-w.releases:
 			if err := w.release(r); err != nil {
 				return err
 			}
-		case <-retry.C:
-			w.reserve()
+		case <-w.retry.C:
+			w.lookAgain(false)
 		}
 	}
+}
+
+// writeAll puts a batch on disk, about a segment's worth at a time: on a disk
+// that is nearly full, what is durable can be applied, and released, before the
+// rest is written.
+func (w *logWriter) writeAll(ctx context.Context, batch []raft.Write) error {
+	for len(batch) > 0 {
+		n, bytes := 0, int64(0)
+		for n < len(batch) && (n == 0 || bytes < w.space.segment) {
+			for _, e := range batch[n].Entries {
+				bytes += int64(len(e.Data))
+			}
+			n++
+		}
+		seq, err := w.write(ctx, batch[:n])
+		if err != nil {
+			return err
+		}
+		select {
+		case w.durable <- seq:
+		case <-ctx.Done():
+			return errLoopDone
+		}
+		batch = batch[n:]
+	}
+	return nil
 }
 
 // isLone tells whether a batch is of lone writers. While there are no others the
@@ -119,7 +152,6 @@ func (w *logWriter) write(ctx context.Context, batch []raft.Write) (uint64, erro
 	if err := w.flush(ctx); err != nil {
 		return 0, err
 	}
-	w.noteSpace()
 	return batch[len(batch)-1].Seq, nil
 }
 
@@ -130,6 +162,9 @@ func (w *logWriter) flush(ctx context.Context) error {
 	}
 	if err := w.sync(ctx); err != nil {
 		return err
+	}
+	if w.log.Segments() != w.segments {
+		w.look(noEffort)
 	}
 	clear(w.records)
 	w.entry.Data = nil
@@ -157,12 +192,23 @@ func (w *logWriter) sync(ctx context.Context) error {
 		if !errors.Is(err, disk.ErrNoSpace) {
 			return fmt.Errorf("etcdserver: sync the log: %w", err)
 		}
-		w.noteSpace()
-		select {
-		case <-time.After(reserveEvery):
-		case <-ctx.Done():
-			return errLoopDone
+		w.look(noEffort)
+		if err := w.awaitRoom(ctx); err != nil {
+			return err
 		}
+	}
+}
+
+// awaitRoom returns when it is worth trying again to write.
+func (w *logWriter) awaitRoom(ctx context.Context) error {
+	select {
+	case r := <-w.releases:
+		return w.release(r)
+	case <-w.retry.C:
+		w.lookAgain(true)
+		return nil
+	case <-ctx.Done():
+		return errLoopDone
 	}
 }
 
@@ -215,31 +261,80 @@ func (w *logWriter) add(kind wal.Kind, index raft.Index, m message) error {
 	return nil
 }
 
+// release does what the snapshotter asks for.
 func (w *logWriter) release(r release) error {
 	if r.keep > 0 {
 		if err := w.log.Release(uint64(r.upTo), r.keep); err != nil {
 			return fmt.Errorf("etcdserver: purge the log: %w", err)
 		}
 	}
-	w.reserve()
+	switch {
+	case r.giveBack:
+		if err := w.log.GiveBack(); err != nil {
+			return fmt.Errorf("etcdserver: make room for a snapshot: %w", err)
+		}
+	case r.made:
+		w.making, w.next = false, time.Now().Add(roomPause*r.took)
+		w.reserve() // in any case: should the snapshot not have fit, deletes make it shorter
+	}
+	if r.done != nil {
+		close(r.done)
+	}
+	if r.made {
+		w.look(made)
+	} else {
+		w.look(noEffort)
+	}
 	return nil
 }
 
-// reserve looks for room on a full disk.
-func (w *logWriter) reserve() {
-	if w.full.Load() && w.log.Reserve() == nil {
-		w.noteSpace()
+// reserve makes the spare segment, if there is room for it. look tells, and of
+// another error the next Sync does.
+func (w *logWriter) reserve() { _ = w.log.Reserve() }
+
+// lookAgain looks whether there is room by now. If the log is stuck there is no
+// reason to save the work of another snapshot.
+func (w *logWriter) lookAgain(stuck bool) {
+	if w.making {
+		return
+	}
+	if !w.log.Reserved() && w.space.allowsSpare() {
+		w.reserve()
+	}
+	if w.look(noEffort) == spaceFull && (stuck || time.Now().After(w.next)) {
+		w.makeRoom()
 	}
 }
 
-func (w *logWriter) noteSpace() {
-	full := !w.log.Reserved()
-	if w.full.Swap(full) == full {
-		return
+// look measures the room, and sees to it that it is made if there is too
+// little, or if the log of a full disk has grown. The log takes no more room
+// then, which a snapshot needs.
+func (w *logWriter) look(e effort) uint32 {
+	if w.making {
+		e = making
 	}
-	w.observer.space(full)
-	select {
-	case w.spaceChanged <- struct{}{}:
-	default:
+	grown := w.log.Segments() > w.segments
+	w.segments = w.log.Segments()
+	level := w.space.look(w.segments, w.log.Reserved(), e)
+	w.log.Frugal(level >= spaceTight)
+	if level == spaceTight || level == spaceFull && grown {
+		w.makeRoom()
+	}
+	if full := level == spaceFull; full != w.told && level != spaceTight {
+		w.told = full
+		w.observer.space(full)
+		select {
+		case w.spaceChanged <- struct{}{}:
+		default:
+		}
+	}
+	return level
+}
+
+// makeRoom has a snapshot written now, and the log released.
+func (w *logWriter) makeRoom() {
+	if !w.making {
+		w.making = true
+		w.space.call()
 	}
 }

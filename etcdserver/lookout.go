@@ -58,7 +58,7 @@ func (l *lookout) look(now time.Time, grace time.Duration) {
 }
 
 func (l *lookout) lookAtSpace(now time.Time) {
-	moment, lasted := l.full.Observe(l.m.writer.full.Load(), now)
+	moment, lasted := l.full.Observe(l.m.writer.space.full(), now)
 	switch moment {
 	case lasting.Begins, lasting.Lasts:
 		l.m.log.full(lasted)

@@ -116,6 +116,9 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 16 << 20
+	}
 	if o.SnapshotEntries == 0 {
 		o.SnapshotEntries = 10_000
 	}
@@ -214,6 +217,9 @@ func Open(o Options) (*Member, error) {
 	if err := d.refuseForcedAgain(&o, logger); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	if room, err := d.fs.Room(d.snap()); err == nil { // else the writing will tell
+		o = o.fit(room.Total)
+	}
 	r, err := recoverMember(d, o, logger)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -291,7 +297,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m.status.Store(&status)
 	m.known = knownCommitted(m.self, machine.Configuration(), r.raft)
 	m.peers = o.Transport(m.identity(), m)
-	m.writer = newLogWriter(r.log, &o.Observer)
+	m.writer = newLogWriter(r.log, m.newSpace(r), &o.Observer)
 	m.assembleApply(o, r)
 	m.assembleRaft(o, r, machine)
 	m.courier = &courier{
@@ -321,6 +327,19 @@ func (m *Member) identity() rafthttp.Identity {
 	return identity
 }
 
+// newSpace watches the disk of the snapshots, of which one may have been recovered.
+func (m *Member) newSpace(r *recovered) *space {
+	s := newSpace(m.options.SegmentBytes)
+	s.room = func() (disk.Room, error) { return m.dir.fs.Room(m.dir.snap()) }
+	s.stopped = m.stopped
+	if metas, err := r.snaps.List(); err == nil && len(metas) > 0 {
+		if size, err := r.snaps.Size(metas[0]); err == nil { // if not, the next one tells
+			s.snapshot.Store(size)
+		}
+	}
+	return s
+}
+
 func (m *Member) assembleApply(o Options, r *recovered) {
 	compare := newConsistency(m.self, m.tellHash, m.log.differs)
 	compare.own = r.hashes
@@ -337,6 +356,7 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 		next: r.state, sessions: r.sessions, settled: r.state.members, time: r.store.View().Time(),
 	}
 	state := r.state
+	m.snapshot.space, m.snapshot.demands = m.writer.space, m.apply.demands
 	m.apply.state.Store(&state)
 	m.apply.waits.applied = state.index
 	m.store.Publish()

@@ -9,8 +9,9 @@ import (
 // pace rests longer than it works: requests, which have less to do, go first,
 // and at most a quarter of a processor is taken from them.
 type pace struct {
-	ctx   context.Context
-	began time.Time // of the work since the last rest
+	ctx     context.Context
+	hurried bool      // requests wait for it: it does not rest
+	began   time.Time // of the work since the last rest
 }
 
 // How long it works at once, how many times longer it rests, and the longest rest.
@@ -30,7 +31,7 @@ func (p *pace) begin() error {
 
 // rest is called after a piece of work.
 func (p *pace) rest() {
-	if worked := time.Since(p.began); worked >= workAtOnce {
+	if worked := time.Since(p.began); worked >= workAtOnce && !p.hurried {
 		time.Sleep(min(restFactor*worked, restMax))
 		p.began = time.Now()
 	}

@@ -383,7 +383,7 @@ func (l *raftLoop) handOver() bool {
 // makeWay hands leadership over when this member's disk is full: another's may
 // have room (R8). Should all be full, leadership wanders ever more slowly.
 func (l *raftLoop) makeWay() {
-	if !l.writer.full.Load() {
+	if !l.writer.space.full() {
 		l.changes.wayWait, l.changes.wayAfter = 0, 0
 		return
 	}

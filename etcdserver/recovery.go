@@ -222,7 +222,7 @@ func createLog(d dataDir, o Options, identity *pb.Identity, members []MemberInfo
 	if len(members) == 0 {
 		return log, state, nil
 	}
-	writer := newLogWriter(log, &Observer{})
+	writer := newLogWriter(log, newSpace(o.SegmentBytes), &Observer{})
 	if _, err := writer.write(context.Background(), []raft.Write{{HardState: &state.HardState, Entries: state.Entries}}); err != nil {
 		return nil, raft.State{}, errors.Join(err, log.Close())
 	}

@@ -127,7 +127,7 @@ func (d dataDir) writeFounded(identity *pb.Identity, last *applyLoop, term raft.
 	if err != nil {
 		return err
 	}
-	writer := newLogWriter(log, &Observer{})
+	writer := newLogWriter(log, newSpace(o.SegmentBytes), &Observer{})
 	hard := raft.HardState{Term: max(term, state.term), Commit: state.index}
 	_, err = writer.write(context.Background(), []raft.Write{{HardState: &hard}})
 	return errors.Join(err, log.Close())

@@ -19,16 +19,27 @@ const requestMax = 24 << 20
 // *store.Error, or one of this package: after ErrTimeout… and ErrStopped the
 // outcome is unknown (K122). If ctx ends first, the write goes on (K125).
 func (m *Member) Do(ctx context.Context, c store.Command) (Applied, error) {
-	switch {
-	case m.damaged.Load():
+	if m.damaged.Load() {
 		return Applied{}, ErrInconsistent
-	case m.writer.full.Load() && grows(c):
-		return Applied{}, ErrNoSpace
 	}
 	command, err := store.EncodeCommand(nil, c)
 	if err != nil {
 		return Applied{}, err
 	}
+	if m.writer.space.level.Load() != spaceAmple && grows(c) {
+		return m.squeeze(ctx, command)
+	}
+	return m.propose(ctx, &pb.Request{Command: command})
+}
+
+// squeeze carries a command that makes the state grow to a disk that may be full.
+func (m *Member) squeeze(ctx context.Context, command []byte) (Applied, error) {
+	waiting, cancel := context.WithTimeout(ctx, m.options.requestTimeout())
+	defer cancel()
+	if err := m.writer.space.enter(waiting, int64(len(command))); err != nil {
+		return Applied{}, err
+	}
+	defer m.writer.space.leave(int64(len(command)))
 	return m.propose(ctx, &pb.Request{Command: command})
 }
 
@@ -159,7 +170,7 @@ func (m *Member) Health(ctx context.Context) error {
 	if err := m.barrier(ctx); err != nil {
 		return &UnhealthyError{Reason: m.whyNoQuorum(), Err: err}
 	}
-	if m.writer.full.Load() {
+	if m.writer.space.full() {
 		return &UnhealthyError{Reason: "the disk is full: writes are refused, reads and deletes go on", Err: ErrNoSpace}
 	}
 	return nil

@@ -47,6 +47,8 @@ type snapshotter struct {
 
 	jobs     chan snapshotJob // unbuffered: a job is taken or left for later
 	releases chan<- release
+	space    *space
+	demands  chan<- chan<- snapshotJob // to the apply loop: the present state is wanted
 
 	// The apply loop's own.
 	growth         // since the last job
@@ -110,41 +112,55 @@ func (s *snapshotter) run(ctx context.Context) error {
 			if err := s.save(ctx, job); err != nil {
 				return err
 			}
+		case <-s.space.short:
+			if err := s.makeRoom(ctx); err != nil {
+				return err
+			}
 		}
 	}
 }
 
 // save writes one snapshot, then lets older ones and the log behind them go.
-// A full disk, or a want of descriptors, only puts it off: older snapshots and
-// the whole log are intact. So do a snapshot that cannot be loaded, and the end
-// of the member, which does not wait for it.
 func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
+	saved, err := s.write(ctx, job, false)
+	if err != nil || !saved {
+		return err
+	}
+	return s.purge(ctx)
+}
+
+// write writes one snapshot, without rests if it is hurried. A full disk, or a want
+// of descriptors, only puts it off: older snapshots and the whole log are intact.
+// So do a snapshot that cannot be loaded, and the end of the member, which does
+// not wait for it.
+func (s *snapshotter) write(ctx context.Context, job snapshotJob, hurried bool) (saved bool, err error) {
 	start := time.Now()
-	counter := &politeWriter{pace: pace{ctx: ctx}}
-	err := s.dir.SavePaced(job.state.meta(), func(w io.Writer) error {
+	counter := &politeWriter{pace: pace{ctx: ctx, hurried: hurried}}
+	err = s.dir.SavePaced(job.state.meta(), func(w io.Writer) error {
 		counter.to = w
 		return saveState(counter, s.cluster, job)
-	}, func(r io.Reader) error { return s.verify(ctx, r, job) })
+	}, func(r io.Reader) error { return s.verify(ctx, r, job, hurried) })
 	if err == nil {
 		s.newest.Store(&raft.SnapshotMeta{Index: job.state.index, Term: job.state.term, Configuration: job.state.config})
+		s.weigh(job.state.meta())
 	}
 	if job.saved != nil {
 		job.saved <- err
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return errLoopDone
+		return false, errLoopDone
 	}
 	if errors.Is(err, disk.ErrNoSpace) || errors.Is(err, disk.ErrScarce) {
 		s.log.snapshotFailed(job.state.index, err)
-		return nil
+		return false, nil
 	}
 	if errors.Is(err, snap.ErrUnusable) {
 		s.log.snapshotUnusable(job.state.index, err)
 		s.observer.snapshotUnusable()
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("etcdserver: save a snapshot: %w", err)
+		return false, fmt.Errorf("etcdserver: save a snapshot: %w", err)
 	}
 	s.observer.snapshotSaved(counter.bytes, time.Since(start))
 	s.log.snapshotSaved(job.state.index)
@@ -152,7 +168,7 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 	case s.finished <- counter.bytes:
 	default:
 	}
-	return s.purge(ctx)
+	return true, nil
 }
 
 // purge keeps the log behind the second newest snapshot: should the newest be
@@ -172,7 +188,7 @@ func (s *snapshotter) purge(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case s.releases <- release{upTo: raft.Index(metas[1].Index) + 1, keep: s.keepLogs}:
+	case s.releases <- release{upTo: raft.Index(metas[1].Index), keep: s.keepLogs}:
 		return nil
 	case <-ctx.Done():
 		return errLoopDone

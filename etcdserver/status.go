@@ -69,3 +69,6 @@ func (m *Member) CountGet(ok bool) { m.store.CountGet(ok) }
 
 // HistoryRange says from which index on watches can look back.
 func (m *Member) HistoryRange() (oldest, newest store.Index) { return m.store.HistoryRange() }
+
+// Space tells what room there is on the member's disk.
+func (m *Member) Space() Space { return m.writer.space.status() }

@@ -16,8 +16,8 @@ import (
 // compares it with the state that was saved. It keeps nothing of it, so that it
 // takes no memory for a second state. Only then the snapshot gets its name, and
 // older ones and the log behind them may go.
-func (s *snapshotter) verify(ctx context.Context, r io.Reader, job snapshotJob) error {
-	err := verifyState(&politeReader{pace: pace{ctx: ctx}, from: r}, headOf(s.cluster, job.state, job.sessions), job.view.Hash())
+func (s *snapshotter) verify(ctx context.Context, r io.Reader, job snapshotJob, hurried bool) error {
+	err := verifyState(&politeReader{pace: pace{ctx: ctx, hurried: hurried}, from: r}, headOf(s.cluster, job.state, job.sessions), job.view.Hash())
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

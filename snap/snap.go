@@ -113,6 +113,15 @@ func (d *Dir) List() ([]Meta, error) {
 // Path returns the name of a snapshot's file, for messages.
 func (d *Dir) Path(m Meta) string { return filepath.Join(d.dir, m.name()) }
 
+// Size returns the length of a snapshot's file, in bytes.
+func (d *Dir) Size(m Meta) (int64, error) {
+	info, err := d.fs.Stat(d.Path(m))
+	if err != nil {
+		return 0, fmt.Errorf("snap: size: %w", err)
+	}
+	return info.Size, nil
+}
+
 // Save makes a snapshot of what write writes. When it returns nil, the snapshot is on disk and was read back; else
 // those there were are as they were, and the room is given back (a full disk is an error that matches disk.ErrNoSpace). An
 // error of write is returned wrapped. A snapshot of the same Meta is replaced.

@@ -153,7 +153,7 @@ func (l *Log) makeRoom(bytes int64) error {
 		return nil
 	}
 	if l.begun {
-		if err := l.reserve(); err != nil {
+		if err := l.reserveMore(); err != nil {
 			return l.failUnlessFull("make segment behind", err)
 		}
 		if err := l.cut(l.current().sequence+1, l.nextFirst()); err != nil {

@@ -23,6 +23,22 @@ func (l *Log) Reserve() error {
 	return l.reserve()
 }
 
+// Frugal says whether the log leaves what room there is to others. While it does, it makes a spare segment only when Reserve
+// is called: at the end of the last segment Sync returns an error that matches disk.ErrNoSpace.
+func (l *Log) Frugal(on bool) { l.frugal = on }
+
+// GiveBack removes the spare segment, if there is one, for others to have its room.
+func (l *Log) GiveBack() error {
+	if err := l.ready(); err != nil || !l.spare {
+		return err
+	}
+	l.spare = false
+	if err := l.fs.Remove(filepath.Join(l.dir, spareName)); err != nil {
+		return fmt.Errorf("wal: give the spare segment back: %w", err)
+	}
+	return nil
+}
+
 func (l *Log) reserve() error {
 	if l.spare {
 		return nil
@@ -44,8 +60,16 @@ func (l *Log) reserve() error {
 	return nil
 }
 
+// reserveMore is reserve for a log that needs the segment now. A frugal one goes without.
+func (l *Log) reserveMore() error {
+	if l.frugal && !l.spare {
+		return fmt.Errorf("wal: make spare segment: the room is left to others: %w", disk.ErrNoSpace)
+	}
+	return l.reserve()
+}
+
 // reserveIfRoom leaves it to Reserved to tell that there was no room, and to Reserve to tell of any other error.
-func (l *Log) reserveIfRoom() { _ = l.reserve() }
+func (l *Log) reserveIfRoom() { _ = l.reserveMore() }
 
 // adoptSpare takes over the spare segment of the process before: on a full disk there is no making another. One that was
 // written to, by a cut that did not come to its end, is made anew.

@@ -126,6 +126,7 @@ type Log struct {
 	batch  []byte   // frames appended since the last Sync, their checksums still missing
 	states []state  // the newest safe state of each kind, in the order they first came
 	spare  bool     // the spare segment exists, and is allocated
+	frugal bool     // a spare segment is made by Reserve only
 	failed *failure // why the log accepts nothing more
 }
 
