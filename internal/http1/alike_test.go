@@ -170,6 +170,10 @@ const badRequest = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charse
 
 // alike demands the same answers from both.
 func (w *twins) alike(t testing.TB, text []byte) {
+	if lower := bytes.ToLower(text); bytes.Contains(lower, []byte("transfer-encoding")) && (bytes.Contains(lower, []byte("content-length")) || bytes.Contains(lower, []byte("http/1.0"))) {
+		ask(t, w.ours, text) // is not served alike: TestAnUnclearFramingEndsTheConnection
+		return
+	}
 	t.Helper()
 	ours, theirs := ask(t, w.ours, text), ask(t, w.theirs, text)
 	if len(theirs) > 0 && !bytes.HasSuffix(theirs, []byte(badRequest)) {

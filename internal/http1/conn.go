@@ -78,7 +78,7 @@ func (c *conn) fill() bool {
 func (c *conn) handOver(rest *Handover) {
 	c.client.stop()
 	_ = c.SetReadDeadline(time.Time{}) // none of ours; fails if the connection is closed, which net/http will find out
-	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest})
+	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest, framing: newFraming()})
 }
 
 // do answers a request, and tells whether there may be another.
@@ -101,7 +101,7 @@ func (c *conn) handle(r *http.Request) (gone bool) {
 		c.buffer = append(c.buffer, h.b[:h.n]...)
 		gone = h.gone
 	}()
-	c.server.http.Handler.ServeHTTP(&c.answer, r)
+	c.server.handler.ServeHTTP(&c.answer, r)
 	return false
 }
 

@@ -49,9 +49,10 @@ func (h *Handover) Addr() net.Addr { return h.addr }
 // A prefixedConn is a connection of which something has been read before. It has one reader.
 type prefixedConn struct {
 	net.Conn
-	prefix []byte
-	server *Server   // where it came from,
-	rest   *Handover // and by which way
+	prefix  []byte
+	server  *Server   // where it came from,
+	rest    *Handover // and by which way
+	framing framing
 }
 
 // Return gives a connection back that was hijacked: it is served on, beginning with what its user has read of the next
@@ -61,9 +62,12 @@ func (c *prefixedConn) Return(early []byte) { c.server.resume(c.Conn, early, c.r
 // Read gives what was read before, and then what comes.
 func (c *prefixedConn) Read(b []byte) (int, error) {
 	if len(c.prefix) == 0 {
-		return c.Conn.Read(b)
+		n, err := c.Conn.Read(b)
+		c.framing.look(b[:n])
+		return n, err
 	}
 	n := copy(b, c.prefix)
+	c.framing.look(b[:n])
 	if c.prefix = c.prefix[n:]; len(c.prefix) == 0 {
 		c.prefix = nil
 	}

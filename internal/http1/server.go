@@ -42,9 +42,10 @@ import (
 //
 // It is used by any number of goroutines.
 type Server struct {
-	http  *http.Server
-	plain func(*http.Request) bool
-	date  atomic.Pointer[date]
+	http    *http.Server
+	handler http.Handler
+	plain   func(*http.Request) bool
+	date    atomic.Pointer[date]
 
 	closing atomic.Bool // set under mu
 
@@ -60,7 +61,9 @@ type Server struct {
 // New makes a server around s, which must not be served by itself. Requests for which plain is false go to s, whatever
 // they look like; plain sees method, URL and headers, and no body.
 func New(s *http.Server, plain func(*http.Request) bool) *Server {
-	return &Server{http: s, plain: plain, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}
+	handler := s.Handler
+	closeUnclear(s)
+	return &Server{http: s, handler: handler, plain: plain, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}
 }
 
 // Serve accepts connections until the listener fails, or Shutdown or Close is called; then the error is
