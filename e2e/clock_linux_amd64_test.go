@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"debug/elf"
 	encoding "encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -232,5 +235,55 @@ func TestAClockIsSetOff(t *testing.T) {
 			}
 			return err
 		})
+	}
+}
+
+// Steps of the wall clock neither end what waits on a connection nor let it wait for longer.
+func TestStepsOfTheClockMoveNoDeadline(t *testing.T) {
+	parallel(t)
+	const ask = "GET /version HTTP/1.1\r\nHost: h\r\n\r\n" // which net/http serves, with deadlines for each request
+	for name, each := range map[string]struct {
+		idle string
+		step time.Duration
+		ends bool
+	}{
+		"forward":  {"30m", time.Hour, false},
+		"backward": {"3s", -time.Hour, true},
+	} {
+		s := newServer(t, "--idle-timeout", each.idle).start()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.client, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(hang)); err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(conn)
+		exchange := func() error {
+			if _, err := io.WriteString(conn, ask); err != nil {
+				return err
+			}
+			answer, err := http.ReadResponse(in, nil)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, answer.Body)
+			return err
+		}
+		if err := exchange(); err != nil {
+			t.Fatal(err)
+		}
+		s.shift(each.step)
+		if each.ends {
+			if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: a connection without a request stays open: %v", name, err)
+			}
+			continue
+		}
+		pass(2500 * time.Millisecond) // deadlines are looked at once a second
+		if err := exchange(); err != nil {
+			t.Errorf("%s: a connection that waits was closed: %v", name, err)
+		}
 	}
 }

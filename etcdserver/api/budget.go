@@ -29,7 +29,8 @@ type Budget struct {
 	memory  *memory.Budget
 	base    int64          // bytes that each connection takes of it
 	rest    func(net.Conn) // takes what is beyond the budget; nil: it is closed
-	clock   atomic.Int64   // Unix time of the last sweep, ns; at most about sweepInterval ago while any are open
+	made    time.Time
+	clock   atomic.Int64 // time of the last sweep, since made; at most about sweepInterval ago while any are open
 
 	idlings atomic.Uint64 // counts the times that a connection became idle
 
@@ -53,7 +54,7 @@ func NewBudget(max int, refused func(idle bool), changed func(open int)) *Budget
 	if changed == nil {
 		changed = func(int) {}
 	}
-	return &Budget{max: max, refused: refused, changed: changed, memory: memory.New(math.MaxInt64, nil), open: map[*budgetConn]struct{}{}}
+	return &Budget{made: time.Now(), max: max, refused: refused, changed: changed, memory: memory.New(math.MaxInt64, nil), open: map[*budgetConn]struct{}{}}
 }
 
 // Bound has connections and the headers that they send count against a budget of memory. Each connection takes base

@@ -2,26 +2,38 @@ package api
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // net/http sets five deadlines for a request that takes ten microseconds, and nearly all of them are lifted again long
 // before they pass. Each costs a change to the runtime's timers. Connections of a Budget only note a deadline that is
 // far away; a sweep over all of them, now and then, puts those in force that have passed. Near deadlines, and those in
-// the past, with which net/http interrupts a read, go to the connection at once.
+// the past, with which net/http interrupts a read, go to the connection at once. All is told by the monotonic clock: a
+// step of the wall clock moves no deadline.
+//
+// Small answers have no write deadline at all. The sweep also cuts connections on which one write has taken too long,
+// because the client takes nothing.
 
 const (
 	sweepInterval = time.Second
 	farDeadline   = 2 * sweepInterval
+
+	// writePatience is how long one write may take: at most a piece of an answer, or an event.
+	writePatience = defaultWriteTimeout
 )
 
 // timing are the deadlines of one connection.
 type timing struct {
 	// mu guards the fields below and the deadlines of the connection itself, for the length of one method.
 	mu      sync.Mutex
-	readBy  int64 // a far deadline, Unix time in ns; 0 for none
+	readBy  int64 // a far deadline, by the Budget's clock; 0 for none
 	reading bool  // the connection itself has a read deadline
 	writing bool  // the connection itself has a write deadline
+
+	writes atomic.Uint64 // beginnings and ends of writes: odd while there is one
+	seen   uint64        // writes, as the sweep saw it last
+	since  int64         // when it saw that first, by the Budget's clock
 }
 
 // SetReadDeadline sets the time after which reads fail. A far one may come up to sweepInterval late.
@@ -30,7 +42,7 @@ func (c *budgetConn) SetReadDeadline(t time.Time) error {
 	defer c.timing.mu.Unlock()
 	c.readBy = 0
 	if !t.IsZero() {
-		at := t.UnixNano()
+		at := c.budget.at(t)
 		if at-c.budget.clock.Load() < int64(farDeadline) {
 			c.reading = true
 			return c.Conn.SetReadDeadline(t)
@@ -63,11 +75,26 @@ func (c *budgetConn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// enforce puts a far deadline in force once it has passed.
+// Write writes to the connection. The sweep sees how long it takes.
+func (c *budgetConn) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	defer c.writes.Add(1)
+	return c.Conn.Write(b)
+}
+
+// enforce puts a far deadline in force once it has passed, and ends a write that takes too long.
 func (c *budgetConn) enforce(now time.Time) {
 	c.timing.mu.Lock()
 	defer c.timing.mu.Unlock()
-	if c.readBy == 0 || c.readBy > now.UnixNano() {
+	at, writes := c.budget.at(now), c.writes.Load()
+	switch {
+	case writes%2 == 0 || writes != c.seen:
+		c.seen, c.since = writes, at
+	case at-c.since >= int64(writePatience):
+		c.writing = true
+		_ = c.Conn.SetWriteDeadline(now) // as below
+	}
+	if c.readBy == 0 || c.readBy > at {
 		return
 	}
 	c.readBy = 0
@@ -75,10 +102,14 @@ func (c *budgetConn) enforce(now time.Time) {
 	_ = c.Conn.SetReadDeadline(now) // fails on a closed connection, which has no deadline to keep
 }
 
+// at is a time by the clock of the budget, which counts from when it was made. One without a monotonic part, which
+// stands for a time long ago, is before that.
+func (b *Budget) at(t time.Time) int64 { return int64(t.Sub(b.made)) }
+
 // startSweeping makes sure that a sweep will come; mu is held, and there is an open connection.
 func (b *Budget) startSweeping() {
 	if len(b.open) == 1 {
-		b.clock.Store(time.Now().UnixNano())
+		b.clock.Store(b.at(time.Now()))
 		b.sweeps++
 		generation := b.sweeps
 		time.AfterFunc(sweepInterval, func() { b.sweep(generation) })
@@ -88,7 +119,7 @@ func (b *Budget) startSweeping() {
 // sweep looks at the deadlines of all connections, and comes again as long as there are any.
 func (b *Budget) sweep(generation uint64) {
 	now := time.Now()
-	b.clock.Store(now.UnixNano())
+	b.clock.Store(b.at(now))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.open) == 0 || generation != b.sweeps {

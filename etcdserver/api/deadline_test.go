@@ -79,6 +79,35 @@ func TestWriteDeadlinesPassInTime(t *testing.T) {
 	})
 }
 
+// A write without a deadline ends when the client takes nothing for too long, and not before: each write has its own time.
+func TestWritesThatGetStuckEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		c := NewBudget(1, nil, nil).admit(server)
+		go func() { // reads a byte now and then, for long
+			for range 20 {
+				<-time.After(writePatience / 2)
+				if _, err := client.Read(make([]byte, 1)); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		for n := range 20 {
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatalf("write %d: %v", n, err)
+			}
+		}
+		start := time.Now()
+		_, err := c.Write([]byte("nobody reads"))
+		if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took < writePatience || took > writePatience+2*sweepInterval {
+			t.Errorf("a write that gets stuck fails after %v with %v", took, err)
+		}
+		c.Close()
+		client.Close()
+		<-time.After(2 * sweepInterval) // the last sweep finds nothing open
+	})
+}
+
 func TestSweepsComeAndGoWithConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(0, nil, nil)
