@@ -17,6 +17,7 @@ import (
 
 	"canopy/config"
 	"canopy/discovery/service"
+	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/internal/http1"
 )
@@ -33,7 +34,7 @@ func runDiscovery(argv, environ []string) int {
 		fmt.Print(config.ServiceHelpText())
 		return 0
 	case config.Version:
-		fmt.Print(config.VersionText(version, revision()))
+		fmt.Print(config.VersionText(etcdserver.APIVersion, version, revision()))
 		return 0
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -42,7 +42,7 @@ func run(argv, environ []string) int {
 		fmt.Print(config.HelpText())
 		return 0
 	case config.Version:
-		fmt.Print(config.VersionText(version, revision()))
+		fmt.Print(config.VersionText(etcdserver.APIVersion, version, revision()))
 		return 0
 	case config.Check:
 		return check(invocation)

@@ -44,10 +44,11 @@ func HelpText() string {
 	return b.String()
 }
 
-// VersionText is what --version prints (F5); scripts cut its lines at the colon.
-func VersionText(version, gitSHA string) string {
-	return fmt.Sprintf("canopy Version: %s\nGit SHA: %s\nGo Version: %s\nGo OS/Arch: %s/%s\n",
-		version, gitSHA, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+// VersionText is what --version prints (F5), first the release of etcd whose API this is; scripts cut its lines at the
+// colon.
+func VersionText(api, version, gitSHA string) string {
+	return fmt.Sprintf("etcd Version: %s\ncanopy Version: %s\nGit SHA: %s\nGo Version: %s\nGo OS/Arch: %s/%s\n",
+		api, version, gitSHA, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // help is the entry of one flag.

@@ -71,8 +71,8 @@ func TestTheHelpShowsEveryFlagInAGroup(t *testing.T) { // F5
 }
 
 func TestTheVersionHasItsFourLabels(t *testing.T) { // F5
-	want := "canopy Version: 1.2.3\nGit SHA: abc\nGo Version: " + runtime.Version() + "\nGo OS/Arch: " + runtime.GOOS + "/" + runtime.GOARCH + "\n"
-	if got := VersionText("1.2.3", "abc"); got != want {
+	want := "etcd Version: 2.3.8\ncanopy Version: 1.2.3\nGit SHA: abc\nGo Version: " + runtime.Version() + "\nGo OS/Arch: " + runtime.GOOS + "/" + runtime.GOARCH + "\n"
+	if got := VersionText("2.3.8", "1.2.3", "abc"); got != want {
 		t.Errorf("VersionText = %q, want %q", got, want)
 	}
 }

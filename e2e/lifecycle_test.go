@@ -114,7 +114,7 @@ func TestFlagsThatEndAtOnce(t *testing.T) {
 		status int
 		out    string
 	}{
-		{"version", []string{"--version"}, 0, "canopy Version: "},
+		{"version", []string{"--version"}, 0, "etcd Version: 2.3.8\ncanopy Version: "},
 		{"help", []string{"--help"}, 0, "--listen-client-urls"},
 		{"one dash", []string{"-version"}, 0, "Go OS/Arch: "},
 		{"unknown flag", []string{"--bogus"}, 2, "bogus"},

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -97,4 +98,18 @@ func TestAStartThatLasts(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestWhatScriptsLookFor: scripts wait for these lines of etcd in the log.
+func TestWhatScriptsLookFor(t *testing.T) {
+	parallel(t)
+	s := newServer(t).start()
+	for _, words := range []string{"etcdserver: published {Name:default ", "etcdserver: set the initial cluster version to 2.3"} {
+		eventually(t, hang, words, func() error {
+			if !strings.Contains(s.output.String(), words) {
+				return errors.New("is not in the log")
+			}
+			return nil
+		})
+	}
 }

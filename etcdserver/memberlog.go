@@ -132,7 +132,7 @@ func (l memberLog) reachable(member string, lasted time.Duration) {
 }
 
 func (l memberLog) published(name string, clientURLs []string, cluster ID) {
-	l.entry.Infof("published {Name:%s ClientURLs:[%s]} to cluster %v", name, strings.Join(clientURLs, " "), cluster)
+	l.entry.Infof("etcdserver: published {Name:%s ClientURLs:[%s]} to cluster %v", name, strings.Join(clientURLs, " "), cluster)
 }
 
 func (l memberLog) unpublished(lasted time.Duration, err error, r reach) {
@@ -254,7 +254,7 @@ func (l memberLog) delivered(to ID, index raft.Index) {
 
 func (l memberLog) versionSet(before, now string) {
 	if before == "" {
-		l.entry.Infof("set the initial cluster version to %s", strings.TrimSuffix(now, ".0"))
+		l.entry.Infof("etcdserver: set the initial cluster version to %s", strings.TrimSuffix(now, ".0"))
 		return
 	}
 	l.entry.Infof("updated the cluster version from %s to %s", strings.TrimSuffix(before, ".0"), strings.TrimSuffix(now, ".0"))
