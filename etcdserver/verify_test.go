@@ -121,7 +121,7 @@ func TestASnapshotThatCannotBeLoadedReleasesNothing(t *testing.T) {
 	}
 	unusable := 0
 	s := &snapshotter{
-		dir: dir, keep: 2, releases: make(chan release), finished: make(chan int64, 1),
+		dir: dir, keep: 2, releases: make(chan release, 1), finished: make(chan int64, 1),
 		observer: &Observer{Unusable: func() { unusable++ }}, log: newMemberLog(quietLog(), 1, 1, func(ID) string { return "" }),
 	}
 	st := store.New(store.Options{})
@@ -141,8 +141,8 @@ func TestASnapshotThatCannotBeLoadedReleasesNothing(t *testing.T) {
 	if err := <-saved; !errors.Is(err, snap.ErrUnusable) {
 		t.Errorf("who waits is told %v", err)
 	}
-	if metas, err := dir.List(); err != nil || !slices.Equal(metas, []snap.Meta{{Term: 1, Index: 7}}) || s.newest.Load().Index != 7 || unusable != 1 {
-		t.Errorf("snapshots %v, %v, the newest %d; counted: %d", metas, err, s.newest.Load().Index, unusable)
+	if metas, err := dir.List(); err != nil || !slices.Equal(metas, []snap.Meta{{Term: 1, Index: 7}}) || s.newest.Load().Index != 7 || unusable != 1 || len(s.releases) != 0 {
+		t.Errorf("snapshots %v, %v, the newest %d; counted: %d; releases of the log: %d", metas, err, s.newest.Load().Index, unusable, len(s.releases))
 	}
 }
 
