@@ -96,3 +96,28 @@ func TestALeaderThatIsElectedAgainIsAskedAgain(t *testing.T) {
 	for again := s.forwarded(t); again != first; again = s.forwarded(t) { // what the member says of itself goes the same way
 	}
 }
+
+// TestNothingIsRefusedThatMayBeDone: requests that a leader had, and that are more than
+// this member holds for the next one, are not answered as if nothing was done.
+func TestNothingIsRefusedThatMayBeDone(t *testing.T) {
+	l := &raftLoop{waiters: newWaiters(1), peers: &stage{notes: make(chan []byte, 1)}}
+	var waiting []*waiter
+	for range heldMax + 1000 {
+		w, err := l.waiters.register(proposal{data: reserveID(nil, idTag)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting = append(waiting, w)
+	}
+	l.hold(l.waiters.pending(nil))
+	for _, w := range waiting {
+		select {
+		case o := <-w.done:
+			t.Fatalf("request %d was answered with %v", w.proposal.id(), o.err)
+		default:
+		}
+	}
+	if l.requests.resend == 0 {
+		t.Error("those that are not held are not proposed again")
+	}
+}

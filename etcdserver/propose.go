@@ -108,7 +108,9 @@ func (l *raftLoop) append(batch []proposal) {
 }
 
 // hold keeps requests until the leader, this member or another, takes more;
-// their own time-outs end them.
+// their own time-outs end them. One of this process for which there is no room is
+// in the list of waiters, and proposed again from there: to refuse it would be to
+// say that nothing is done, though a leader before this one may have done it.
 func (l *raftLoop) hold(batch []proposal) {
 	q := &l.requests
 	foreign := foreignBytes(q.held)
@@ -121,11 +123,19 @@ func (l *raftLoop) hold(batch []proposal) {
 			q.held = append(q.held, p)
 			continue
 		}
-		if back = append(back, p); p.from == 0 {
-			l.waiters.finish(p.id(), outcome{err: ErrTooBusy})
+		back = append(back, p)
+		if p.from == 0 {
+			l.resendSoon()
 		}
 	}
 	l.giveBack(back)
+}
+
+// resendSoon has all that waits proposed again.
+func (l *raftLoop) resendSoon() {
+	if l.requests.resend == 0 {
+		l.requests.resend = resendTicks
+	}
 }
 
 // foreignBytes is the memory that requests of other members take. Those of this process are the waiters' to bound.

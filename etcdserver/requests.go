@@ -77,8 +77,8 @@ func (m *Member) await(ctx context.Context, p proposal) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
-	if !m.raft.proposals.put(p) {
-		m.waiters.finish(p.id(), outcome{err: ErrTooBusy})
+	if !m.raft.proposals.put(p) { // the loop may have it from the list of waiters all the same
+		m.raft.calls.put(m.raft.resendSoon)
 	}
 	applied, err := m.waiters.wait(ctx, w)
 	took := time.Since(start)
