@@ -66,6 +66,7 @@ type applyLoop struct {
 
 	batches         chan applyWork
 	demands         chan chan<- snapshotJob // the present state is wanted; each has room for it
+	calls           *inbox[func()]          // run in the loop
 	deadlineChanged chan struct{}           // has room for one: the loop looks for itself
 	deadline        atomic.Int64            // the store's earliest, 0: none
 	state           atomic.Pointer[applied]
@@ -107,6 +108,10 @@ func (a *applyLoop) run(ctx context.Context) error {
 			}
 		case wanted := <-a.demands:
 			wanted <- a.job()
+		case <-a.calls.wake:
+			for _, each := range a.calls.take(nil) {
+				each()
+			}
 		case <-wake:
 		}
 	}
@@ -272,6 +277,8 @@ func (a *applyLoop) applyConfChange(e raft.Entry) error {
 	if err := c.UnmarshalVT(change.Context); err != nil || c.Member == nil {
 		return fmt.Errorf("etcdserver: entry %d of the log: the context of its %v cannot be read: %w", e.Index, change.Op, err)
 	}
+	// A second copy is applied, too: raft has it in its configuration, and members of
+	// all versions must make the same list of it. Leaders propose none (reconfigure.go).
 	a.sessions.begin(c.Session, c.Id, c.Finished, a.ledTime())
 	a.changeMember(e, change.Op, memberFromProto(c.Member))
 	a.store.Advance()

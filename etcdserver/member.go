@@ -353,7 +353,8 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, compare: compare, log: m.log,
 		changed: m.membersChanged,
 		batches: make(chan applyWork), demands: make(chan chan<- snapshotJob), deadlineChanged: make(chan struct{}, 1),
-		next: r.state, sessions: r.sessions, settled: r.state.members, time: r.store.View().Time(),
+		calls: newInbox[func()](changesMax),
+		next:  r.state, sessions: r.sessions, settled: r.state.members, time: r.store.View().Time(),
 	}
 	state := r.state
 	m.snapshot.space, m.snapshot.demands = m.writer.space, m.apply.demands

@@ -99,8 +99,9 @@ type changeQueue struct {
 
 type waitingChange struct {
 	*pb.Change
-	from  ID // the member that forwarded it; 0: this one
-	ticks int
+	from   ID // the member that forwarded it; 0: this one
+	ticks  int
+	before chan bool // gets whether it was applied before; nil: the apply loop is not asked yet
 }
 
 type answer struct {
@@ -164,8 +165,8 @@ func (l *raftLoop) tryChange(c *waitingChange, state *applied) bool {
 	if state.index < l.changes.settled {
 		return false
 	}
-	if l.hasHappened(c, state) {
-		return true
+	if known, applied := l.appliedBefore(c); !known || applied {
+		return applied
 	}
 	err := l.judge(c, state)
 	if errors.Is(err, errTooEarly) {
@@ -183,11 +184,29 @@ func (l *raftLoop) tryChange(c *waitingChange, state *applied) bool {
 	return l.proposeChange(c)
 }
 
-// hasHappened recognises a change that came a second time. Its waiter has been
-// told, or will be when its member applies it.
-func (l *raftLoop) hasHappened(c *waitingChange, state *applied) bool {
-	_, there := state.members.members[ID(c.Member.Id)]
-	return raft.ConfChangeOp(c.Op) == raft.AddLearner && there
+// appliedBefore recognises a change that comes again after it was applied: a second
+// time it could undo a later one. Its waiter is told when its member applies it. All
+// changes in this leader's log are applied by now, so that the answer is final; known
+// is false until the apply loop, which owns the sessions, has given it.
+func (l *raftLoop) appliedBefore(c *waitingChange) (known, applied bool) {
+	if c.before == nil {
+		before := make(chan bool, 1)
+		asked := l.apply.calls.put(func() {
+			before <- l.apply.sessions.has(c.Session, c.Id)
+			l.calls.put(func() {}) // wakes the loop; if it is full, the loop is awake
+		})
+		if asked {
+			c.before = before
+		}
+		return false, false
+	}
+	select {
+	case applied = <-c.before:
+		c.before <- applied // for the next try
+		return true, applied
+	default:
+		return false, false
+	}
 }
 
 func (l *raftLoop) proposeChange(c *waitingChange) bool {
