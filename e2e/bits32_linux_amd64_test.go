@@ -10,6 +10,10 @@ import (
 // The recorded conversations against the program built for 32 bits (R57).
 func TestConformanceOn32Bits(t *testing.T) {
 	parallel(t)
+	if !*long {
+		t.Log("left out without -long")
+		return
+	}
 	if _, err := os.Stat(*suite); err != nil {
 		t.Skipf("the suite is not here: %v", err)
 	}

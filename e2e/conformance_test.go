@@ -15,6 +15,9 @@ import (
 
 var suite = flag.String("conformance", "../../shared/conformance", "directory of the black-box suite recorded from the reference")
 
+// long is for what takes processor time, and seldom tells more.
+var long = flag.Bool("long", false, "run the suite against each of three members, and against the program for 32 bits, too")
+
 // leftOut are scenarios by file and title: those of what the server does not
 // have yet, and one that records a fault of the reference and contradicts
 // improved.txt (K72).
@@ -86,8 +89,8 @@ var alone = map[string]*regexp.Regexp{
 	"stats.txt":   regexp.MustCompile(`^(self|leader)$`),
 }
 
-// TestConformanceOfAnyMember runs the conversations against each of three
-// members, and against one while another is down.
+// TestConformanceOfAnyMember runs the conversations against a follower, with
+// -long against each of three members, and against one while another is down.
 func TestConformanceOfAnyMember(t *testing.T) {
 	parallel(t)
 	if _, err := os.Stat(*suite); err != nil {
@@ -98,7 +101,11 @@ func TestConformanceOfAnyMember(t *testing.T) {
 	scenarios, _ := servedScenarios(t, out)
 	c := newCluster(t, 3, "--history-events", "1000")
 	leader := c.leader()
-	for _, s := range c.members {
+	asked := c.others(leader)[:1]
+	if *long {
+		asked = c.members
+	}
+	for _, s := range asked {
 		runSuite(t, s, scenarios)
 	}
 	c.others(leader)[0].kill()

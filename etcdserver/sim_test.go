@@ -41,7 +41,7 @@ var (
 )
 
 const (
-	simSeconds = 8                // of real time, if no number of clusters is given
+	simSeconds = 5                // of real time, if no number of clusters is given
 	simFaults  = 40 * time.Second // of simulated time with faults
 )
 

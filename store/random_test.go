@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+var randomCommands = flag.Int("commands", 100_000, "how many random commands a store gets")
+
 var seed = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one each run")
 
 // chosenSeed is the seed to use, and prints it.
@@ -25,9 +27,9 @@ func chosenSeed(t *testing.T) uint64 {
 // TestRandomCommandsMatchTheModel runs random commands, reads, watches, expiries, snapshots and reloads on a store and
 // on its naive twin, and demands equal answers, equal watch streams, equal trees, and equal stores after a reload.
 func TestRandomCommandsMatchTheModel(t *testing.T) {
-	commands := 300_000
+	commands := *randomCommands
 	if raceEnabled || testing.Short() {
-		commands = 15_000
+		commands /= 8
 	}
 	for i, o := range []Options{
 		{HistoryEvents: 100, HistoryBytes: 1 << 30, WatchQueue: 1000},

@@ -18,7 +18,7 @@ import (
 
 var (
 	seed     = flag.Uint64("seed", 0, "simulate the cluster of this seed only")
-	clusters = flag.Int("clusters", 2000, "how many clusters are simulated")
+	clusters = flag.Int("clusters", 1000, "how many clusters are simulated")
 	story    = flag.Bool("story", false, "with -seed: print what happens")
 	keep     = flag.String("keep", "", "directory to which the scenario of a violation is written; default a temporary one")
 )
