@@ -121,3 +121,36 @@ func TestNothingIsRefusedThatMayBeDone(t *testing.T) {
 		t.Error("those that are not held are not proposed again")
 	}
 }
+
+// TestNoChangeIsRefusedForWantOfRoom: a change that the leader has no room for may be in the log of an earlier leader, so
+// it is tried again, whoever asked for it.
+func TestNoChangeIsRefusedForWantOfRoom(t *testing.T) {
+	s := &stage{notes: make(chan []byte, 1)}
+	l := &raftLoop{self: 1, leader: 1, leading: true, waiters: newWaiters(1), peers: s}
+	l.changes.waiting = make([]*waitingChange, changesMax)
+	for i := range l.changes.waiting {
+		l.changes.waiting[i] = &waitingChange{Change: &pb.Change{Session: 7, Id: uint64(i)}}
+	}
+	data, err := (&pb.Change{Op: uint32(raft.Remove), Member: &pb.Member{Id: 3}, Session: 1}).MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := l.waiters.register(proposal{data: reserveID(data, changeTag), change: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.route(l.waiters.pending(nil))
+	if len(l.requests.held) != 1 || len(own.done) != 0 || len(l.changes.answers) != 0 {
+		t.Errorf("a change of this process is not held: %+v, answers %v", l.requests.held, l.changes.answers)
+	}
+	l.queueChange(&waitingChange{Change: &pb.Change{Session: 9, Id: 42}, from: 2})
+	var note pb.Note
+	if err := note.UnmarshalVT(<-s.notes); err != nil || len(note.Returned) != 1 || note.Returned[0] != 42 {
+		t.Errorf("the change of another member is answered with %v, %v; it should go back", &note, err)
+	}
+	l.requests.held = nil
+	l.answered(2, &pb.Answer{Id: own.proposal.id(), Reason: reasonBusy}) // of a leader of an earlier version
+	if len(l.changes.waiting) != changesMax || len(own.done) != 0 || len(l.changes.answers) != 0 || len(l.requests.held) != 1 {
+		t.Errorf("a change that a leader of an earlier version has no room for is not tried again: answers %v", l.changes.answers)
+	}
+}

@@ -158,7 +158,7 @@ func (m *Member) ReceiveNote(ctx context.Context, from raft.MemberID, data []byt
 			m.raft.returned(ID(from), returned)
 		}
 		if answer != nil {
-			m.raft.answered(answer)
+			m.raft.answered(ID(from), answer)
 		}
 	})
 }

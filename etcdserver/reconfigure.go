@@ -131,15 +131,19 @@ func (l *raftLoop) takeChanges(batch []proposal) []proposal {
 	return rest
 }
 
+// queueChange has a change wait at the door. One for which there is no room is tried again by its member: to refuse it
+// would be to say that nothing is done, though a leader before this one may have done it.
 func (l *raftLoop) queueChange(c *waitingChange) {
 	q := &l.changes
 	known := func(w *waitingChange) bool { return w.Session == c.Session && w.Id == c.Id }
 	switch {
 	case slices.ContainsFunc(q.waiting, known):
-	case len(q.waiting) >= changesMax:
-		l.refuseChange(c, ErrTooBusy)
-	default:
+	case len(q.waiting) < changesMax:
 		q.waiting = append(q.waiting, c)
+	case c.from == 0:
+		l.hold(l.waiters.pending(func(id uint64) bool { return id == c.Id }))
+	default:
+		l.notify(c.from, &pb.Note{Returned: []uint64{c.Id}})
 	}
 }
 
@@ -297,7 +301,10 @@ func aliveVoters(s raft.Status) []raft.MemberID {
 var reasons = []struct {
 	number uint32
 	err    error
-}{{1, ErrNoSuchMember}, {2, ErrMemberRemoved}, {3, ErrPeerURLExists}, {4, ErrLastMember}, {5, ErrTooBusy}}
+}{{1, ErrNoSuchMember}, {2, ErrMemberRemoved}, {3, ErrPeerURLExists}, {4, ErrLastMember}}
+
+// reasonBusy comes from leaders of earlier versions that have no room for a change. An earlier leader may have done it.
+const reasonBusy = 5
 
 // refuseChange tells the one who asked.
 func (l *raftLoop) refuseChange(c *waitingChange, err error) {
@@ -319,7 +326,11 @@ func (l *raftLoop) refuseChange(c *waitingChange, err error) {
 }
 
 // answered takes the leader's refusal.
-func (l *raftLoop) answered(a *pb.Answer) {
+func (l *raftLoop) answered(by ID, a *pb.Answer) {
+	if a.Reason == reasonBusy {
+		l.returned(by, []uint64{a.Id})
+		return
+	}
 	var err error = &ReconfigurationError{Reason: a.Text}
 	for _, r := range reasons {
 		if a.Reason == r.number {
