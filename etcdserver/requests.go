@@ -16,8 +16,8 @@ import (
 const requestMax = 24 << 20
 
 // Do runs a command through the log and returns its event. Errors are
-// *store.Error, or one of this package: after ErrTimeout… and ErrStopped the
-// outcome is unknown (K122). If ctx ends first, the write goes on (K125).
+// *store.Error, or one of this package; OutcomeOf tells which of them leave open
+// whether the write is applied (K122). If ctx ends first, the write goes on (K125).
 func (m *Member) Do(ctx context.Context, c store.Command) (Applied, error) {
 	if m.damaged.Load() {
 		return Applied{}, ErrInconsistent

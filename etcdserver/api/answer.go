@@ -135,7 +135,7 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	if e.Index != 0 {
 		header[headerIndex] = []string{strconv.FormatUint(uint64(e.Index), 10)}
 	}
-	if errors.Is(err, errNoMemory) {
+	if errors.Is(err, errNoMemory) || errors.Is(err, etcdserver.ErrTooBusy) {
 		header[headerRetry] = h.names.retry
 	}
 	buffer := h.buffer()
@@ -156,14 +156,24 @@ func asKeysError(err error) (status int, e *store.Error) {
 	}
 	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
 	switch {
-	case errors.Is(err, etcdserver.ErrNoSpace):
-		return http.StatusInsufficientStorage, e
-	case errors.Is(err, etcdserver.ErrTooBusy), errors.Is(err, etcdserver.ErrInconsistent), errors.Is(err, errTooManyWatches), errors.Is(err, errNoMemory):
+	case errors.Is(err, errTooManyWatches), errors.Is(err, errNoMemory):
 		return http.StatusServiceUnavailable, e
 	case errors.Is(err, etcdserver.ErrTooLarge):
 		return http.StatusBadRequest, &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
 	}
-	return http.StatusInternalServerError, e
+	return statusOfFailure(err), e
+}
+
+// statusOfFailure is that of an error of the member. Proxies and clients repeat a write that is answered 503 or 507, so
+// these are only for errors that say that it is not applied.
+func statusOfFailure(err error) int {
+	switch {
+	case etcdserver.OutcomeOf(err) != etcdserver.NotApplied:
+		return http.StatusInternalServerError
+	case errors.Is(err, etcdserver.ErrNoSpace):
+		return http.StatusInsufficientStorage
+	}
+	return http.StatusServiceUnavailable
 }
 
 // statusOf is the table of E7.

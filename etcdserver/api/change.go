@@ -72,7 +72,8 @@ func (h *Handler) addMember(w http.ResponseWriter, r *http.Request, urls []strin
 	h.writeJSON(w, r, http.StatusCreated, toMemberJSON(added), "\n")
 }
 
-// writeChangeError says why a change was not made. A 500 says it too (M28); the change may still come about then (M27).
+// writeChangeError says why a change was not made. A 500 says it too (M28); the change may still come about then (M27), and
+// with no other status.
 func (h *Handler) writeChangeError(w http.ResponseWriter, r *http.Request, target string, err error) {
 	var refused *etcdserver.ReconfigurationError
 	switch {
@@ -83,7 +84,10 @@ func (h *Handler) writeChangeError(w http.ResponseWriter, r *http.Request, targe
 	case errors.Is(err, etcdserver.ErrPeerURLExists), errors.Is(err, etcdserver.ErrLastMember), errors.As(err, &refused):
 		h.writeMessage(w, r, http.StatusConflict, err.Error())
 	default:
-		h.writeMessage(w, r, http.StatusInternalServerError, err.Error())
+		if errors.Is(err, etcdserver.ErrTooBusy) {
+			w.Header()[headerRetry] = h.names.retry
+		}
+		h.writeMessage(w, r, statusOfFailure(err), err.Error())
 	}
 }
 

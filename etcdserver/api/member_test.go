@@ -23,6 +23,7 @@ type soloMember struct {
 	started time.Time
 	leader  atomic.Uint64 // 0 for none
 	failDo  atomic.Pointer[error]
+	asked   atomic.Int64 // how often it was asked to change something
 
 	changed     error  // what membership changes end with
 	changes     func() // called by each; nil: nobody wants to know
@@ -45,6 +46,7 @@ func newSoloMember(o store.Options) *soloMember {
 }
 
 func (m *soloMember) Do(_ context.Context, c store.Command) (etcdserver.Applied, error) {
+	m.asked.Add(1)
 	if err := m.failDo.Load(); err != nil {
 		return etcdserver.Applied{}, *err
 	}
@@ -97,6 +99,7 @@ func (m *soloMember) Members() []etcdserver.MemberInfo {
 
 // change is what all changes of the members do.
 func (m *soloMember) change() error {
+	m.asked.Add(1)
 	if m.changes != nil {
 		m.changes()
 	}
