@@ -166,8 +166,11 @@ func (m *Machine) onVote(from MemberID, msg Vote) {
 	m.sendDurable(from, VoteReply{m.term, true})
 }
 
-// onVoteReply counts an answer.
+// onVoteReply counts an answer. To a leader it may say that the heir declines.
 func (m *Machine) onVoteReply(from MemberID, msg VoteReply) {
+	if m.leading != nil && !msg.Granted {
+		m.onDecline(from)
+	}
 	if m.ballot != nil && !m.ballot.pre {
 		m.countVote(from, msg.Term, msg.Granted)
 	}
@@ -217,6 +220,7 @@ func (m *Machine) tickLeader() {
 		p.quiet++
 		p.silent++
 		p.since++
+		p.declined = max(p.declined-1, 0)
 	}
 	m.tickTransfer()
 	if l.sinceCheck >= m.config.ElectionTicks {

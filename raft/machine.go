@@ -26,6 +26,7 @@ type Machine struct {
 	ballot     *ballot   // only a candidate or pre-candidate has it
 	following  following // of the term's leader
 	forwarding forwarding
+	retired    bool // takes no office any more; not kept over a restart
 
 	outbox    []Outbound
 	reads     []Read
@@ -300,7 +301,7 @@ func (m *Machine) dispatch(from MemberID, msg Message) {
 	case ReadReply:
 		m.onReadReply(msg)
 	case TimeoutNow:
-		m.onTimeoutNow()
+		m.onTimeoutNow(from)
 	}
 	if m.leading == nil || m.leading.peer(from) == nil {
 		return // answers to a leader that we are no more

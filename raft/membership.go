@@ -281,8 +281,11 @@ func (m *Machine) setConfigs(h configHistory) {
 }
 
 // mayCampaign says whether the member may stand for election. One that is removed by an entry that is not known to be committed
-// still may, since the others may need its log to commit that entry (4.2.2).
+// still may, since the others may need its log to commit that entry (4.2.2). One that has retired may not.
 func (m *Machine) mayCampaign() bool {
+	if m.retired {
+		return false
+	}
 	if m.configs.latest().IsVoter(m.id) {
 		return true
 	}
@@ -304,7 +307,7 @@ func (m *Machine) leaveIfRemoved() {
 	}
 	var heir *progress
 	for _, p := range l.peers {
-		if m.configs.latest().IsVoter(p.id) && p.match >= m.configs.latestIndex() && (heir == nil || p.match > heir.match) {
+		if m.configs.latest().IsVoter(p.id) && p.declined == 0 && p.match >= m.configs.latestIndex() && (heir == nil || p.match > heir.match) {
 			heir = p
 		}
 	}

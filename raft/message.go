@@ -102,7 +102,7 @@ type ReadReply struct {
 	Index Index
 }
 
-// TimeoutNow asks the receiver, who has the whole log, to begin an election at once (3.10).
+// TimeoutNow asks the receiver, who has the whole log, to begin an election at once (3.10). Who may not answers with a VoteReply.
 type TimeoutNow struct{ Term Term }
 
 // Stale answers a leader whose term is over with the sender's term.

@@ -2,15 +2,16 @@ package raft
 
 // progress is what a leader knows of one other member's log.
 type progress struct {
-	id     MemberID
-	match  Index  // agrees with ours, and is durable there; never falls
-	told   Index  // the commit index that the member has been sent
-	round  uint64 // the last read round that it confirmed
-	silent int    // ticks since the member was heard; one that was never heard begins with more than an election time-out
-	quiet  int    // ticks since something came of what was sent
-	leaves Index  // it was removed by this entry, and is only to learn that; 0 otherwise
-	since  int    // ticks since it was removed
-	mode   mode
+	id       MemberID
+	match    Index  // agrees with ours, and is durable there; never falls
+	told     Index  // the commit index that the member has been sent
+	round    uint64 // the last read round that it confirmed
+	silent   int    // ticks since the member was heard; one that was never heard begins with more than an election time-out
+	quiet    int    // ticks since something came of what was sent
+	leaves   Index  // it was removed by this entry, and is only to learn that; 0 otherwise
+	since    int    // ticks since it was removed
+	declined int    // ticks for which it is no heir, since it has declined a hand-over
+	mode     mode
 }
 
 // mode is how the member is sent entries: *probing, *replicating or *sendingSnapshot.

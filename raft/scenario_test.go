@@ -137,6 +137,8 @@ func (s *stage) playOn(t *testing.T, name string, a *actor, args []string) {
 		}
 	case "transfer":
 		s.report(a, name, a.m.TransferLeadership(s.id(t, args[0])))
+	case "retire":
+		a.m.Retire()
 	case "change":
 		s.change(t, a, args)
 	case "compact":

@@ -26,6 +26,7 @@ type Progress struct {
 	ID               MemberID
 	Learner          bool
 	Active           bool  // heard within an election time-out
+	Declined         bool  // it has declined a hand-over within an election time-out
 	Match            Index // durable there
 	Next             Index // the first entry that was not sent
 	Mode             Mode
@@ -47,7 +48,7 @@ func (m *Machine) Status() Status {
 	s.Uncommitted, s.TransferTo = m.leading.uncommitted, m.leading.transfer.to
 	for _, p := range m.leading.peers {
 		progress := Progress{
-			ID: p.id, Learner: s.Configuration.IsLearner(p.id), Active: m.active(p),
+			ID: p.id, Learner: s.Configuration.IsLearner(p.id), Active: m.active(p), Declined: p.declined > 0,
 			Match: p.match, Next: p.mode.next(), Mode: p.mode.name(),
 		}
 		if r, ok := p.mode.(*replicating); ok {

@@ -44,9 +44,30 @@ func (m *Machine) tickTransfer() {
 	}
 }
 
-// onTimeoutNow stands for election without waiting, and without asking first: the leader itself wants it.
-func (m *Machine) onTimeoutNow() {
+// onTimeoutNow stands for election without waiting, and without asking first: the leader itself wants it. A member that may
+// not stand declines with a VoteReply that grants nothing: leaders that do not know this answer ignore it.
+func (m *Machine) onTimeoutNow(from MemberID) {
 	if m.mayCampaign() {
 		m.campaign(true)
+		return
+	}
+	m.send(from, VoteReply{m.term, false})
+}
+
+// onDecline ends a transfer whose heir declines. For an election time-out the leader counts it as no heir.
+func (m *Machine) onDecline(from MemberID) {
+	if t := &m.leading.transfer; t.told && t.to == from {
+		*t = transfer{}
+		m.leading.peer(from).declined = m.config.ElectionTicks
+	}
+}
+
+// Retire makes the member take no office from here on: it does not stand for election, and declines a hand-over. It goes on
+// to vote and to follow. One that leads goes on until it hands over; one that is being elected may still win. A lone voter
+// still leads, since nobody else can.
+func (m *Machine) Retire() {
+	m.retired = true
+	if m.ballot != nil && m.ballot.pre && !m.alone() {
+		m.become(m.term, None)
 	}
 }
