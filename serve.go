@@ -234,18 +234,18 @@ func apiOptions(c config.Config, budget *memory.Budget, set *metrics.Set, regist
 	}
 }
 
-// handOver lets another member lead, if this one does, before it stops (F38).
-func handOver(member *etcdserver.Member, limit time.Duration, logger *logrus.Logger) {
-	if !member.IsLeader() {
-		return
-	}
+// retire lets another member lead, if this one does, before it stops (F38). It
+// takes no leadership from here on: another that stops may be about to hand over.
+func retire(member *etcdserver.Member, limit time.Duration, logger *logrus.Logger) {
+	led := member.IsLeader()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	member.HandOver(ctx)
-	if !member.IsLeader() {
+	member.Retire(ctx)
+	switch leads := member.IsLeader(); {
+	case led && !leads:
 		logger.Infof("leadership was handed over: %s leads", member.LeaderTitle())
-	} else if len(member.Status().Configuration.Voters) > 1 {
-		logger.Infof("leadership could not be handed over within %v: the others elect a leader once this member is gone", limit)
+	case leads && len(member.Status().Configuration.Voters) > 1:
+		logger.Infof("leadership could not be handed over within %v: those that go on elect a leader once this member is gone", limit)
 	}
 }
 
@@ -267,7 +267,7 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 	group.Go(func() error {
 		<-ctx.Done()
 		logger.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
-		handOver(member, c.Raft.Election, logger)
+		retire(member, c.Raft.Election, logger)
 		servers.drain(handler, logger)
 		stopMember()
 		return nil

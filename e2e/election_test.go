@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -136,4 +138,55 @@ func TestTheLeaderIsRemovedUnderLoad(t *testing.T) {
 		c.waitVoter(fresh, leader)
 	}
 	c.agree()
+}
+
+// lastTerm is the highest term that the logs of processes name a leader of.
+func lastTerm(t *testing.T, members ...*server) (last uint64) {
+	t.Helper()
+	for _, s := range members {
+		for _, found := range elected.FindAllStringSubmatch(s.output.String(), -1) {
+			term, err := strconv.ParseUint(found[2], 10, 64)
+			if err != nil {
+				t.Fatalf("term in %q: %v", found[0], err)
+			}
+			last = max(last, term)
+		}
+	}
+	return last
+}
+
+// TestAllMembersStopAtOnce: the leader of two stops, and the other as soon as it leads. The leadership is handed over
+// once, and both end in good order.
+func TestAllMembersStopAtOnce(t *testing.T) {
+	parallel(t)
+	c := newCluster(t, 2, "--heartbeat-interval", "200", "--election-timeout", "2000") // a leader looks each heartbeat whether it has handed over
+	leader := c.leader()
+	other := c.others(leader)[0]
+	before := lastTerm(t, c.members...)
+	terminate := func(s *server) {
+		if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatalf("signal %s: %v", s.name, err)
+		}
+	}
+	terminate(leader)
+	eventually(t, hang, "the hand-over", func() error {
+		if lastTerm(t, other) == before {
+			return errNoLeader
+		}
+		return nil
+	})
+	terminate(other)
+	for _, s := range c.members {
+		if status := s.waitExit(); status != 0 {
+			t.Errorf("exit status of %s = %d, want 0", s.name, status)
+		}
+	}
+	if after := lastTerm(t, c.members...); after > before+1 {
+		t.Errorf("two members stopped, and terms rose from %d to %d\n%s", before, after, tail(leader.output.String(), 30))
+	}
+	for _, s := range c.members {
+		s.launch()
+	}
+	c.waitServing()
+	c.leader().must(http.StatusCreated, http.MethodPut, "/v2/keys/k", "value=1")
 }

@@ -268,7 +268,7 @@ func TestLinearizableInARollingRestart(t *testing.T) {
 			pass(100 * time.Millisecond)
 			m := c.member(name)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			m.HandOver(ctx)
+			m.Retire(ctx)
 			cancel()
 			c.forget(m)
 			m.halt()

@@ -110,7 +110,7 @@ func TestWhatIsOrdinaryIsNoWarning(t *testing.T) {
 		c := newTestCluster(t, 3, lines.record)
 		for _, name := range []string{"m1", "m2", "m3"} {
 			m := c.member(name)
-			m.HandOver(t.Context())
+			m.Retire(t.Context())
 			m.halt()
 			time.Sleep(time.Second)
 			c.awaitReady(c.launch(name, Bootstrap{}))

@@ -390,26 +390,6 @@ func (l *raftLoop) promote(status raft.Status) {
 	}
 }
 
-// handOver begins to hand leadership to the voter with the longest log that is
-// alive; false if there is none, or this member does not lead.
-func (l *raftLoop) handOver() bool {
-	status := l.machine.Status()
-	var heir raft.Progress
-	for _, p := range status.Progress {
-		if p.Active && status.Configuration.IsVoter(p.ID) && p.Match >= heir.Match {
-			heir = p
-		}
-	}
-	if heir.ID == raft.None || !l.leading {
-		return false
-	}
-	if status.TransferTo == raft.None {
-		l.requests.tickOwed = true
-		l.proposeOwed() // the heir counts leaderless time from here (R51)
-	}
-	return l.machine.TransferLeadership(heir.ID) == nil || status.TransferTo != raft.None
-}
-
 // makeWay hands leadership over when this member's disk is full: another's may
 // have room (R8). Should all be full, leadership wanders ever more slowly.
 func (l *raftLoop) makeWay() {
@@ -429,34 +409,6 @@ func (l *raftLoop) makeWay() {
 
 // wayTicksMax bounds the ticks between two attempts to make way.
 const wayTicksMax = 600
-
-// HandOver hands leadership to another member, if this one leads and there is
-// one, and returns when that is done or ctx ends.
-func (m *Member) HandOver(ctx context.Context) {
-	tick := time.NewTicker(m.options.Heartbeat)
-	defer tick.Stop()
-	for m.IsLeader() {
-		begun := make(chan bool, 1)
-		if !m.raft.calls.put(func() { begun <- m.raft.handOver() }) {
-			return
-		}
-		select {
-		case ok := <-begun:
-			if !ok {
-				return
-			}
-		case <-ctx.Done():
-			return
-		case <-m.stopped:
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 // sameIncarnation compares what two sides know of a member's data directory;
 // what is not known fits everything.
