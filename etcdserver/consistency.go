@@ -79,12 +79,6 @@ func newConsistency(self ID, tell func(ID, stateHash, bool), differ func(Differe
 func (c *consistency) applied(own stateHash, state *applied) {
 	c.mu.Lock()
 	c.own = remembered(c.own, own)
-	for id := range c.others {
-		if _, member := state.members.members[id]; !member {
-			delete(c.others, id)
-			c.settle(id, own.index, true)
-		}
-	}
 	c.mu.Unlock()
 	for id := range state.members.members {
 		if id != c.self {
@@ -94,6 +88,22 @@ func (c *consistency) applied(own stateHash, state *applied) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.compare(own.index, state.config)
+}
+
+// keep forgets who is no member any more, with the difference that there was.
+func (c *consistency) keep(members *membership) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.others {
+		if _, member := members.members[id]; member {
+			continue
+		}
+		delete(c.others, id)
+		if index, differed := c.different[id]; differed {
+			delete(c.different, id)
+			c.differ(Difference{id, index}, false)
+		}
+	}
 }
 
 // reset forgets this member's former states, which another one has replaced.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"testing"
@@ -163,6 +164,37 @@ func TestTwoMembersThatDifferRaiseTheAlarm(t *testing.T) {
 		default:
 		}
 	})
+}
+
+// TestTheAlarmOfTwoThatDifferEnds: two members that differ serve reads, writes and watches,
+// and one can be removed. Then the other is healthy.
+func TestTheAlarmOfTwoThatDifferEnds(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the one that stays leads: %v", leads), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := aged(t, 2)
+				bad := c.launch(c.away().Name(), Bootstrap{})
+				good := c.others(bad)[0]
+				eventually(t, "the alarm", func() bool {
+					return errors.Is(good.Health(t.Context()), ErrInconsistent) && errors.Is(bad.Health(t.Context()), ErrInconsistent)
+				})
+				<-time.After(10 * time.Minute)
+				heir := map[bool]*running{true: good, false: bad}[leads]
+				c.others(heir)[0].HandOver(t.Context())
+				eventually(t, "the hand-over", heir.IsLeader)
+				for _, m := range c.running() {
+					m.set("/by/"+m.Name(), "1")
+					m.mustHold("/by/"+m.Name(), "1")
+				}
+				if err := good.RemoveMember(t.Context(), bad.ID()); err != nil {
+					t.Fatalf("remove the other: %v", err)
+				}
+				eventually(t, "the end of the alarm", func() bool { return good.Health(t.Context()) == nil && len(good.Differences()) == 0 })
+				good.mustHold("/kept", "true value")
+				good.set("/after", "1")
+			})
+		})
+	}
 }
 
 // Members that are sound are found equal at the same entries, whatever was

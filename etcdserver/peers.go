@@ -240,6 +240,7 @@ func (m *Member) setPeers() {
 func (m *Member) membersChanged(state *applied) {
 	m.setPeers()
 	m.raft.followers.keep(state.members)
+	m.apply.compare.keep(state.members)
 	if state.members.version != "" {
 		m.versionOnce.Do(func() { close(m.versionKnown) })
 	}
