@@ -3,7 +3,9 @@ package etcdserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"canopy/internal/disk"
@@ -72,4 +74,44 @@ func writeUntilRefused(t *testing.T, m *running) error {
 		}
 	}
 	return nil
+}
+
+// TestMembersChangeOnFullDisks: while the disks of all members are full, members are added,
+// updated and removed, and writes come back when there is room.
+func TestMembersChangeOnFullDisks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(o *Options) { o.SegmentBytes, o.SnapshotEntries = 8<<10, 1_000_000 })
+		for _, fs := range c.disks {
+			fs.SetCapacity(fs.Used() + 32<<10)
+		}
+		door := c.leader()
+		if err := writeUntilRefused(t, door); !errors.Is(err, ErrNoSpace) {
+			t.Fatalf("a write on a full disk = %v, want %v", err, ErrNoSpace)
+		}
+		for n := range 100 {
+			added, err := door.AddMember(t.Context(), []string{fmt.Sprintf("http://nowhere:%d", n+1)})
+			if err != nil {
+				t.Fatalf("add %d: %v", n, err)
+			}
+			if err := door.UpdateMember(t.Context(), added.ID, []string{fmt.Sprintf("http://elsewhere:%d", n+1)}); err != nil {
+				t.Fatalf("update %d: %v", n, err)
+			}
+			if err := door.RemoveMember(t.Context(), added.ID); err != nil {
+				t.Fatalf("remove %d: %v", n, err)
+			}
+		}
+		if _, err := door.Do(t.Context(), store.Set{Key: mustKey(t, "/k"), Value: "1"}); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("a write on a disk that is full still = %v, want %v", err, ErrNoSpace)
+		}
+		for _, fs := range c.disks {
+			fs.SetCapacity(1 << 30)
+		}
+		for _, m := range c.running() {
+			eventually(t, "writes to come back", func() bool {
+				_, err := m.Do(t.Context(), store.Set{Key: mustKey(t, "/k"), Value: "1"})
+				return err == nil
+			})
+		}
+		c.agree()
+	})
 }
