@@ -1,6 +1,10 @@
 package etcdserver
 
-import "canopy/raft"
+import (
+	"slices"
+
+	"canopy/raft"
+)
 
 // readQueues are the linearizable reads that wait for an index. Those that
 // wait at the same time share one.
@@ -25,7 +29,10 @@ func (l *raftLoop) beginReads() {
 		return
 	}
 	if err := l.machine.ReadIndex(q.batch + 1); err != nil {
-		q.next = q.next[:min(len(q.next), heldMax)]
+		if len(q.next) > heldMax {
+			q.next = slices.DeleteFunc(q.next, readRequest.abandoned)
+			q.next = q.next[:min(len(q.next), heldMax)]
+		}
 		return
 	}
 	q.batch++

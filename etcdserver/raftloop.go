@@ -38,6 +38,16 @@ const (
 // readRequest asks for an index that is safe to read at.
 type readRequest struct {
 	index chan raft.Index // has room for the one answer
+	gone  <-chan struct{} // closed when nobody waits for it any more
+}
+
+func (r readRequest) abandoned() bool {
+	select {
+	case <-r.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // inbound is what came from another member at once.

@@ -135,7 +135,7 @@ func (m *Member) Read(ctx context.Context, linearizable bool) (*store.View, erro
 
 // barrier waits until all that is acknowledged now is applied here.
 func (m *Member) barrier(ctx context.Context) error {
-	r := readRequest{index: make(chan raft.Index, 1)}
+	r := readRequest{index: make(chan raft.Index, 1), gone: ctx.Done()}
 	if !m.raft.reads.put(r) {
 		return ErrTooBusy
 	}
