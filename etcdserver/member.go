@@ -76,6 +76,7 @@ type Options struct {
 	MaxSnapshots    int    // files kept; 0: all
 	MaxLogs         int    // log segments kept; 0: all
 	SegmentBytes    int64  // size of a log segment; default that of wal
+	WaitingBytes    int    // of the requests that wait for the log; default 512 MiB, which is the most
 	NoSync          bool   // acknowledged writes may be lost in a power cut
 	NoPreVote       bool
 	EarlyStart      bool // the election clock is put forward at the start; not with NoPreVote
@@ -121,6 +122,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SnapshotEntries == 0 {
 		o.SnapshotEntries = 10_000
+	}
+	if o.WaitingBytes == 0 {
+		o.WaitingBytes = waiterShards * shardBytesMax
 	}
 	return o
 }
@@ -271,6 +275,7 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	m.waiters.bytesMax = o.WaitingBytes / waiterShards
 	m.contacts.seen = map[raft.MemberID][16]byte{}
 	m.forced = newForcedURLs(o.ForcePeerURLs)
 	for _, p := range r.identity.Seeds {
@@ -484,12 +489,16 @@ func (m *Member) comparePeerURLs(ctx context.Context) bool {
 func (m *Member) persist(ctx context.Context, r *pb.Request) error {
 	var failing lasting.Condition
 	for {
-		_, err := m.propose(ctx, r)
+		_, err := m.propose(ctx, r, false)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if moment, lasted := failing.Observe(true, time.Now()); moment != lasting.Quiet {
 			m.log.unpublished(lasted, err, m.reach())
+		}
+		select {
+		case <-time.After(sweepEvery): // too many requests may wait
+		case <-ctx.Done():
 		}
 	}
 }

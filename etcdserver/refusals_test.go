@@ -1,7 +1,9 @@
 package etcdserver
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -104,4 +106,69 @@ func refusedWithoutQuorum(t *testing.T, m *running) {
 			t.Errorf("an update of a member without a quorum: %v", err)
 		}
 	})
+}
+
+// TestTooManyWaitersEndByThemselves: what waits without a quorum is bounded; reads, deletes,
+// changes of members and a stop have room beyond that. All ends with its time-out, or when
+// there is a quorum.
+func TestTooManyWaitersEndByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(o *Options) { o.WaitingBytes = 64 << 10 })
+		c.leader().set("/k", "1")
+		left, gone := c.alone()
+		for range 3 { // time-outs make room
+			busy := crowd(t, left)
+			if err := <-busy; !errors.Is(err, ErrTooBusy) {
+				t.Fatalf("the first write that is answered: %v, want %v", err, ErrTooBusy)
+			}
+			for range cap(busy) - 1 {
+				<-busy
+			}
+		}
+		busy := crowd(t, left)
+		if err := <-busy; !errors.Is(err, ErrTooBusy) {
+			t.Fatalf("the first write that is answered: %v, want %v", err, ErrTooBusy)
+		}
+		synctest.Wait()
+		if view, err := left.Read(t.Context(), false); err != nil || valueAt(t, view, "/k") != "1" {
+			t.Errorf("a local read: %v", err)
+		}
+		done := make(chan error, 2)
+		go func() {
+			_, err := left.Do(t.Context(), store.Delete{Key: mustKey(t, "/k"+strings.Repeat("x", 500))})
+			if missing := (*store.Error)(nil); errors.As(err, &missing) {
+				err = nil // the answer of the store
+			}
+			done <- err
+		}()
+		go func() { done <- left.UpdateMember(t.Context(), left.ID(), []string{"http://m0:2380"}) }()
+		c.awaitReady(c.launch(gone[0], Bootstrap{}))
+		for range cap(done) {
+			if err := <-done; err != nil {
+				t.Errorf("a delete or a change of members beside too many writes: %v", err)
+			}
+		}
+		for range cap(busy) - 1 {
+			if err := <-busy; err != nil && !errors.Is(err, ErrTooBusy) {
+				t.Errorf("a write that waited: %v", err)
+			}
+		}
+		left.set("/after", "1")
+		left, _ = c.alone()
+		crowd(t, left)
+		synctest.Wait()
+		left.halt()
+	})
+}
+
+// crowd has many write at once. Each outcome is told.
+func crowd(t *testing.T, m *running) chan error {
+	outcomes := make(chan error, 3000)
+	for n := range cap(outcomes) {
+		go func() {
+			_, err := m.Do(context.Background(), store.Set{Key: mustKey(t, fmt.Sprintf("/crowd/%d", n)), Value: "x"})
+			outcomes <- err
+		}()
+	}
+	return outcomes
 }

@@ -29,7 +29,7 @@ func (m *Member) Do(ctx context.Context, c store.Command) (Applied, error) {
 	if m.writer.space.level.Load() != spaceAmple && grows(c) {
 		return m.squeeze(ctx, command)
 	}
-	return m.propose(ctx, &pb.Request{Command: command})
+	return m.propose(ctx, &pb.Request{Command: command}, grows(c))
 }
 
 // squeeze carries a command that makes the state grow to a disk that may be full.
@@ -40,7 +40,7 @@ func (m *Member) squeeze(ctx context.Context, command []byte) (Applied, error) {
 		return Applied{}, err
 	}
 	defer m.writer.space.leave(int64(len(command)))
-	return m.propose(ctx, &pb.Request{Command: command})
+	return m.propose(ctx, &pb.Request{Command: command}, true)
 }
 
 // grows tells whether a command may need room on the disk that is never given
@@ -54,7 +54,7 @@ func grows(c store.Command) bool {
 }
 
 // propose carries a request through the log, and returns its outcome.
-func (m *Member) propose(ctx context.Context, r *pb.Request) (Applied, error) {
+func (m *Member) propose(ctx context.Context, r *pb.Request, grows bool) (Applied, error) {
 	r.Session, r.Finished = m.waiters.session, m.waiters.finished.Load()
 	size := r.SizeVT()
 	if size > requestMax {
@@ -64,7 +64,7 @@ func (m *Member) propose(ctx context.Context, r *pb.Request) (Applied, error) {
 	if _, err := r.MarshalToSizedBufferVT(data); err != nil {
 		return Applied{}, err
 	}
-	return m.await(ctx, proposal{data: reserveID(data, idTag)})
+	return m.await(ctx, proposal{data: reserveID(data, idTag), grows: grows})
 }
 
 // slowRequest is when a request is worth a line for who debugs.

@@ -221,7 +221,7 @@ func TestAPostBelowTheDeepestDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	posted, err := m.propose(t.Context(), &pb.Request{Command: old})
+	posted, err := m.propose(t.Context(), &pb.Request{Command: old}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (m *Member) negotiate(ctx context.Context) error {
 	for {
 		if next, changed := nextVersion(m.ClusterVersion(), m.Members()); changed && m.IsLeader() {
 			before := m.ClusterVersion()
-			if _, err := m.propose(ctx, &pb.Request{ClusterVersion: next}); err == nil {
+			if _, err := m.propose(ctx, &pb.Request{ClusterVersion: next}, false); err == nil {
 				m.log.versionSet(before, next)
 			}
 		}

@@ -31,7 +31,8 @@ type outcome struct {
 type proposal struct {
 	data   []byte
 	change bool
-	from   ID // the member that forwarded it; 0: this one
+	grows  bool // the state may grow: there is less room for it among the waiters
+	from   ID   // the member that forwarded it; 0: this one
 }
 
 // The last field of what is encoded is added by hand: protobuf messages merge
@@ -74,6 +75,7 @@ type waiter struct {
 // request needs no timer of its own.
 type waiters struct {
 	session  uint64 // names this process in the log
+	bytesMax int    // of the requests in one shard, if they are more than one; set before use
 	turn     atomic.Uint64
 	finished atomic.Uint64 // no request up to this id waits any more, or will
 	shards   [waiterShards]waiterShard
@@ -85,7 +87,7 @@ const waiterShards = 16
 // sweepEvery is how exact time-outs are.
 const sweepEvery = 100 * time.Millisecond
 
-// shardBytesMax bounds the requests that wait in one shard, if they are more than one.
+// shardBytesMax is the most that bytesMax can be.
 const shardBytesMax = 32 << 20
 
 type waiterShard struct {
@@ -98,7 +100,7 @@ type waiterShard struct {
 }
 
 func newWaiters(session uint64) *waiters {
-	w := &waiters{session: session}
+	w := &waiters{session: session, bytesMax: shardBytesMax}
 	w.free.New = func() any { return &waiter{done: make(chan outcome, 1)} }
 	for i := range w.shards {
 		w.shards[i].byID = map[uint64]*waiter{}
@@ -109,17 +111,22 @@ func newWaiters(session uint64) *waiters {
 
 func (w *waiters) shard(id uint64) *waiterShard { return &w.shards[id%waiterShards] }
 
-// register lists a request and gives it its id. Errors: ErrStopped, ErrTooBusy.
+// register lists a request and gives it its id. What makes the state grow leaves room for
+// deletes, changes of members, and this member's own. Errors: ErrStopped, ErrTooBusy.
 func (w *waiters) register(p proposal) (*waiter, error) {
 	r := w.free.Get().(*waiter)
 	r.began, r.proposal = time.Now(), p
+	bytes, ids := w.bytesMax, uint64(sessionSpan/2)
+	if !p.grows {
+		bytes, ids = bytes+bytes/4, ids+ids/4
+	}
 	s := w.shard(w.turn.Add(1))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, ErrStopped
 	}
-	if s.bytes+len(p.data) > shardBytesMax && len(s.byID) > 0 || s.next > w.finished.Load()+sessionSpan/2 {
+	if s.bytes+len(p.data) > bytes && len(s.byID) > 0 || s.next > w.finished.Load()+ids {
 		return nil, ErrTooBusy
 	}
 	p.setID(s.next)
