@@ -74,7 +74,8 @@ func (p *peering) observer(self rafthttp.Identity) rafthttp.Observer {
 		Sent:         func(peer raft.MemberID, bytes int) { of(peer).Sent.Add(float64(bytes)) },
 		Received:     func(peer raft.MemberID, bytes int) { of(peer).Received.Add(float64(bytes)) },
 		RoundTrip:    func(peer raft.MemberID, d time.Duration) { of(peer).RoundTrip.Observe(d.Seconds()) },
-		Added:        func(peer raft.MemberID) { of(peer).SetActive(false) }, // its series are there before it is
+		Added:        func(peer raft.MemberID) { set.Add(uint64(peer)) },
+		Removed:      func(peer raft.MemberID) { set.Remove(uint64(peer)) },
 		Active:       func(peer raft.MemberID, active bool) { of(peer).SetActive(active) },
 		Failed:       func(peer raft.MemberID) { of(peer).Failures.Inc() },
 		Dropped:      func(peer raft.MemberID) { of(peer).Drops.Inc() },

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -148,5 +149,44 @@ func remove(t *testing.T, file string) {
 	t.Helper()
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestARemovedMemberHasNoSeries: what measured a member is gone from /metrics of the others with the member, also
+// after a restart: a gauge that stays at 0 raises an alarm for ever.
+func TestARemovedMemberHasNoSeries(t *testing.T) {
+	parallel(t)
+	c := newCluster(t, 3)
+	leader := c.leader()
+	victim := c.others(leader)[0]
+	id := c.id(victim)
+	measures := func(s *server) error {
+		for line := range strings.Lines(s.must(http.StatusOK, http.MethodGet, "/metrics", "").body) {
+			if strings.Contains(line, `"`+id+`"`) {
+				return fmt.Errorf("%s has %s", s.name, line)
+			}
+		}
+		return nil
+	}
+	for _, s := range c.others(victim) {
+		if measures(s) == nil {
+			t.Errorf("%s measures nothing of a member", s.name)
+		}
+	}
+	c.remove(victim, leader)
+	for _, s := range c.members {
+		eventually(t, hang, "the series to be gone", func() error { return measures(s) })
+	}
+	victim.waitExit()
+	again := c.others(leader)[0]
+	if status := again.signal(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status = %d, want 0", status)
+	}
+	again.launch()
+	again.waitServing()
+	for _, s := range c.members {
+		if err := measures(s); err != nil {
+			t.Errorf("later: %v", err)
+		}
 	}
 }

@@ -3,6 +3,8 @@ package etcdserver
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -163,4 +165,35 @@ func TestARumourOfRemovalIsNotBelieved(t *testing.T) {
 	if err := <-m.done; err == nil {
 		t.Error("the member ended without saying why")
 	}
+}
+
+// TestASnapshotTellsWhoIsRemoved: a member that learns by a snapshot that another
+// was removed has it as a peer no longer, and so measures it no longer.
+func TestASnapshotTellsWhoIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 4, func(o *Options) { o.SnapshotEntries = 100 })
+		leader := c.leader()
+		slow, gone := c.others(leader)[0], c.others(leader)[1]
+		isPeer := func() bool {
+			return slices.ContainsFunc(slow.peers.Status(), func(p rafthttp.PeerStatus) bool { return ID(p.ID) == gone.ID() })
+		}
+		if !isPeer() {
+			t.Fatal("the members are no peers")
+		}
+		c.net.isolate(slow.ID(), true)
+		eventually(t, "the leader to notice", func() bool { return len(aliveVoters(leader.Status())) == 3 })
+		if err := leader.RemoveMember(t.Context(), gone.ID()); err != nil {
+			t.Fatal(err)
+		}
+		c.forget(gone)
+		for n := range 300 {
+			leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
+		}
+		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.state.Load().index, keepBytes })
+		leader.set("/k", "last")
+		eventually(t, "the leader to forget", func() bool { return leader.Status().First > 200 })
+		c.net.isolate(slow.ID(), false)
+		eventually(t, "the slow member's log to begin behind a snapshot", func() bool { return slow.Status().First > 200 })
+		eventually(t, "the removed member to be no peer", func() bool { return !isPeer() })
+	})
 }

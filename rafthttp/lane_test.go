@@ -436,8 +436,10 @@ func TestNothingRunsAfterRun(t *testing.T) {
 // TestWhatOperatorsSee follows a peer from its first connection to its removal.
 func TestWhatOperatorsSee(t *testing.T) {
 	var sent, received, failed, dropped atomic.Int64
-	var active atomic.Int32
+	var active, peers atomic.Int32
 	observer := Observer{
+		Added:    func(raft.MemberID) { peers.Add(1) },
+		Removed:  func(raft.MemberID) { peers.Add(-1) },
 		Sent:     func(_ raft.MemberID, n int) { sent.Add(int64(n)) },
 		Received: func(_ raft.MemberID, n int) { received.Add(int64(n)) },
 		Failed:   func(raft.MemberID) { failed.Add(1) },
@@ -474,9 +476,12 @@ func TestWhatOperatorsSee(t *testing.T) {
 	if active.Load() != 1 || failed.Load() != 0 {
 		t.Errorf("active is %d, %d failures", active.Load(), failed.Load())
 	}
+	if peers.Load() != 1 {
+		t.Errorf("told of %d peers, want 1", peers.Load())
+	}
 	a.SetPeers(nil)
-	if active.Load() != 0 || len(a.Status()) != 0 {
-		t.Errorf("active is %d, and the status is %v", active.Load(), a.Status())
+	if peers.Load() != 0 || active.Load() != 0 || len(a.Status()) != 0 {
+		t.Errorf("told of %d peers, active is %d, and the status is %v", peers.Load(), active.Load(), a.Status())
 	}
 	a.logs("the connection with b became inactive (the peer is no member any more)")
 	b.logs("the connection with a became inactive")

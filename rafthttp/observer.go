@@ -13,6 +13,7 @@ type Observer struct {
 	Received     func(peer raft.MemberID, bytes int)       // on streams
 	RoundTrip    func(peer raft.MemberID, d time.Duration) // of a ping
 	Added        func(peer raft.MemberID)                  // to those that are dialled
+	Removed      func(peer raft.MemberID)                  // from those that are dialled; what is under way may still be told of
 	Active       func(peer raft.MemberID, active bool)     // has changed
 	Failed       func(peer raft.MemberID)                  // an attempt to connect, or a connection
 	Dropped      func(peer raft.MemberID)                  // a message or note
@@ -41,6 +42,12 @@ func (o *Observer) roundTrip(peer raft.MemberID, d time.Duration) {
 func (o *Observer) added(peer raft.MemberID) {
 	if o.Added != nil {
 		o.Added(peer)
+	}
+}
+
+func (o *Observer) removed(peer raft.MemberID) {
+	if o.Removed != nil {
+		o.Removed(peer)
 	}
 }
 

@@ -207,6 +207,7 @@ func (t *Transport) SetPeers(peers []Peer) {
 		if after[id] == nil {
 			p.retire()
 			t.turnAway(id)
+			t.o.Observer.removed(id)
 		}
 	}
 }

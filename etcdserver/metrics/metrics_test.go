@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,8 @@ func TestTwoMembersShareNothing(t *testing.T) {
 func TestPeersAreMeasuredApart(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	p := NewPeers(registry, 0xa)
+	p.Add(0xb)
+	p.Add(0xc)
 	p.Of(0xb).Sent.Add(3)
 	p.Of(0xb).Sent.Add(4)
 	p.Of(0xc).Sent.Add(5)
@@ -119,12 +122,49 @@ func TestPeersAreMeasuredApart(t *testing.T) {
 	}
 }
 
+// A member that is removed leaves no series behind, nor does what its connections do afterwards make new ones.
+func TestARemovedMemberHasNoSeries(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	p := NewPeers(registry, 0xa)
+	use := func(peer *Peer) {
+		peer.Sent.Inc()
+		peer.Received.Inc()
+		peer.Failures.Inc()
+		peer.Drops.Inc()
+		peer.RoundTrip.Observe(1)
+		peer.SetActive(true)
+		peer.SnapshotSent(time.Second, nil)
+		peer.SnapshotSent(time.Second, errors.New("cut"))
+	}
+	p.Add(0xb)
+	p.Add(0xc)
+	before := p.Of(0xb)
+	use(before)
+	with := len(values(t, registry))
+	p.Remove(0xb)
+	use(before)
+	use(p.Of(0xb))
+	got := values(t, registry)
+	for name := range got {
+		if strings.Contains(name, "=b") {
+			t.Errorf("the removed member has %s", name)
+		}
+	}
+	if 2*len(got) != with {
+		t.Errorf("%d series of two members, and %d without one of them", with, len(got))
+	}
+	p.Add(0xb)
+	if got := values(t, registry)["etcd_network_peer_sent_bytes_total To=b"]; got != 0 {
+		t.Errorf("a member that is known again begins with %v bytes", got)
+	}
+}
+
 // A counter that appears with its first count hides that count from whoever looks for increases: the series of each refusal that
 // the program knows are there from the beginning, and so are those of another member that was never reached.
 func TestCountersAreThereBeforeTheyCount(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	New(registry)
-	NewPeers(registry, 0xa, "too old").Of(0xb)
+	NewPeers(registry, 0xa, "too old").Add(0xb)
 	got := values(t, registry)
 	for _, name := range append(refusedInTheProgram(t),
 		"etcd_http_failed_total code=412 method=PUT", "etcd_http_failed_total code=503 method=QGET",

@@ -21,7 +21,8 @@ type Peers struct {
 	snapshotFailures *prometheus.CounterVec
 	refused          *prometheus.CounterVec
 
-	known sync.Map // uint64 to *Peer
+	known  sync.Map // uint64 to *Peer
+	unseen *Peer    // of all that are not known
 }
 
 // Peer are those of one other member.
@@ -58,25 +59,52 @@ func NewPeers(reg prometheus.Registerer, local uint64, refusals ...string) *Peer
 	p.roundTrip = histogram("etcd_network_peer_round_trip_time_seconds", "Round trips to another member.", 0.0001, 16)
 	p.snapshots = histogram("etcd_network_snapshot_send_total_duration_seconds", "Seconds to send a snapshot to another member.", 0.1, 12)
 	reg.MustRegister(p.active)
+	p.unseen = newUnseen()
 	for _, reason := range refusals {
 		p.refused.WithLabelValues(reason)
 	}
 	return p
 }
 
-// Of gives the metrics of another member.
-func (p *Peers) Of(id uint64) *Peer {
-	if known, ok := p.known.Load(id); ok {
-		return known.(*Peer)
+func newUnseen() *Peer {
+	counter := func() prometheus.Counter { return prometheus.NewCounter(prometheus.CounterOpts{Name: "unseen"}) }
+	histogram := func() prometheus.Observer { return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "unseen"}) }
+	return &Peer{
+		Sent: counter(), Received: counter(), Failures: counter(), Drops: counter(), SnapshotFailures: counter(),
+		RoundTrip: histogram(), Snapshots: histogram(), active: prometheus.NewGauge(prometheus.GaugeOpts{Name: "unseen"}),
 	}
+}
+
+// Add makes the series of another member, before anything happens that they count.
+func (p *Peers) Add(id uint64) {
 	name := strconv.FormatUint(id, 16)
-	made, _ := p.known.LoadOrStore(id, &Peer{
+	p.known.Store(id, &Peer{
 		Sent: p.sent.WithLabelValues(name), Received: p.received.WithLabelValues(name),
 		Failures: p.failures.WithLabelValues(name), Drops: p.drops.WithLabelValues(name),
 		RoundTrip: p.roundTrip.WithLabelValues(name), Snapshots: p.snapshots.WithLabelValues(name),
 		SnapshotFailures: p.snapshotFailures.WithLabelValues(name), active: p.active.WithLabelValues(p.local, name),
 	})
-	return made.(*Peer)
+}
+
+// Remove deletes the series of a member that is none any more: they would raise alarms without end.
+func (p *Peers) Remove(id uint64) {
+	p.known.Delete(id)
+	name := strconv.FormatUint(id, 16)
+	for _, vec := range []interface{ DeleteLabelValues(...string) bool }{
+		p.sent, p.received, p.failures, p.drops, p.roundTrip, p.snapshots, p.snapshotFailures,
+	} {
+		vec.DeleteLabelValues(name)
+	}
+	p.active.DeleteLabelValues(p.local, name)
+}
+
+// Of gives the metrics of another member. Without Add, or after Remove, nobody sees what they count: what a connection
+// still does while it is closed makes no series.
+func (p *Peers) Of(id uint64) *Peer {
+	if known, ok := p.known.Load(id); ok {
+		return known.(*Peer)
+	}
+	return p.unseen
 }
 
 // SetActive tells whether a member is connected.
