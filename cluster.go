@@ -116,6 +116,9 @@ func (p *peering) bootstrap(ctx context.Context) (etcdserver.Bootstrap, error) {
 		p.systemd.awaits("asks the other members whether this one has run before")
 		return first, etcdserver.CheckUnstarted(ctx, p.fetch, p.config.Name, first)
 	}
+	if !p.config.Raft.AutoPromote {
+		p.logger.Warn("--auto-promote=false has no effect on this member, which joins: the flag of the member that leads decides whether this one becomes a voter")
+	}
 	p.systemd.awaits("asks the members of the cluster who they are, to join it")
 	first.Joined, err = p.join(ctx, first.Cluster)
 	if ran := (*etcdserver.AlreadyBootstrappedError)(nil); errors.As(err, &ran) && b.Rejoin {

@@ -159,10 +159,13 @@ func TestMembers(t *testing.T) {
 	if err := c.UpdateMember(ctx, added.ID, []string{"http://127.0.0.1:2"}); err != nil {
 		t.Error(err)
 	}
+	var said *client.Error
+	if err := c.PromoteMember(ctx, added.ID); !errors.As(err, &said) || said.Status != http.StatusConflict {
+		t.Errorf("promoting a member that never ran: %v", err)
+	}
 	if err := c.RemoveMember(ctx, added.ID); err != nil {
 		t.Error(err)
 	}
-	var said *client.Error
 	if err := c.RemoveMember(ctx, added.ID); !errors.As(err, &said) || said.Status != http.StatusGone || said.Code != 0 {
 		t.Errorf("removed twice: %v", err)
 	}

@@ -70,6 +70,12 @@ func (c *Client) UpdateMember(ctx context.Context, id MemberID, peerURLs []strin
 	return err
 }
 
+// PromoteMember makes a member that has caught up a voter. That is needed only where members run with --auto-promote=false.
+func (c *Client) PromoteMember(ctx context.Context, id MemberID) error {
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v2/members/" + id.String() + "/promote"})
+	return err
+}
+
 // RemoveMember removes a member. Its process ends by itself.
 func (c *Client) RemoveMember(ctx context.Context, id MemberID) error {
 	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v2/members/" + id.String()})

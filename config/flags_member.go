@@ -76,7 +76,7 @@ func clusteringRows(d *draft) []row {
 		{name: "strict-reconfig-check", value: boolValue{&d.Raft.StrictReconfigCheck}, def: "true",
 			usage: "Refuse changes of membership that would cost the quorum."},
 		{name: "auto-promote", value: boolValue{&d.Raft.AutoPromote}, def: "true",
-			usage: "A new member follows the log without a vote, and becomes a voter by itself once it has caught up. If false, it never does."},
+			usage: "Whether this member, while it leads, makes a new member a voter once that has caught up; until then that follows the log without a vote. The leader's flag decides, and a new member's own has no effect on itself: give all members the same. If false, `POST /v2/members/<id>/promote` does it."},
 		{name: "rejoin", value: boolValue{&d.Raft.Rejoin}, def: "false",
 			usage: "A member whose data directory was lost is removed and added anew, under a new ID, instead of refusing to start. With --initial-cluster-state=existing only. First start only."},
 		{name: "snapshot-rate", value: sizeValue[int64]{&d.Raft.SnapshotRate, 64 << 10, 100 << 30, "unlimited"}, def: "0",

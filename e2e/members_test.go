@@ -190,3 +190,26 @@ func TestARemovedMemberHasNoSeries(t *testing.T) {
 		}
 	}
 }
+
+// TestALearnerIsPromotedByHand: with --auto-promote=false at the leader a new member stays a learner until any member is
+// asked to promote it. The new member says that its own flag decides nothing.
+func TestALearnerIsPromotedByHand(t *testing.T) {
+	parallel(t)
+	c := newCluster(t, 1, "--auto-promote=false")
+	door := c.members[0]
+	learner := c.add("m2")
+	if told := "--auto-promote=false has no effect on this member"; !strings.Contains(learner.output.String(), told) {
+		t.Errorf("the new member does not say %q\n%s", told, tail(learner.output.String(), 20))
+	}
+	if strings.Contains(door.output.String(), "has no effect") {
+		t.Error("a member that may lead is told that its flag has no effect")
+	}
+	learner.must(http.StatusCreated, http.MethodPut, "/v2/keys/k", "value=1")
+	if isVoter(learner, door) == nil {
+		t.Error("the new member is a voter already")
+	}
+	promote := "/v2/members/" + c.id(learner) + "/promote"
+	learner.must(http.StatusNoContent, http.MethodPost, promote, "")
+	c.waitVoter(learner, door)
+	door.must(http.StatusConflict, http.MethodPost, promote, "")
+}

@@ -165,7 +165,7 @@ func (m *Member) ReceiveNote(ctx context.Context, from raft.MemberID, data []byt
 
 func (m *Member) receiveChange(from ID, c *pb.Change) {
 	op := raft.ConfChangeOp(c.Op)
-	if c.Member == nil || c.Member.Id == 0 || op != raft.AddLearner && op != raft.Remove && op != raft.UpdateContext {
+	if c.Member == nil || c.Member.Id == 0 || op != raft.AddLearner && op != raft.Promote && op != raft.Remove && op != raft.UpdateContext {
 		m.log.badNote(from, fmt.Errorf("a membership change of kind %v makes no sense", op))
 		return
 	}

@@ -71,6 +71,12 @@ func (m *Member) UpdateMember(ctx context.Context, id ID, peerURLs []string) err
 	return m.change(ctx, raft.UpdateContext, MemberInfo{ID: id, PeerURLs: slices.Sorted(slices.Values(peerURLs))})
 }
 
+// PromoteMember makes a learner that has caught up a voter. Errors: ErrNoSuchMember,
+// ErrMemberRemoved, *ReconfigurationError, and those of a request.
+func (m *Member) PromoteMember(ctx context.Context, id ID) error {
+	return m.change(ctx, raft.Promote, MemberInfo{ID: id})
+}
+
 func (m *Member) change(ctx context.Context, op raft.ConfChangeOp, info MemberInfo) error {
 	if len(strings.Join(info.PeerURLs, "")) > peerURLsMax {
 		return &ReconfigurationError{Reason: fmt.Sprintf("the peer URLs of a member may have %d bytes", peerURLsMax)}
@@ -226,6 +232,9 @@ func (l *raftLoop) proposeChange(c *waitingChange) bool {
 	case err == nil:
 		l.changes.settled = index
 		return true
+	case errors.Is(err, raft.ErrNotCaughtUp) && c.ticks > int(l.policy.election/l.interval):
+		l.refuseChange(c, &ReconfigurationError{Reason: fmt.Sprintf("member %v has not caught up with the log yet", ID(c.Member.Id))})
+		return true
 	case errors.Is(err, raft.ErrMemberExists), errors.Is(err, raft.ErrNoSuchMember), errors.Is(err, raft.ErrLastVoter),
 		errors.Is(err, raft.ErrTooManyMembers), errors.Is(err, raft.ErrBadConfChange):
 		l.refuseChange(c, &ReconfigurationError{Reason: err.Error()})
@@ -249,10 +258,14 @@ func (l *raftLoop) judge(c *waitingChange, state *applied) error {
 		l.log.urlTaken(owner, c.Member.PeerUrls)
 		return ErrPeerURLExists
 	}
-	if op != raft.Remove || !state.config.IsVoter(id.raft()) {
+	switch isVoter := state.config.IsVoter(id.raft()); {
+	case op == raft.Promote && isVoter:
+		return &ReconfigurationError{Reason: fmt.Sprintf("member %v is a voter already", id)}
+	case op == raft.Promote:
+		return l.judgePromotion(id)
+	case op != raft.Remove || !isVoter:
 		return nil
-	}
-	if len(state.config.Voters) == 1 {
+	case len(state.config.Voters) == 1:
 		return ErrLastMember
 	}
 	return l.judgeRemoval(id)
@@ -284,6 +297,28 @@ func (l *raftLoop) judgeRemoval(id ID) error {
 		return nil
 	}
 	return err
+}
+
+// judgePromotion refuses a voter that would endanger the quorum. Whether it has
+// caught up is for raft to say.
+func (l *raftLoop) judgePromotion(id ID) error {
+	status := l.machine.Status()
+	i := slices.IndexFunc(status.Progress, func(p raft.Progress) bool { return ID(p.ID) == id })
+	switch {
+	case i >= 0 && promotable(status, status.Progress[i]):
+		return nil
+	case l.changes.tenure <= int(l.policy.election/l.interval):
+		return errTooEarly
+	}
+	return &ReconfigurationError{Reason: fmt.Sprintf(
+		"member %v is not made a voter: the leader does not hear it, or too few of the other voters", id)}
+}
+
+// promotable tells whether a learner is heard, and the voters would have a living
+// quorum with it.
+func promotable(status raft.Status, p raft.Progress) bool {
+	voters := len(status.Configuration.Voters)
+	return p.Learner && p.Active && len(aliveVoters(status))+1 >= (voters+1)/2+1
 }
 
 // aliveVoters are those that the leader has heard lately, itself included.
@@ -371,10 +406,9 @@ const requestTimeoutMax = time.Minute
 // have a living quorum.
 func (l *raftLoop) promote(status raft.Status) {
 	state := l.apply.state.Load()
-	voters := len(status.Configuration.Voters)
 	for _, p := range status.Progress {
 		info, known := state.members.members[ID(p.ID)]
-		if !p.Learner || !p.Active || !known || len(aliveVoters(status))+1 < (voters+1)/2+1 {
+		if !known || !promotable(status, p) {
 			continue
 		}
 		context, err := (&pb.Change{Member: info.toProto()}).MarshalVT()

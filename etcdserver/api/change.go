@@ -21,11 +21,12 @@ import (
 const changeBytesMax = 16 << 10
 
 // changeMembers answers POST, PUT and DELETE (M15–M29). What can be said without asking the leader comes first, in the
-// order of M18 and M22.
+// order of M18 and M22. POST to <id>/promote, which takes no body, is ours.
 func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below string) {
 	var urls []string
 	var err error
-	if r.Method == http.MethodDelete {
+	below, promote := cutPromote(r.Method, below)
+	if promote || r.Method == http.MethodDelete {
 		err = h.skipBody(w, r)
 	} else {
 		contentType := r.Header.Get(headerType)
@@ -39,7 +40,7 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 		h.writeMessage(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost && !promote {
 		h.addMember(w, r, urls)
 		return
 	}
@@ -51,9 +52,12 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+below)
 		return
 	}
-	if r.Method == http.MethodPut {
+	switch {
+	case promote:
+		err = h.member.PromoteMember(r.Context(), etcdserver.ID(id))
+	case r.Method == http.MethodPut:
 		err = h.member.UpdateMember(r.Context(), etcdserver.ID(id), urls)
-	} else {
+	default:
 		err = h.member.RemoveMember(r.Context(), etcdserver.ID(id))
 	}
 	if err != nil {
@@ -61,6 +65,14 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// cutPromote takes the order to promote off a path.
+func cutPromote(method, below string) (id string, promote bool) {
+	if method != http.MethodPost {
+		return below, false
+	}
+	return strings.CutSuffix(below, "/promote")
 }
 
 func (h *Handler) addMember(w http.ResponseWriter, r *http.Request, urls []string) {

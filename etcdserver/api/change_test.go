@@ -28,6 +28,7 @@ func TestChangesOfMembersThatAreRefused(t *testing.T) {
 		{"R78", "POST", "/v2/members", jsonType, strings.Repeat("[", 2<<20), 400, "http: request body too large"},
 		{"M22", "PUT", "/v2/members/xyz", jsonType, `{"peerURLs":["http://1.2.3.4:1"]}`, 404, "No such member: xyz"},
 		{"M2", "DELETE", "/v2/members/0x1", "", "", 404, "No such member: 0x1"},
+		{"R39", "POST", "/v2/members/xyz/promote", "", "", 404, "No such member: xyz"},
 		{"M2", "DELETE", "/v2/members/00", "", "", 404, "No such member: 0"},
 	} {
 		header := http.Header{}
@@ -58,6 +59,9 @@ func TestOutcomesOfChangesOfMembers(t *testing.T) {
 		{"POST", "/v2/members", nil, 201, `{"id":"abc","name":"","peerURLs":["http://1.2.3.4:1"],"clientURLs":[]}` + "\n"},
 		{"PUT", self, nil, 204, ""},
 		{"DELETE", self, nil, 204, ""},
+		{"POST", self + "/promote", nil, 204, ""},
+		{"POST", self + "/promote", &etcdserver.ReconfigurationError{Reason: "no"}, 409, `{"message":"etcdserver: no"}`},
+		{"POST", "/v2/members/deadbeef/promote", etcdserver.ErrMemberRemoved, 410, `{"message":"Member permanently removed: deadbeef"}`},
 		{"POST", "/v2/members/x", etcdserver.ErrPeerURLExists, 409, `{"message":"etcdserver: peerURL exists"}`},
 		{"PUT", "/v2/members/deadbeef", etcdserver.ErrNoSuchMember, 404, `{"message":"No such member: deadbeef"}`},
 		{"DELETE", "/v2/members/deadbeef", etcdserver.ErrMemberRemoved, 410, `{"message":"Member permanently removed: deadbeef"}`},

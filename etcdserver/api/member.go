@@ -42,6 +42,7 @@ type Cluster interface {
 	// The changes return once they are applied here. Their errors are those of package etcdserver.
 	AddMember(ctx context.Context, peerURLs []string) (etcdserver.MemberInfo, error)
 	UpdateMember(ctx context.Context, id etcdserver.ID, peerURLs []string) error
+	PromoteMember(ctx context.Context, id etcdserver.ID) error
 	RemoveMember(ctx context.Context, id etcdserver.ID) error
 
 	Followers() []etcdserver.FollowerStats // of the others, as this leader sees them (S9)

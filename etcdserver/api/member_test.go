@@ -111,6 +111,7 @@ func (m *soloMember) AddMember(_ context.Context, peerURLs []string) (etcdserver
 }
 
 func (m *soloMember) UpdateMember(context.Context, etcdserver.ID, []string) error { return m.change() }
+func (m *soloMember) PromoteMember(context.Context, etcdserver.ID) error          { return m.change() }
 func (m *soloMember) RemoveMember(context.Context, etcdserver.ID) error           { return m.change() }
 func (m *soloMember) Followers() []etcdserver.FollowerStats                       { return m.followers }
 func (m *soloMember) Traffic() etcdserver.Traffic                                 { return m.traffic }
