@@ -91,7 +91,7 @@ func TestAnInboxIsBoundedInBytes(t *testing.T) {
 // many bytes; this process's own are bounded where they wait.
 func TestHeldRequestsAreBoundedInBytes(t *testing.T) {
 	s := &stage{notes: make(chan []byte, 1)}
-	l := &raftLoop{waiters: newWaiters(1), peers: s}
+	l := &raftLoop{waiters: newWaiters(1), peers: s, requests: requestQueue{heldMax: heldMax}}
 	large := make([]byte, heldForeignMax/4)
 	var batch []proposal
 	for range 6 {

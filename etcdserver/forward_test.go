@@ -100,7 +100,7 @@ func TestALeaderThatIsElectedAgainIsAskedAgain(t *testing.T) {
 // TestNothingIsRefusedThatMayBeDone: requests that a leader had, and that are more than
 // this member holds for the next one, are not answered as if nothing was done.
 func TestNothingIsRefusedThatMayBeDone(t *testing.T) {
-	l := &raftLoop{waiters: newWaiters(1), peers: &stage{notes: make(chan []byte, 1)}}
+	l := &raftLoop{waiters: newWaiters(1), peers: &stage{notes: make(chan []byte, 1)}, requests: requestQueue{heldMax: heldMax}}
 	var waiting []*waiter
 	for range heldMax + 1000 {
 		w, err := l.waiters.register(proposal{data: reserveID(nil, idTag)})
@@ -126,7 +126,7 @@ func TestNothingIsRefusedThatMayBeDone(t *testing.T) {
 // it is tried again, whoever asked for it.
 func TestNoChangeIsRefusedForWantOfRoom(t *testing.T) {
 	s := &stage{notes: make(chan []byte, 1)}
-	l := &raftLoop{self: 1, leader: 1, leading: true, waiters: newWaiters(1), peers: s}
+	l := &raftLoop{self: 1, leader: 1, leading: true, waiters: newWaiters(1), peers: s, requests: requestQueue{heldMax: heldMax}}
 	l.changes.waiting = make([]*waitingChange, changesMax)
 	for i := range l.changes.waiting {
 		l.changes.waiting[i] = &waitingChange{Change: &pb.Change{Session: 7, Id: uint64(i)}}

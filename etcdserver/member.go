@@ -379,7 +379,7 @@ func (m *Member) assembleRaft(o Options, r *recovered, machine *raft.Machine) {
 		inbound:    make(chan inbound, inboundQueue),
 		room:       semaphore.NewWeighted(inboundBytes),
 		reading:    readQueues{under: map[uint64][]readRequest{}},
-		requests:   requestQueue{checkTicks: int(o.CheckEvery / o.Heartbeat)},
+		requests:   requestQueue{heldMax: heldMax, checkTicks: int(o.CheckEvery / o.Heartbeat)},
 		followers:  newFollowers(),
 		generation: r.generation, handed: r.handed,
 		events: loopEvents{

@@ -24,6 +24,7 @@ const resendTicks = 2
 // requestQueue is what the raft loop knows of requests on their way into the log.
 type requestQueue struct {
 	held    []proposal // not taken by the leader yet
+	heldMax int        // so many at most
 	taken   []proposal // scratch
 	payload [][]byte   // scratch
 
@@ -119,7 +120,7 @@ func (l *raftLoop) hold(batch []proposal) {
 		if p.from != 0 {
 			foreign += len(p.data)
 		}
-		if len(q.held) < heldMax && (p.from == 0 || foreign <= heldForeignMax) {
+		if len(q.held) < q.heldMax && (p.from == 0 || foreign <= heldForeignMax) {
 			q.held = append(q.held, p)
 			continue
 		}

@@ -90,6 +90,9 @@ func (s *sim) cancelPending() {
 		return
 	}
 	for _, info := range members[0].Members() {
+		if err := s.refused[info.PeerURLs[0]]; err != nil {
+			s.fail("%v was surely not added, by %q, and is there", info.PeerURLs, err)
+		}
 		if !ours[info.ID] && info.Name == "" {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			err := members[0].RemoveMember(ctx, info.ID)
@@ -150,6 +153,11 @@ func (s *sim) checkEvents() {
 	for value, index := range s.promised {
 		if times[value] == 0 {
 			s.fail("%q was acknowledged at %d, and is lost", value, index)
+		}
+	}
+	for value, err := range s.refused {
+		if times[value] > 0 {
+			s.fail("%q was surely not applied, by %q, and is there", value, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -42,21 +43,38 @@ func (c *client) door() *running {
 	return members[at%len(members)]
 }
 
-// do carries a command through a member. known is false if what became of it is not.
-func (c *client) do(m *running, command store.Command) (event *store.Event, err error, known bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// do carries a command through a member, and notes what the answer says of its value, which is written by no other
+// command. known is false if what became of it is not.
+func (c *client) do(m *running, command store.Command, value string, limit time.Duration) (err error, known bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	applied, err := m.Do(ctx, command)
+	known = err == nil || OutcomeOf(err) == NotApplied
+	c.noted(func() {
+		switch {
+		case err == nil && value != "":
+			c.promised[value] = applied.Event.Index()
+		case known && value != "":
+			c.refused[value] = err
+		}
+		c.tally.count(err)
+	})
+	return err, known
+}
+
+// count counts how a write ended.
+func (a *tally) count(err error) {
 	var refused *store.Error
 	switch {
 	case err == nil:
-		return applied.Event, nil, true
+		a.acknowledged++
 	case errors.As(err, &refused):
-		return nil, err, true
-	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrTooBusy):
-		return nil, err, errors.Is(err, ErrTooBusy)
+		a.refused++
+	case errors.Is(err, ErrTooBusy):
+		a.busy++
+	case errors.Is(err, ErrNoSpace):
+		a.full++
 	}
-	return nil, err, false
 }
 
 // registers does reads, sets, deletes and their conditional kinds on a few keys.
@@ -151,7 +169,7 @@ func (c *client) perform(m *running, o operation) (operation, bool) {
 	default:
 		command = store.CompareAndDelete{Key: key, PrevValue: o.from}
 	}
-	_, err, known := c.do(m, command)
+	err, known := c.do(m, command, o.to, patience)
 	var refused *store.Error
 	switch {
 	case err == nil:
@@ -167,8 +185,7 @@ func (c *client) perform(m *running, o operation) (operation, bool) {
 	return o, true
 }
 
-// queues creates in-order keys, each with a value of its own: none may appear
-// twice, and none that was acknowledged may be missing.
+// queues creates in-order keys, each with a value of its own.
 func (c *client) queues() {
 	for ; !c.over.Load(); c.n++ {
 		c.think()
@@ -177,13 +194,36 @@ func (c *client) queues() {
 			continue
 		}
 		value := fmt.Sprintf("q%d-%d", c.id, c.n)
-		event, err, _ := c.do(m, store.CreateInOrder{Dir: mustKey(c.t, "/queue"), Value: value})
+		err, _ := c.do(m, store.CreateInOrder{Dir: mustKey(c.t, "/queue"), Value: value}, value, patience)
 		c.tell("client %d at %s: enqueue %s: %v", c.id, m.Name(), value, err)
-		if err == nil {
-			c.noted(func() { c.promised[value] = event.Index() })
-		}
 	}
 }
+
+// bursts writes more at once than small queues hold, and waits for each answer as long as the member lets it: over
+// changes of the leader, too.
+func (c *client) bursts() {
+	for ; !c.over.Load() && c.hasSmallQueues(); c.n++ {
+		time.Sleep(time.Duration(1 + c.dice.Int64N(int64(2*time.Second))))
+		m := c.door()
+		if m == nil {
+			continue
+		}
+		var all sync.WaitGroup
+		for i := range burst {
+			value := fmt.Sprintf("b%d-%d-%d", c.id, c.n, i)
+			command := store.CreateInOrder{Dir: mustKey(c.t, "/burst"), Value: value}
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Microsecond) // so that their order is told by the seed
+				err, _ := c.do(m, command, value, hang)
+				c.tell("client %d at %s: %s in a burst: %v", c.id, m.Name(), value, err)
+			})
+		}
+		all.Wait()
+	}
+}
+
+// burst is how many writes come at once.
+const burst = 64
 
 // leases sets keys that live for a while, and looks at each shortly before its
 // end: it must be there, however many leaders there were (R51).
@@ -198,7 +238,7 @@ func (c *client) leases() {
 		ttl := 1 + c.dice.IntN(4)
 		began := time.Now()
 		set := store.Set{Key: mustKey(c.t, key), Value: key, TTL: store.TTL{Set: true, Seconds: uint64(ttl)}}
-		if _, err, _ := c.do(m, set); err != nil {
+		if err, _ := c.do(m, set, key, patience); err != nil {
 			continue
 		}
 		end := began.Add(time.Duration(ttl) * time.Second)

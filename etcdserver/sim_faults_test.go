@@ -164,6 +164,9 @@ func (s *sim) join(ctx context.Context, door *running) {
 	name := fmt.Sprintf("m%d", s.names)
 	added, err := door.AddMember(ctx, []string{"http://" + name + ":2380"})
 	s.tell("%s adds %s: %v", door.Name(), name, err)
+	if err != nil && OutcomeOf(err) == NotApplied {
+		s.noted(func() { s.refused["http://"+name+":2380"] = err })
+	}
 	if err == nil {
 		s.launch(name, Bootstrap{Joined: &Joined{Cluster: door.ClusterID(), Self: added.ID, Members: door.Members()}})
 	}

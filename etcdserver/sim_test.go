@@ -98,7 +98,7 @@ func parting(one, other *sim) string {
 
 // tally counts what happened, to show that a simulation is not idle.
 type tally struct {
-	clusters, faults, leaders, operations, events, crashes, changes, snapshots, installs int
+	clusters, faults, leaders, operations, events, crashes, changes, snapshots, installs, acknowledged, refused, busy, full int
 }
 
 func (a *tally) add(b tally) {
@@ -111,6 +111,10 @@ func (a *tally) add(b tally) {
 	a.changes += b.changes
 	a.snapshots += b.snapshots
 	a.installs += b.installs
+	a.acknowledged += b.acknowledged
+	a.refused += b.refused
+	a.busy += b.busy
+	a.full += b.full
 }
 
 // sim is one simulated cluster.
@@ -135,7 +139,8 @@ type sim struct {
 	lines    []string
 	failed   bool
 	done     []porcupine.Operation
-	promised map[string]store.Index   // values of in-order keys that were acknowledged
+	promised map[string]store.Index   // values whose write was acknowledged
+	refused  map[string]error         // values and peer URLs that are surely not applied, by the error
 	streams  map[int][]*store.Event   // by watcher
 	views    map[*running]*store.View // as a client saw them last
 }
@@ -150,7 +155,7 @@ func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 	s := &sim{
 		t: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
-		promised: map[string]store.Index{}, streams: map[int][]*store.Event{}, views: map[*running]*store.View{},
+		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*store.Event{}, views: map[*running]*store.View{},
 	}
 	s.sky = &weather{seed: seed, spikes: uint64(s.dice.IntN(30))}
 	s.sky.clear()
@@ -203,7 +208,7 @@ func (s *sim) startClients() *sync.WaitGroup {
 	var all sync.WaitGroup
 	for id, each := range []func(*client){
 		(*client).registers, (*client).registers, (*client).registers, (*client).registers,
-		(*client).queues, (*client).leases, (*client).leases, (*client).watches, (*client).watches,
+		(*client).queues, (*client).leases, (*client).leases, (*client).watches, (*client).watches, (*client).bursts,
 	} {
 		all.Go(func() {
 			each(&client{sim: s, id: id, dice: rand.New(rand.NewPCG(s.seed, uint64(id)+1))})
@@ -244,11 +249,22 @@ func (s *sim) launch(name string, b Bootstrap) {
 		s.fail("open %s: %v", name, err)
 		return
 	}
+	if s.hasSmallQueues() {
+		shrinkQueues(m)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Member: m, t: s.t, stop: stop, done: make(chan error, 1)}
 	s.tell("start %s, its clock off by %v", name, offset)
 	s.noted(func() { s.members[name] = r })
 	go func() { s.ended(r, m.Run(ctx)) }()
+}
+
+// hasSmallQueues tells whether a burst of writes is more than the members hold: in every second cluster.
+func (s *sim) hasSmallQueues() bool { return fate(s.seed, "queues")%2 == 0 }
+
+// shrinkQueues lets a few requests at once fill what a member has room for. It does not run yet.
+func shrinkQueues(m *Member) {
+	m.raft.requests.heldMax, m.raft.proposals.limit, m.waiters.bytesMax = 1, 8, 150
 }
 
 // ended judges the end of a member.

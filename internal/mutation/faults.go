@@ -238,6 +238,12 @@ var faults = []fault{
 		pkg: "./etcdserver", tests: "NoRequestIsForgotten",
 	},
 	{
+		name: "refuse a request that an earlier leader may have done", file: "etcdserver/propose.go",
+		old: "\t\tif p.from == 0 {\n\t\t\tl.resendSoon()\n",
+		new: "\t\tif p.from == 0 {\n\t\t\tl.waiters.finish(p.id(), outcome{err: ErrTooBusy})\n",
+		pkg: "./etcdserver", tests: "NothingIsRefused|Simulated",
+	},
+	{
 		name: "keep the log's time out of the store", file: "etcdserver/applyloop.go",
 		old: "\ta.store.Pass(t) //",
 		new: "\t//",
