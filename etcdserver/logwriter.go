@@ -64,8 +64,9 @@ type release struct {
 	keep     int        // segments to keep in any case; 0: all
 	giveBack bool       // a snapshot needs the room of the spare segment
 
-	made bool          // all was done to make room
-	took time.Duration // that, from the call on
+	made  bool          // all was done to make room
+	saved bool          // with a newer snapshot
+	took  time.Duration // that, from the call on
 
 	done chan<- struct{} // closed when that is done; nil: nobody waits
 }
@@ -275,6 +276,10 @@ func (w *logWriter) release(r release) error {
 		}
 	case r.made:
 		w.making, w.next = false, time.Now().Add(roomPause*r.took)
+		if r.saved && w.log.Segments() > 1 && !w.space.allowsSpare() {
+			w.makeRoom() // the end of the log was not applied yet, and another segment would take the next snapshot's room
+			break
+		}
 		w.reserve() // in any case: should the snapshot not have fit, deletes make it shorter
 	}
 	if r.done != nil {

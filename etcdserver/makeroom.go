@@ -22,15 +22,16 @@ func (s *snapshotter) makeRoom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	saved := false
 	if newest < job.state.index {
-		if err := s.squeezeIn(ctx, job); err != nil {
+		if saved, err = s.squeezeIn(ctx, job); err != nil {
 			return err
 		}
 		if _, err := s.releaseAll(ctx, job.state.index); err != nil {
 			return err
 		}
 	}
-	return s.ask(ctx, release{made: true, took: time.Since(start)})
+	return s.ask(ctx, release{made: true, saved: saved, took: time.Since(start)})
 }
 
 // present is the state that the apply loop has.
@@ -45,16 +46,15 @@ func (s *snapshotter) present(ctx context.Context) (snapshotJob, error) {
 }
 
 // squeezeIn writes a snapshot, in the place of the log's spare segment if need be.
-func (s *snapshotter) squeezeIn(ctx context.Context, job snapshotJob) error {
-	saved, err := s.write(ctx, job, true)
+func (s *snapshotter) squeezeIn(ctx context.Context, job snapshotJob) (saved bool, err error) {
+	saved, err = s.write(ctx, job, true)
 	if err != nil || saved {
-		return err
+		return saved, err
 	}
 	if err := s.ask(ctx, release{giveBack: true}); err != nil {
-		return err
+		return false, err
 	}
-	_, err = s.write(ctx, job, true)
-	return err
+	return s.write(ctx, job, true)
 }
 
 // releaseAll keeps the newest snapshot of what is applied here, and the log from
