@@ -173,7 +173,8 @@ func TestASnapshotTellsWhoIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, 4, func(o *Options) { o.SnapshotEntries = 100 })
 		leader := c.leader()
-		slow, gone := c.others(leader)[0], c.others(leader)[1]
+		others := c.others(leader)
+		slow, gone := others[0], others[1]
 		isPeer := func() bool {
 			return slices.ContainsFunc(slow.peers.Status(), func(p rafthttp.PeerStatus) bool { return ID(p.ID) == gone.ID() })
 		}
