@@ -213,3 +213,37 @@ func TestALearnerIsPromotedByHand(t *testing.T) {
 	c.waitVoter(learner, door)
 	door.must(http.StatusConflict, http.MethodPost, promote, "")
 }
+
+// A member that is asked to remove itself answers before it leaves, over both versions of HTTP, whether it leads or not.
+func TestAMemberThatRemovesItselfAnswers(t *testing.T) {
+	parallel(t)
+	c := newCluster(t, 5)
+	for version, protocol := range map[int]func(*http.Protocols){
+		1: func(p *http.Protocols) { p.SetHTTP1(true) },
+		2: func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		for _, leads := range []bool{true, false} {
+			leaver := c.leader()
+			if !leads {
+				leaver = c.others(leaver)[0]
+			}
+			transport := &http.Transport{Protocols: new(http.Protocols)}
+			protocol(transport.Protocols)
+			request, err := http.NewRequest(http.MethodDelete, leaver.client+"/v2/members/"+c.id(leaver), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := (&http.Client{Transport: transport, Timeout: hang}).Do(request)
+			if err != nil {
+				t.Fatalf("HTTP/%d, leader %v: %v", version, leads, err)
+			}
+			response.Body.Close()
+			if response.StatusCode != http.StatusNoContent || response.ProtoMajor != version {
+				t.Errorf("HTTP/%d, leader %v: %s %s", version, leads, response.Proto, response.Status)
+			}
+			leaver.waitExit()
+			transport.CloseIdleConnections()
+			c.members = c.others(leaver)
+		}
+	}
+}
