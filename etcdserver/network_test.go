@@ -14,9 +14,9 @@ import (
 // network connects members of one process. What it carries goes from goroutine
 // to goroutine; links can be cut, in one direction or both, and be bad.
 type network struct {
+	mu      sync.Mutex                                     // guards what is below
 	weather func(on link) (delay time.Duration, lost bool) // nil: always fine
 
-	mu    sync.Mutex // guards what is below
 	ports map[raft.MemberID]*port
 	cuts  map[[2]raft.MemberID]bool
 }
@@ -36,10 +36,13 @@ const (
 
 // conditions are those for what sets out now.
 func (n *network) conditions(on link) (arrival time.Time, lost bool) {
-	if n.weather == nil {
+	n.mu.Lock()
+	weather := n.weather
+	n.mu.Unlock()
+	if weather == nil {
 		return time.Now(), false
 	}
-	delay, lost := n.weather(on)
+	delay, lost := weather(on)
 	return time.Now().Add(delay), lost
 }
 
@@ -54,6 +57,13 @@ func (n *network) transport(self rafthttp.Identity, owner rafthttp.Owner) Transp
 	p := &port{network: n, self: self, owner: owner, heard: map[raft.MemberID]time.Time{}, links: map[link]*inbox[func(context.Context)]{}}
 	n.ports[self.Member] = p
 	return p
+}
+
+// change has other weather from now on.
+func (n *network) change(weather func(on link) (delay time.Duration, lost bool)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.weather = weather
 }
 
 // cut stops, or lets go on, what goes from one member to another.
