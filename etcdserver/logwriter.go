@@ -87,6 +87,7 @@ func newLogWriter(log *wal.Log, space *space, observer *Observer) *logWriter {
 func (w *logWriter) run(ctx context.Context) error {
 	w.retry = time.NewTicker(reserveEvery)
 	defer w.retry.Stop()
+	w.reserveIfAllowed()
 	w.look(noEffort)
 	for {
 		select {
@@ -297,15 +298,20 @@ func (w *logWriter) release(r release) error {
 // another error the next Sync does.
 func (w *logWriter) reserve() { _ = w.log.Reserve() }
 
+// reserveIfAllowed makes the spare segment if that leaves room for a snapshot.
+func (w *logWriter) reserveIfAllowed() {
+	if !w.log.Reserved() && w.space.allowsSpare() {
+		w.reserve()
+	}
+}
+
 // lookAgain looks whether there is room by now. If the log is stuck there is no
 // reason to save the work of another snapshot.
 func (w *logWriter) lookAgain(stuck bool) {
 	if w.making {
 		return
 	}
-	if !w.log.Reserved() && w.space.allowsSpare() {
-		w.reserve()
-	}
+	w.reserveIfAllowed()
 	if w.look(noEffort) == spaceFull && (stuck || time.Now().After(w.next)) {
 		w.makeRoom()
 	}

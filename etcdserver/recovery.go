@@ -293,6 +293,7 @@ func (r *recovered) openLog(d dataDir, o Options) error {
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
+	log.Frugal(true) // whether a spare segment leaves room for a snapshot is known when the log writer runs
 	if err := r.identity.UnmarshalVT(meta); err != nil {
 		err = &DataDirError{Dir: d.root, Reason: "the identity at the head of the log cannot be read", Err: err}
 		return errors.Join(err, log.Close())

@@ -125,11 +125,11 @@ func TestAFullDiskEndsByItself(t *testing.T) {
 			d.overwrite()
 			d.fill()
 			d.deleteInVain()
-			d.restart()
-			d.deleteInVain()
-			if err := d.put("/more"); !errors.Is(err, ErrNoSpace) {
-				t.Errorf("a write on a full disk = %v, want %v", err, ErrNoSpace)
+			for range 3 {
+				d.restart()
+				d.deleteInVain()
 			}
+			d.fill() // a few keys may fit by now
 			d.empty()
 			d.overwrite()
 		})

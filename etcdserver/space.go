@@ -104,10 +104,11 @@ func (s *space) look(segments int, reserved bool, e effort) uint32 {
 	return level
 }
 
-// allowsSpare tells whether a segment leaves room for a snapshot.
+// allowsSpare tells whether a segment leaves room for a snapshot, which may be a
+// little longer than the last one.
 func (s *space) allowsSpare() bool {
 	room, err := s.room()
-	return err != nil || room.Free-s.segment >= s.snapshot.Load()
+	return err != nil || room.Free-s.segment >= s.snapshot.Load()+s.segment/4
 }
 
 // call has a snapshot written and the log released.
@@ -143,7 +144,7 @@ func (s *space) tryEnter(size int64) (admitted bool, changed <-chan struct{}, er
 	switch {
 	case level == spaceFull:
 		return false, nil, ErrNoSpace
-	case level != spaceTight && (s.inFlight == 0 || s.inFlight+size <= (s.free-s.needed)/2):
+	case level != spaceTight && (s.inFlight == 0 || s.inFlight+size <= min((s.free-s.needed)/2, s.segment)):
 		s.inFlight += size
 		return true, nil, nil
 	}
