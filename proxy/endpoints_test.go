@@ -418,7 +418,15 @@ func TestFirstPeers(t *testing.T) {
 func TestNothingIsDroppedWhileMembersRestart(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs()).await(3)
-	s.do("PUT", "/v2/keys/k", "value=1")
+	for _, key := range []string{"k", "later"} { // with the second one members learn, and write, that the first is committed
+		s.do("PUT", "/v2/keys/"+key, "value=1")
+		for _, member := range cluster.ClientURLs() {
+			eventually(t, "each member to have the key", func() bool {
+				a, err := send("GET", member+"/v2/keys/"+key, "")
+				return err == nil && a.status == http.StatusOK
+			})
+		}
+	}
 	end := make(chan struct{})
 	failed := make(chan error, 8)
 	var done atomic.Int64
