@@ -31,7 +31,7 @@ const (
 	relieveEvery = 50 * time.Millisecond
 )
 
-// A Budget is used by any number of goroutines. Take and Give are one atomic operation each.
+// A Budget is used by any number of goroutines. Take and Give take no lock.
 type Budget struct {
 	max     int64
 	refused func(Reason)
@@ -93,10 +93,12 @@ func (b *Budget) TakeAnyway(n int64) { b.used.Add(n) }
 func (b *Budget) Try(n int64) bool { return b.try(n, b.max-b.max/reservePart) }
 
 func (b *Budget) try(n, limit int64) bool {
-	if b.used.Add(n) <= limit {
-		return true
+	// It is not added first and taken away again: for that moment, others would be refused for no reason.
+	for used := b.used.Load(); used+n <= limit; used = b.used.Load() {
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	b.used.Add(-n)
 	return false
 }
 

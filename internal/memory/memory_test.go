@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"sync"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -25,6 +26,35 @@ func TestOneThirdTooMuchIsRefused(t *testing.T) {
 	if got := b.Share(100 * mib); got != 4*mib || !b.Take(got) {
 		t.Errorf("a request of 100 MiB counts %d, or is refused", got)
 	}
+}
+
+// TestALargeRefusalRefusesNobodyElse: what does not fit is never counted, not even for a moment.
+func TestALargeRefusalRefusesNobodyElse(t *testing.T) {
+	b := New(8<<20, nil)
+	ended := make(chan struct{})
+	var large sync.WaitGroup
+	large.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+			}
+			if b.Try(16 << 20) {
+				t.Error("16 MiB of 8 were given")
+				return
+			}
+		}
+	})
+	for range 200_000 {
+		if !b.Take(1 << 10) {
+			t.Error("1 KiB of 8 MiB was refused beside a request for 16 MiB")
+			break
+		}
+		b.Give(1 << 10)
+	}
+	close(ended)
+	large.Wait()
 }
 
 // TestStalledClientsAreCutOff: those that take their answers stay, those that stall longest go first, and no more of
