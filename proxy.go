@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"canopy/bootstrap"
 	"canopy/config"
 	"canopy/discovery"
 	"canopy/etcdserver/api"
@@ -52,13 +53,28 @@ func serveAs(ctx context.Context, c config.Config, systemd *supervisor, logger *
 		wanted = false
 	}
 	if wanted {
-		return serveProxy(ctx, c, firstPeers(c, systemd, logger), systemd, logger)
+		finder := bootstrap.New(bootstrap.Options{Config: c, Waiting: systemd.awaits, Log: logger})
+		return serveProxy(ctx, c, func(ctx context.Context) ([]string, error) {
+			defer systemd.does(proxyServes)
+			return finder.PeerURLs(ctx, knowsCluster(c))
+		}, systemd, logger)
 	}
 	err = serve(ctx, c, systemd, logger)
 	if full := (*discovery.FullError)(nil); errors.As(err, &full) && c.Discovery.Fallback == "proxy" {
 		return becomeProxy(ctx, c, full, systemd, logger)
 	}
 	return err
+}
+
+// becomeProxy runs a proxy to a cluster that had no room for this member.
+func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, systemd *supervisor, logger *logrus.Logger) error {
+	logger.Warn("discovery cluster full, falling back to proxy: this process does not become a member (--discovery-fallback)")
+	if err := bootstrap.MakeProxyDir(c); err != nil {
+		return err
+	}
+	c.Proxy.Mode = config.ProxyOn
+	members := func(context.Context) ([]string, error) { return bootstrap.PeerURLs(full.Members), nil }
+	return serveProxy(ctx, c, members, systemd, logger)
 }
 
 // begunAs gives what a data directory holds of "member" and "proxy".

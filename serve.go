@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"canopy/bootstrap"
 	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
@@ -68,9 +69,14 @@ func serve(ctx context.Context, c config.Config, systemd *supervisor, logger *lo
 func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, budget *memory.Budget, set *metrics.Set, registry *prometheus.Registry, systemd *supervisor, logger *logrus.Logger) error {
 	resume := collector.Defer()
 	defer resume()
-	peers := newPeering(c, registry, systemd, logger)
+	fsys := patientDisk(ctx, logger)
+	finder := bootstrap.New(bootstrap.Options{Config: c, FS: fsys, Waiting: systemd.awaits, Log: logger})
+	peers := &peers{config: c, registry: registry, logger: logger}
+	options := memberOptions(c, budget, logger)
+	options.FS, options.Observer, options.Transport = fsys, observer(set, governor), peers.connect
+	options.Bootstrap = func() (etcdserver.Bootstrap, error) { return finder.Members(ctx) }
 	systemd.does("reads its snapshot and log")
-	member, err := etcdserver.Open(memberOptions(ctx, c, peers, budget, observer(set, governor), logger))
+	member, err := etcdserver.Open(options)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		logger.Info("stopped before there was a member")
 		return nil
@@ -78,7 +84,7 @@ func serveMember(ctx context.Context, c config.Config, servers *servers, governo
 	if err != nil {
 		return err
 	}
-	peers.begun()
+	finder.Done()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		api.NewCollector(member, version))
 	handler := api.New(member, apiOptions(c, budget, set, registry, logger))
@@ -106,15 +112,12 @@ func announceProgram(logger *logrus.Logger) {
 	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 }
 
-func memberOptions(ctx context.Context, c config.Config, peers *peering, budget *memory.Budget, observer etcdserver.Observer, logger *logrus.Logger) etcdserver.Options {
+func memberOptions(c config.Config, budget *memory.Budget, logger *logrus.Logger) etcdserver.Options {
 	return etcdserver.Options{
-		FS:              patientDisk(ctx, logger),
 		DataDir:         c.DataDir,
 		WALDir:          c.WALDir,
 		Name:            c.Name,
 		ClientURLs:      c.AdvertiseClientURLs.Strings(),
-		Bootstrap:       func() (etcdserver.Bootstrap, error) { return peers.bootstrap(ctx) },
-		Transport:       peers.connect,
 		AutoPromote:     c.Raft.AutoPromote,
 		Strict:          c.Raft.StrictReconfigCheck,
 		Force:           etcdserver.Force(c.Force),
@@ -131,7 +134,6 @@ func memberOptions(ctx context.Context, c config.Config, peers *peering, budget 
 		SegmentBytes:    c.Storage.WALSegmentBytes,
 		NoSync:          c.Storage.UnsafeNoFsync,
 		Store:           store.Options{HistoryEvents: c.Watch.HistoryEvents, HistoryBytes: c.Watch.HistoryBytes, WatchQueue: c.Watch.Queue, Memory: budget},
-		Observer:        observer,
 		Log:             logger,
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package bootstrap
 
 import (
 	"context"
@@ -10,21 +10,21 @@ import (
 	"canopy/etcdserver"
 )
 
-// rejoin gives a member whose data is gone a new place in its cluster: what it
-// was is removed, and it is added anew, as a learner. The other members do
-// that, over the API that operators use.
-func (p *peering) rejoin(ctx context.Context, was *etcdserver.Joined, cluster map[string][]string) (*etcdserver.Joined, error) {
-	p.logger.Warnf("member %v has run before and its data is gone: it is removed, and added anew (--rejoin)", was.Self)
+// rejoin lets a member whose data is gone join its cluster again: the old
+// member is removed, and a new one, a learner, is added. It asks the other
+// members to do so, over the API that operators use.
+func (f *Finder) rejoin(ctx context.Context, was *etcdserver.Joined, cluster map[string][]string) (*etcdserver.Joined, error) {
+	f.Log.Warnf("member %v has run before and its data is gone: it is removed, and added anew (--rejoin)", was.Self)
 	var own etcdserver.MemberInfo
-	var doors []string
+	var clientURLs []string
 	for _, m := range was.Members {
 		if m.ID == was.Self {
 			own = m
 		} else {
-			doors = append(doors, m.ClientURLs...)
+			clientURLs = append(clientURLs, m.ClientURLs...)
 		}
 	}
-	c, err := client.New(client.Config{Endpoints: doors})
+	c, err := client.New(client.Config{Endpoints: clientURLs})
 	if err != nil {
 		return nil, fmt.Errorf("--rejoin: find another member: %w", err)
 	}
@@ -35,10 +35,10 @@ func (p *peering) rejoin(ctx context.Context, was *etcdserver.Joined, cluster ma
 	if _, err := c.AddMember(ctx, own.PeerURLs); err != nil && !answered(err, http.StatusConflict) {
 		return nil, fmt.Errorf("--rejoin: add a member at %v: %w", own.PeerURLs, err)
 	}
-	return p.join(ctx, cluster)
+	return f.join(ctx, cluster)
 }
 
-// answered tells whether a change was answered like that: it was done before.
+// answered reports whether a change got this status, since it had been made before.
 func answered(err error, status int) bool {
 	var e *client.Error
 	return errors.As(err, &e) && e.Status == status

@@ -1,0 +1,77 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"canopy/etcdserver"
+)
+
+// askTimeout is how long another member may take to say whom it knows.
+const askTimeout = 2 * time.Second
+
+// knowsStarted asks a member whether the member with the id has run before. It
+// tries the member's URLs one after the other.
+func (f *Finder) knowsStarted(ctx context.Context, urls []string, id uint64) (bool, error) {
+	var last error
+	for _, u := range urls {
+		started, err := f.askStarted(ctx, u, urls, id)
+		if err == nil {
+			return started, nil
+		}
+		last = err
+	}
+	return false, last
+}
+
+// askStarted accepts a no only from a member that can read linearizably: one
+// that lags, or has no leader yet, may not know that another has run.
+func (f *Finder) askStarted(ctx context.Context, peerURL string, urls []string, id uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, members, err := f.fetch(ctx, peerURL)
+	if err != nil || hasRun(members, id) {
+		return err == nil, err
+	}
+	last := fmt.Errorf("%s has not published itself yet", peerURL)
+	for _, m := range members {
+		if !slices.Equal(slices.Sorted(slices.Values(m.PeerURLs)), slices.Sorted(slices.Values(urls))) {
+			continue
+		}
+		for _, clientURL := range m.ClientURLs {
+			err := f.healthy(ctx, clientURL)
+			if err == nil {
+				_, members, err = f.fetch(ctx, peerURL)
+				return hasRun(members, id), err
+			}
+			last = fmt.Errorf("%s cannot read what is committed: %w", clientURL, err)
+		}
+	}
+	return false, last
+}
+
+// healthy asks a member to read linearizably.
+func (f *Finder) healthy(ctx context.Context, clientURL string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, clientURL+"/health", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := f.client.Do(request)
+	if err != nil {
+		return err
+	}
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("its health is %d", response.StatusCode)
+	}
+	return nil
+}
+
+func hasRun(members []etcdserver.MemberInfo, id uint64) bool {
+	return slices.ContainsFunc(members, func(m etcdserver.MemberInfo) bool { return uint64(m.ID) == id && len(m.ClientURLs) > 0 })
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"canopy/bootstrap"
+	"canopy/config"
+	"canopy/etcdserver"
+	"canopy/etcdserver/metrics"
+	"canopy/internal/places"
+	"canopy/raft"
+	"canopy/rafthttp"
+)
+
+// peers connects a member to the others over the peer port.
+type peers struct {
+	config    config.Config
+	registry  prometheus.Registerer
+	logger    *logrus.Logger
+	transport *rafthttp.Transport
+}
+
+// connect makes the transport of a member.
+func (p *peers) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
+	for i := range p.config.ListenPeerURLs {
+		if u := &p.config.ListenPeerURLs[i]; !bootstrap.IsLoopback(u.Hostname()) {
+			p.logger.Warnf("whoever reaches the peer port, %s, can read and destroy the cluster: keep it in a network of its own", u)
+			break
+		}
+	}
+	p.transport = rafthttp.New(rafthttp.Options{
+		Self:          self,
+		ServerVersion: etcdserver.APIVersion,
+		PeerURLs:      p.config.AdvertisePeerURLs.Strings,
+		Heartbeat:     p.config.Raft.Heartbeat,
+		Election:      p.config.Raft.Election,
+		SnapshotRate:  p.config.Raft.SnapshotRate,
+		Welcomed:      places.Leave,
+		Owner:         owner,
+		Observer:      p.observer(self),
+		Log:           p.logger.WithField("pkg", "rafthttp"),
+	})
+	return p.transport
+}
+
+// observer turns what the transport measures into metrics.
+func (p *peers) observer(self rafthttp.Identity) rafthttp.Observer {
+	set := metrics.NewPeers(p.registry, uint64(self.Member), rafthttp.Reasons()...)
+	of := func(peer raft.MemberID) *metrics.Peer { return set.Of(uint64(peer)) }
+	return rafthttp.Observer{
+		Sent:         func(peer raft.MemberID, bytes int) { of(peer).Sent.Add(float64(bytes)) },
+		Received:     func(peer raft.MemberID, bytes int) { of(peer).Received.Add(float64(bytes)) },
+		RoundTrip:    func(peer raft.MemberID, d time.Duration) { of(peer).RoundTrip.Observe(d.Seconds()) },
+		Added:        func(peer raft.MemberID) { set.Add(uint64(peer)) },
+		Removed:      func(peer raft.MemberID) { set.Remove(uint64(peer)) },
+		Active:       func(peer raft.MemberID, active bool) { of(peer).SetActive(active) },
+		Failed:       func(peer raft.MemberID) { of(peer).Failures.Inc() },
+		Dropped:      func(peer raft.MemberID) { of(peer).Drops.Inc() },
+		Refused:      func(_ raft.MemberID, reason rafthttp.Reason) { set.Refused(reason.String()) },
+		SnapshotSent: func(peer raft.MemberID, _ int64, d time.Duration, err error) { of(peer).SnapshotSent(d, err) },
+	}
+}
+
+// handler serves the peer port: members, and other programs on all other paths.
+func (p *peers) handler(others http.Handler) http.Handler {
+	members := p.transport.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		isRaft := path == "/raft" || strings.HasPrefix(path, "/raft/") && path != "/raft/probing" && path != "/raft/"
+		if isRaft || strings.HasPrefix(path, "/canopy/peer/") {
+			members.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
+}
