@@ -17,6 +17,7 @@ var (
 	// ErrStopped: the member stopped while the request waited (K126).
 	ErrStopped = errors.New("etcdserver: server stopped")
 	// ErrNoSpace: the disk is full; reads, deletes and expiry go on, and writes come back when there is room (R8).
+	// Deletes have it only while there is no room for a snapshot either. Nothing was done.
 	ErrNoSpace = errors.New("etcdserver: no space left on device, only reads and deletes are served")
 	// ErrTooBusy: more requests wait than the member holds. Nothing was done.
 	ErrTooBusy = errors.New("etcdserver: too many requests are waiting")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,11 +29,11 @@ func TestAUsedUpReserveIsWaitedFor(t *testing.T) {
 		t.Fatalf("a write on a full disk = %v, want %v", err, ErrNoSpace)
 	}
 	fs.SetCapacity(1) // another program takes all that is given back
-	// Deletes go on, also those that fail, until the reserve is used up.
+	// Changes of members go on until the reserve is used up.
 	stuck := false
-	for range 10_000 {
+	for n := range 10_000 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_, err := m.Do(ctx, store.Delete{Key: mustKey(t, "missing")})
+		err := m.UpdateMember(ctx, m.ID(), []string{fmt.Sprintf("http://elsewhere:%d", n+1)})
 		cancel()
 		if stuck = errors.Is(err, context.DeadlineExceeded); stuck {
 			break
@@ -66,6 +68,59 @@ func TestAUsedUpReserveIsWaitedFor(t *testing.T) {
 			t.Errorf("%s after a restart: %v", key, err)
 		}
 	}
+}
+
+// TestWhenNoSnapshotFits: another program has taken the room that the next snapshot needs. Deletes
+// of keys that are missing take no more of it than the log has already, then they are refused at
+// once. All comes back when there is room.
+func TestWhenNoSnapshotFits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const segment = 32 << 10
+		fs := disk.NewMem()
+		o := testOptions(fs)
+		o.SegmentBytes, o.SnapshotEntries = segment, 1_000_000
+		d := &smallDisk{running: start(t, o), o: o, fs: fs, value: 10_000, dice: dice(t)}
+		for n := range 100 { // about 500 kB of snapshot: the values are in hexadecimal
+			if err := d.put(fmt.Sprintf("/fill/%d", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fs.SetCapacity(fs.Used() + 8*segment)
+		before := fs.Used()
+		for life := range 6 {
+			if refused := d.deleteMissing(16 * segment / 1000); refused == 0 {
+				t.Errorf("life %d: no delete was refused, and %d bytes are used of %d", life, fs.Used(), before+8*segment)
+			}
+			if taken := fs.Used() - before; taken > segment {
+				t.Errorf("life %d: the log took %d bytes of the room that the next snapshot needs", life, taken)
+			}
+			d.restart()
+		}
+		fs.SetCapacity(1 << 30)
+		eventually(t, "deletes to come back", func() bool { return d.deleteMissing(1) == 0 })
+		eventually(t, "writes to come back", func() bool { return d.put("/again") == nil })
+		if refused := d.deleteMissing(16 * segment / 1000); refused > 0 {
+			t.Errorf("%d deletes were refused with room again", refused)
+		}
+	})
+}
+
+// deleteMissing deletes a key that is missing so many times with each of 16 clients, and returns how many were refused.
+func (d *smallDisk) deleteMissing(times int) int {
+	var refused atomic.Int64
+	key := mustKey(d.t, "/missing"+strings.Repeat("x", 500))
+	d.together(func(n int) bool {
+		_, err := d.Do(context.Background(), store.Delete{Key: key})
+		var missing *store.Error
+		if errors.Is(err, ErrNoSpace) {
+			refused.Add(1)
+		} else if !errors.As(err, &missing) {
+			d.t.Errorf("delete %d of a missing key: %v", n, err)
+			return false
+		}
+		return n < times-1
+	})
+	return int(refused.Load())
 }
 
 func writeUntilRefused(t *testing.T, m *running) error {

@@ -46,6 +46,8 @@ type logWriter struct {
 	segments int       // at the last look for room
 	told     bool      // that the disk is full
 	making   bool      // the snapshotter makes room
+	unfit    bool      // its last snapshot did not fit
+	lent     bool      // the spare segment's room, to the snapshot that is being written
 	next     time.Time // when it may do so again
 
 	slowest      atomic.Int64  // sync since the lookout asked last, ns
@@ -66,6 +68,7 @@ type release struct {
 
 	made  bool          // all was done to make room
 	saved bool          // with a newer snapshot
+	unfit bool          // a newer snapshot did not fit
 	took  time.Duration // that, from the call on
 
 	done chan<- struct{} // closed when that is done; nil: nobody waits
@@ -87,7 +90,7 @@ func newLogWriter(log *wal.Log, space *space, observer *Observer) *logWriter {
 func (w *logWriter) run(ctx context.Context) error {
 	w.retry = time.NewTicker(reserveEvery)
 	defer w.retry.Stop()
-	w.reserveIfAllowed()
+	w.reserveIfAllowed(int64(w.log.Segments()) * w.space.segment)
 	w.look(noEffort)
 	for {
 		select {
@@ -165,6 +168,7 @@ func (w *logWriter) flush(ctx context.Context) error {
 	if err := w.sync(ctx); err != nil {
 		return err
 	}
+	w.space.left.Store(w.log.Left())
 	if w.log.Segments() != w.segments {
 		w.look(noEffort)
 	}
@@ -272,16 +276,13 @@ func (w *logWriter) release(r release) error {
 	}
 	switch {
 	case r.giveBack:
+		w.lent = w.log.Reserved()
 		if err := w.log.GiveBack(); err != nil {
 			return fmt.Errorf("etcdserver: make room for a snapshot: %w", err)
 		}
 	case r.made:
 		w.making, w.next = false, time.Now().Add(roomPause*r.took)
-		if r.saved && w.log.Segments() > 1 && !w.space.allowsSpare() {
-			w.makeRoom() // the end of the log was not applied yet, and another segment would take the next snapshot's room
-			break
-		}
-		w.reserve() // in any case: should the snapshot not have fit, deletes make it shorter
+		w.reserveAfter(r)
 	}
 	if r.done != nil {
 		close(r.done)
@@ -294,13 +295,32 @@ func (w *logWriter) release(r release) error {
 	return nil
 }
 
+// reserveAfter makes the spare segment when all was done to make room. If a
+// snapshot did not fit, the log takes nothing of what there is for the next try.
+func (w *logWriter) reserveAfter(r release) {
+	lent := w.lent
+	w.unfit, w.lent = r.unfit, false
+	switch {
+	case r.unfit:
+		w.space.outgrown()
+		if lent {
+			w.reserve()
+		}
+	case r.saved && w.log.Segments() > 1 && !w.space.allowsSpare(w.space.little()):
+		w.makeRoom() // the end of the log was not applied yet, and another segment would take the next snapshot's room
+	default:
+		w.reserve()
+	}
+}
+
 // reserve makes the spare segment, if there is room for it. look tells, and of
 // another error the next Sync does.
 func (w *logWriter) reserve() { _ = w.log.Reserve() }
 
-// reserveIfAllowed makes the spare segment if that leaves room for a snapshot.
-func (w *logWriter) reserveIfAllowed() {
-	if !w.log.Reserved() && w.space.allowsSpare() {
+// reserveIfAllowed makes the spare segment if that leaves room for a snapshot
+// that is longer than the last one by so much.
+func (w *logWriter) reserveIfAllowed(growth int64) {
+	if !w.log.Reserved() && w.space.allowsSpare(growth) {
 		w.reserve()
 	}
 }
@@ -311,7 +331,7 @@ func (w *logWriter) lookAgain(stuck bool) {
 	if w.making {
 		return
 	}
-	w.reserveIfAllowed()
+	w.reserveIfAllowed(w.space.little())
 	if w.look(noEffort) == spaceFull && (stuck || time.Now().After(w.next)) {
 		w.makeRoom()
 	}
@@ -326,7 +346,7 @@ func (w *logWriter) look(e effort) uint32 {
 	}
 	grown := w.log.Segments() > w.segments
 	w.segments = w.log.Segments()
-	level := w.space.look(w.segments, w.log.Reserved(), e)
+	level := w.space.look(logRoom{segments: w.segments, left: w.log.Left(), reserved: w.log.Reserved()}, e)
 	w.log.Frugal(level >= spaceTight)
 	if level == spaceTight || level == spaceFull && grown {
 		w.makeRoom()
@@ -346,6 +366,6 @@ func (w *logWriter) look(e effort) uint32 {
 func (w *logWriter) makeRoom() {
 	if !w.making {
 		w.making = true
-		w.space.call()
+		w.space.call(!w.unfit)
 	}
 }

@@ -22,16 +22,18 @@ func (s *snapshotter) makeRoom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	saved := false
+	r := release{made: true}
 	if newest < job.state.index {
-		if saved, err = s.squeezeIn(ctx, job); err != nil {
+		if r.saved, err = s.squeezeIn(ctx, job); err != nil {
 			return err
 		}
+		r.unfit = !r.saved
 		if _, err := s.releaseAll(ctx, job.state.index); err != nil {
 			return err
 		}
 	}
-	return s.ask(ctx, release{made: true, saved: saved, took: time.Since(start)})
+	r.took = time.Since(start)
+	return s.ask(ctx, r)
 }
 
 // present is the state that the apply loop has.

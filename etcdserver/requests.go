@@ -26,21 +26,22 @@ func (m *Member) Do(ctx context.Context, c store.Command) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
-	if m.writer.space.level.Load() != spaceAmple && grows(c) {
-		return m.squeeze(ctx, command)
+	if m.writer.space.level.Load() != spaceAmple {
+		return m.squeeze(ctx, command, grows(c))
 	}
 	return m.propose(ctx, &pb.Request{Command: command}, grows(c))
 }
 
-// squeeze carries a command that makes the state grow to a disk that may be full.
-func (m *Member) squeeze(ctx context.Context, command []byte) (Applied, error) {
+// squeeze carries a command to a disk that may be full.
+func (m *Member) squeeze(ctx context.Context, command []byte, grows bool) (Applied, error) {
 	waiting, cancel := context.WithTimeout(ctx, m.options.requestTimeout())
 	defer cancel()
-	if err := m.writer.space.enter(waiting, int64(len(command))); err != nil {
+	size := logBytes(len(command))
+	if err := m.writer.space.enter(waiting, size, grows); err != nil {
 		return Applied{}, err
 	}
-	defer m.writer.space.leave(int64(len(command)))
-	return m.propose(ctx, &pb.Request{Command: command}, true)
+	defer m.writer.space.leave(size)
+	return m.propose(ctx, &pb.Request{Command: command}, grows)
 }
 
 // grows tells whether a command may need room on the disk that is never given

@@ -19,11 +19,15 @@ import (
 //
 // Commands that make the state shrink go on in either case. Each segment that
 // they fill is released by the next snapshot, which is no longer than the last.
+// Should another program have taken the room, so that no snapshot fits, they go
+// on in what the log has already. Then they are refused, too: they may remove
+// nothing, and another segment would leave even less to the snapshot.
 type space struct {
 	room    func() (disk.Room, error) // of the disk that snapshots are on
 	segment int64                     // bytes of one
 
 	snapshot atomic.Int64  // bytes of the newest snapshot's file
+	left     atomic.Int64  // bytes that the log takes without more of the disk
 	level    atomic.Uint32 // written by the log writer
 	short    chan struct{} // to the snapshotter; has room for one
 	stopped  <-chan struct{}
@@ -32,7 +36,8 @@ type space struct {
 	mu       sync.Mutex
 	free     int64         // bytes
 	needed   int64         // bytes that have to be free
-	inFlight int64         // bytes of commands that were admitted and have no answer
+	inFlight int64         // bytes of log for commands that were admitted and have no answer
+	hopeful  bool          // a snapshot is being written, and it probably fits
 	changed  chan struct{} // closed when any of these, or the level, is another one; nil: nobody waits
 }
 
@@ -78,10 +83,16 @@ const (
 	made            // that was done just now
 )
 
-// look measures, for a log of so many segments, with one in reserve or not, and
-// returns the level. Only if a snapshot did not help is it spaceFull. Nothing is
+// logRoom is how the log stands.
+type logRoom struct {
+	segments int
+	left     int64 // bytes that it takes without more of the disk
+	reserved bool  // one segment of that is in reserve
+}
+
+// look measures, for a log, and returns the level. Only if a snapshot did not help is it spaceFull. Nothing is
 // admitted before it is written: its room is not to be used up meanwhile.
-func (s *space) look(segments int, reserved bool, e effort) uint32 {
+func (s *space) look(l logRoom, e effort) uint32 {
 	room, err := s.room()
 	if err != nil {
 		room = disk.Endless // what is written will tell
@@ -89,9 +100,11 @@ func (s *space) look(segments int, reserved bool, e effort) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.level.Load()
-	s.free, s.needed = room.Free, s.snapshot.Load()+int64(segments+2)*s.segment
+	s.free, s.needed = room.Free, s.snapshot.Load()+int64(l.segments+2)*s.segment
+	s.left.Store(l.left)
+	s.hopeful = s.hopeful && e == making
 	level := spaceAmple
-	switch enough := reserved && s.free >= s.needed && e != making; {
+	switch enough := l.reserved && s.free >= s.needed && e != making; {
 	case !enough && (e == made || before == spaceFull):
 		level = spaceFull
 	case !enough:
@@ -104,26 +117,40 @@ func (s *space) look(segments int, reserved bool, e effort) uint32 {
 	return level
 }
 
-// allowsSpare tells whether a segment leaves room for a snapshot, which may be a
-// little longer than the last one.
-func (s *space) allowsSpare() bool {
+// allowsSpare tells whether a segment leaves room for a snapshot, which may be
+// longer than the last one by so much.
+func (s *space) allowsSpare(growth int64) bool {
 	room, err := s.room()
-	return err != nil || room.Free-s.segment >= s.snapshot.Load()+s.segment/4
+	return err != nil || room.Free-s.segment >= s.snapshot.Load()+growth
 }
 
-// call has a snapshot written and the log released.
-func (s *space) call() {
+// little is by how much a snapshot may be longer than one that was just written.
+func (s *space) little() int64 { return s.segment / 4 }
+
+// outgrown notes that a snapshot is longer than all the room that there is.
+func (s *space) outgrown() {
+	if room, err := s.room(); err == nil {
+		s.snapshot.Store(max(s.snapshot.Load(), room.Free))
+	}
+}
+
+// call has a snapshot written and the log released. That is hopeful unless the
+// last one did not fit.
+func (s *space) call(hopeful bool) {
+	s.mu.Lock()
+	s.hopeful = hopeful
+	s.mu.Unlock()
 	select {
 	case s.short <- struct{}{}:
 	default:
 	}
 }
 
-// enter admits a command that makes the state grow, or waits until there is
+// enter admits a command that takes so many bytes of log, or waits until there is
 // room for it. If ctx ends before that, the error is ErrNoSpace.
-func (s *space) enter(ctx context.Context, size int64) error {
+func (s *space) enter(ctx context.Context, size int64, grows bool) error {
 	for {
-		admitted, changed, err := s.tryEnter(size)
+		admitted, changed, err := s.tryEnter(size, grows)
 		if admitted || err != nil {
 			return err
 		}
@@ -137,22 +164,46 @@ func (s *space) enter(ctx context.Context, size int64) error {
 	}
 }
 
-func (s *space) tryEnter(size int64) (admitted bool, changed <-chan struct{}, err error) {
+func (s *space) tryEnter(size int64, grows bool) (admitted bool, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	level := s.level.Load()
+	fits, futile := s.judgeShrinking(size)
+	if grows {
+		fits, futile = s.judgeGrowing(size)
+	}
 	switch {
-	case level == spaceFull:
-		return false, nil, ErrNoSpace
-	case level != spaceTight && (s.inFlight == 0 || s.inFlight+size <= min((s.free-s.needed)/2, s.segment)):
+	case fits:
 		s.inFlight += size
 		return true, nil, nil
+	case futile:
+		return false, nil, ErrNoSpace
 	}
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
 	return false, s.changed, nil
 }
+
+// judgeGrowing and judgeShrinking tell whether a command fits, and if not,
+// whether waiting is futile. mu is held.
+func (s *space) judgeGrowing(size int64) (fits, futile bool) {
+	level := s.level.Load()
+	room := min((s.free-s.needed)/2, s.segment)
+	return level < spaceTight && (s.inFlight == 0 || s.inFlight+size <= room), level == spaceFull
+}
+
+func (s *space) judgeShrinking(size int64) (fits, futile bool) {
+	room := s.left.Load() - s.segment/ownShare
+	fits = s.inFlight+size <= room || s.inFlight == 0 && s.level.Load() < spaceTight
+	return fits, size > room && s.full() && !s.hopeful
+}
+
+// logBytes is the most that a command takes of the log: it may be alone in its sectors.
+func logBytes(command int) int64 { return int64(command) + 1<<10 }
+
+// ownShare is the part of a segment that no client's command takes: it is for
+// changes of members, elections and expiry.
+const ownShare = 2
 
 func (s *space) leave(size int64) {
 	s.mu.Lock()

@@ -284,7 +284,11 @@ func TestFullDiskStopsGrowthOnly(t *testing.T) {
 		}
 		w.pending = w.next
 		w.next++
+		left, batch := l.Left(), int64(len(l.batch))
 		err := l.Sync()
+		if fits := batch <= left; fits != (err == nil) {
+			t.Errorf("a batch of %d bytes with %d left: %v", batch, left, err)
+		}
 		if errors.Is(err, disk.ErrNoSpace) {
 			break
 		}

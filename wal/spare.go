@@ -13,6 +13,15 @@ import (
 // Reserved reports whether there is a spare segment: room for the log to go on after the current one is full.
 func (l *Log) Reserved() bool { return l.spare }
 
+// Left returns how many bytes Sync can write, in batches of whole sectors, before it needs more of the disk.
+func (l *Log) Left() int64 {
+	left := max(0, l.room-l.offset)
+	if l.spare {
+		left += l.o.SegmentBytes
+	}
+	return left
+}
+
 // Reserve makes the spare segment if there is none. An error that matches disk.ErrNoSpace means that the disk is full:
 // the caller refuses what makes its state grow, and calls Reserve again now and then. Other errors leave the log usable,
 // too, but Sync will fail at the end of the segment.
