@@ -4,28 +4,23 @@ import (
 	"context"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"canopy/raft"
 	"canopy/snap"
-	"canopy/store"
 )
 
-// At a start the log is applied while it is read, in three steps that run side
-// by side:
+// At a start the log is applied while it is read, in two steps that run side by
+// side:
 //
-//	read and decode ──batches──▶ apply ──changes──▶ keep for the history
+//	read and decode ──batches──▶ apply
 //
-// So a start takes about as long as the longest of them, and no more memory than
+// So a start takes about as long as the longer of them, and no more memory than
 // what waits between them, however long the log is. The events that the history
 // still holds in the end are made then.
 
-// What waits between the steps, in bytes of entries, and of keys and values.
+// What waits between the steps, in bytes of entries, and in batches.
 const (
 	replayAhead = 16 << 20
-	eventsAhead = 4 << 20
-	eventsBatch = 256 << 10
-	pipeItems   = 1024 // of either
+	pipeItems   = 1024
 )
 
 // eventMakers is how many goroutines make the events of the history in the end.
@@ -96,22 +91,8 @@ func (p *replay) decode(b batch) error {
 // apply applies all that was read and is committed. Entries that a slow follower
 // may need are kept.
 func (p *replay) apply(a *applyLoop, kept *keptEntries) error {
-	group, ctx := errgroup.WithContext(p.ctx)
-	events := &deferredEvents{
-		ctx: ctx, store: a.store,
-		changes: newPipe[store.Changes](pipeItems, eventsAhead), spare: make(chan store.Changes, 2),
-	}
 	a.store.DeferEvents()
-	group.Go(events.record)
-	group.Go(func() error {
-		defer events.changes.close()
-		err := p.batches.each(ctx, func(b decoded) error { return p.applyBatch(a, b, kept, events) })
-		if err == nil {
-			err = events.pass()
-		}
-		return err
-	})
-	if err := group.Wait(); err != nil {
+	if err := p.batches.each(p.ctx, func(b decoded) error { return p.applyBatch(a, b, kept) }); err != nil {
 		p.stop()
 		return err
 	}
@@ -127,46 +108,10 @@ func (p *replay) apply(a *applyLoop, kept *keptEntries) error {
 	return nil
 }
 
-// deferredEvents are those of the history; what that forgets at once is never made.
-type deferredEvents struct {
-	ctx     context.Context
-	store   *store.Store
-	changes *pipe[store.Changes]
-	spare   chan store.Changes // to be used again
-}
-
-// pass gives away what there is to tell.
-func (d *deferredEvents) pass() error {
-	var spare store.Changes
-	select {
-	case spare = <-d.spare:
-	default:
-	}
-	c := d.store.TakeChanges(spare)
-	return d.changes.put(d.ctx, c, c.Bytes())
-}
-
-// record takes changes for the history.
-func (d *deferredEvents) record() error {
-	return d.changes.each(d.ctx, func(c store.Changes) error {
-		d.store.Record(c)
-		select {
-		case d.spare <- c:
-		default:
-		}
-		return nil
-	})
-}
-
-func (p *replay) applyBatch(a *applyLoop, b decoded, kept *keptEntries, events *deferredEvents) error {
+func (p *replay) applyBatch(a *applyLoop, b decoded, kept *keptEntries) error {
 	for i := range b.entries {
 		if err := a.applyContent(b.entries[i], &b.contents[i]); err != nil {
 			return err
-		}
-		if a.store.Deferred() >= eventsBatch {
-			if err := events.pass(); err != nil {
-				return err
-			}
 		}
 	}
 	for _, room := range kept.add(b.batch, &a.next) {

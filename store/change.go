@@ -9,80 +9,36 @@ type change struct {
 	index     Index
 	clock     clock
 	node, old *node // as the key is now, and as it was; nil: not there
-	size      int64 // of the event, once the change is recorded
 }
 
-// Changes are what was done to a store whose events are deferred, in order.
-type Changes struct {
-	list  []change
-	bytes int64
-}
+// DeferEvents has commands make no events, and Apply give nil for them, until the next Publish: that is for a store which
+// nobody looks at yet. What the history forgets before that is never made.
+func (s *Store) DeferEvents() { s.late = &late{} }
 
-// Bytes is about what the changes take in memory.
-func (c *Changes) Bytes() int64 { return c.bytes }
-
-// changeOverhead is what a change takes besides values.
-const changeOverhead = 128
-
-func (c *Changes) add(one change) {
-	c.list = append(c.list, one)
-	c.bytes += changeOverhead + int64(len(one.key))
-	if one.node != nil {
-		c.bytes += int64(len(one.node.value))
-	}
-	if one.old != nil {
-		c.bytes += int64(len(one.old.value))
-	}
-}
-
-// DeferEvents has commands make no events: Apply gives nil for them, and the writing side takes what there is to tell with
-// TakeChanges, for Record. That is for a store which nobody looks at yet, so that events can be made beside the commands
-// that follow. The next Publish ends it.
-func (s *Store) DeferEvents() { s.deferred = &Changes{} }
-
-// TakeChanges takes what was done since the last call, and leaves the memory of spare for what comes.
-func (s *Store) TakeChanges(spare Changes) Changes {
-	taken := *s.deferred
-	clear(spare.list)
-	*s.deferred = Changes{list: spare.list[:0]}
-	return taken
-}
-
-// Deferred is about what the changes not taken yet take in memory, in bytes.
-func (s *Store) Deferred() int64 { return s.deferred.bytes }
-
-// Record takes changes for the history, and forgets what no longer belongs to it: of that no event is ever made. It may run
-// beside the writing side, and must have had all changes, in order, before the next Publish.
-func (s *Store) Record(c Changes) {
-	l := &s.late
-	for i := range c.list {
-		one := &c.list[i]
-		one.size = eventSize(one.key, one.jsonBytes())
-		l.changes = append(l.changes, *one)
-		l.bytes += one.size
-		*one = change{}
-	}
-	h := &s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	o := h.options
-	h.history.shrink(max(0, 1-l.count()), o.HistoryEvents-l.count(), o.HistoryBytes-l.bytes)
+// later keeps a change for the history, and forgets what surely no longer belongs to it.
+func (s *Store) later(c *change) {
+	l, o := s.late, &s.hub.options
+	l.add(c)
 	for l.count() > 1 && (l.count() > o.HistoryEvents || l.bytes > o.HistoryBytes) {
-		h.history.oldest = l.forget() + 1
+		l.forget()
+	}
+	if l.last == chunkEvents {
+		s.makeRoom(l.bytes)
 	}
 }
 
-// MakeEvents gives functions that make the events which were recorded, each a part of them. They can run side by side,
+// MakeEvents gives functions that make the events which were deferred, each a part of them. They can run side by side,
 // before the next Publish, which else makes all of them.
 func (s *Store) MakeEvents(parts int) (all []func()) {
-	l := &s.late
-	l.made = make([]*Event, len(l.changes))
+	l := s.late
+	s.makeRoom(l.trim(s.hub.options.HistoryBytes))
+	l.made = make([]*Event, l.count())
 	for part := range parts {
-		from, to := l.first+part*l.count()/parts, l.first+(part+1)*l.count()/parts
+		from, to := part*l.count()/parts, (part+1)*l.count()/parts
 		all = append(all, func() {
 			var t teller
 			for i := from; i < to; i++ {
-				l.made[i] = t.event(&l.changes[i])
+				l.made[i] = t.event(l.at(i))
 			}
 		})
 	}
@@ -91,46 +47,106 @@ func (s *Store) MakeEvents(parts int) (all []func()) {
 
 // enterLate ends what DeferEvents began.
 func (s *Store) enterLate() {
-	assert(len(s.deferred.list) == 0, "deferred events are recorded before they are published")
 	if s.late.made == nil {
 		s.MakeEvents(1)[0]()
 	}
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	for _, e := range s.late.made[s.late.first:] {
-		s.hub.history.add(e)
+	h := &s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.late.forgotten != 0 {
+		h.history.oldest = s.late.forgotten + 1
 	}
-	s.deferred, s.late = nil, late{}
+	for _, e := range s.late.made {
+		h.history.add(e)
+	}
+	s.late = nil
 }
 
-// late are changes that belong to the history, behind the events that are made.
+// makeRoom forgets events of the history for those that are made later, and take at least so many bytes. All go if one of
+// these is forgotten already, so that the history has no gap.
+func (s *Store) makeRoom(bytes int64) {
+	h := &s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if count := s.late.count(); s.late.forgotten != 0 {
+		h.history.shrink(0, 0, 0)
+	} else {
+		h.history.shrink(max(0, 1-count), h.options.HistoryEvents-count, h.options.HistoryBytes-bytes)
+	}
+}
+
+// late are changes whose events belong to the history, behind those it has. They lie in pieces, each of which but the last
+// is full.
 type late struct {
-	changes []change
-	first   int // of those that still belong to it
-	bytes   int64
-	made    []*Event // of changes; nil: not made
+	pieces    [][]change
+	first     int // place in pieces[0] of the oldest that still belongs to it
+	last      int // changes in the last piece
+	spare     []change
+	bytes     int64    // no more than their events take; those are known when they are made
+	forgotten Index    // of the newest that no longer belongs to it; 0: none
+	made      []*Event // of all that belong to it; nil: not made
 }
 
-func (l *late) count() int { return len(l.changes) - l.first }
-
-// forget forgets the oldest change, and gives its index.
-func (l *late) forget() Index {
-	c := &l.changes[l.first]
-	index := c.index
-	l.bytes -= c.size
-	*c = change{}
-	if l.first++; l.first > len(l.changes)/2 && l.first > chunkEvents {
-		l.changes = append(l.changes[:0], l.changes[l.first:]...)
-		l.first = 0
+func (l *late) count() int {
+	if len(l.pieces) == 0 {
+		return 0
 	}
-	return index
+	return (len(l.pieces)-1)*chunkEvents + l.last - l.first
+}
+
+// at is the i-th that belongs to the history.
+func (l *late) at(i int) *change {
+	i += l.first
+	return &l.pieces[i/chunkEvents][i%chunkEvents]
+}
+
+func (l *late) add(c *change) {
+	if len(l.pieces) == 0 || l.last == chunkEvents {
+		if l.spare == nil {
+			l.spare = make([]change, chunkEvents)
+		}
+		l.pieces, l.spare, l.last = append(l.pieces, l.spare), nil, 0
+	}
+	l.pieces[len(l.pieces)-1][l.last] = *c
+	l.last++
+	l.bytes += c.leastBytes()
+}
+
+// forget forgets the oldest change.
+func (l *late) forget() {
+	c := l.at(0)
+	l.forgotten = c.index
+	l.bytes -= c.leastBytes()
+	*c = change{}
+	if l.first++; l.first == chunkEvents {
+		l.spare, l.pieces, l.first = l.pieces[0], l.pieces[1:], 0
+	}
+}
+
+// trim forgets the oldest changes until the events of the others take at most so many bytes, and gives these. The newest
+// stays even when it alone is too large.
+func (l *late) trim(most int64) (bytes int64) {
+	kept := 0
+	for kept < l.count() {
+		c := l.at(l.count() - 1 - kept)
+		size := eventSize(c.key, c.jsonBytes())
+		if kept > 0 && bytes+size > most {
+			break
+		}
+		bytes += size
+		kept++
+	}
+	for l.count() > kept {
+		l.forget()
+	}
+	return bytes
 }
 
 // tell makes the event of a change, or leaves that for later.
 func (s *Store) tell(c change) *Event {
-	if s.deferred != nil {
+	if s.late != nil {
 		if !c.silent {
-			s.deferred.add(c)
+			s.later(&c)
 		}
 		return nil
 	}
@@ -192,6 +208,9 @@ func (c *change) valueBytes() (bytes int) {
 	}
 	return bytes
 }
+
+// leastBytes is less than the event takes.
+func (c *change) leastBytes() int64 { return int64(len(c.key) + c.valueBytes()) }
 
 // jsonBytes is how long the JSON is.
 func (c *change) jsonBytes() int {

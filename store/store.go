@@ -91,10 +91,11 @@ type Store struct {
 	held      int64   // bytes of memory that pending takes
 	dirty     bool    // something changed since the last Publish
 
-	path     []*directory // scratch: the directories above the node being written
-	teller   teller       // of events, unless they are deferred
-	deferred *Changes     // not nil: what is to be told of later
-	late     late         // what was recorded of that
+	path     []*directory // the directories down to opened
+	opened   string       // the directory that was opened last
+	openedIn uint64       // the epoch of that; 0: none was
+	teller   teller       // of events that are made at once
+	late     *late        // events that are made later; nil: none is
 
 	// Shared.
 	view      atomic.Pointer[View]
@@ -137,7 +138,7 @@ func (s *Store) Pass(t Time) {
 // watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a
 // view can no longer register a watcher as of before it (K91).
 func (s *Store) Publish() {
-	if s.deferred != nil {
+	if s.late != nil {
 		s.enterLate()
 	}
 	if !s.dirty {
