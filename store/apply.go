@@ -193,7 +193,14 @@ func (s *Store) findForWrite(key Key) (*node, *Error) {
 	if key.IsRoot() {
 		return nil, &Error{Code: CodeRootReadOnly, Cause: "/"}
 	}
-	return find(s.root, key.clean)
+	parent, name := splitLast(key.clean)
+	if !s.isOpen(parent) {
+		return find(s.root, key.clean)
+	}
+	if n := s.path[len(s.path)-1].get(name); n != nil {
+		return n, nil
+	}
+	return nil, &Error{Code: CodeKeyNotFound, Cause: key.clean}
 }
 
 // compare checks the conditions of a compare command on the node found: a directory never passes (K66), and the cause
@@ -268,6 +275,9 @@ func (s *Store) put(key string, n, old *node) {
 // open returns the directory at this path for changing, and leaves it and those above it in s.path. Directories that
 // are missing are made (K52); that none of the names is a file has been checked.
 func (s *Store) open(path string) *directory {
+	if s.isOpen(path) {
+		return s.path[len(s.path)-1]
+	}
 	if s.root.dir.epoch != s.epoch {
 		s.root = s.root.fork(s.epoch)
 	}
@@ -290,8 +300,13 @@ func (s *Store) open(path string) *directory {
 		d = n.dir
 		s.path = append(s.path, d)
 	}
+	s.opened, s.openedIn = path, s.epoch
 	return d
 }
+
+// isOpen tells whether s.path leads to this directory, and this batch may change all of it: many writes in a row are to
+// one directory. A directory that is removed is not open, since its parent is opened for that.
+func (s *Store) isOpen(path string) bool { return s.openedIn == s.epoch && s.opened == path }
 
 // addBelow counts the deadlines and the hashes that came or went below the directories of s.path.
 func (s *Store) addBelow(timed int, hash uint64) {

@@ -47,8 +47,11 @@ func (p *page) search(name string) (int, bool) {
 	return low, false
 }
 
-// searchNames is search without the heads.
+// searchNames is search without the heads. Names that arrive in order are found to be new with one comparison.
 func (p *page) searchNames(name string) (int, bool) {
+	if last := len(p.items) - 1; p.items[last].name < name {
+		return last + 1, false
+	}
 	return slices.BinarySearchFunc(p.items, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
 }
 
@@ -98,10 +101,7 @@ func (d *directory) insert(n *node) {
 		d.root.split(0, n.name)
 	}
 	for p := d.root; ; {
-		i, found := len(p.items), false
-		if p.items[i-1].name >= n.name { // names that arrive in order need no search
-			i, found = p.search(n.name)
-		}
+		i, found := p.search(n.name)
 		assert(!found, "an inserted child is new")
 		if p.kids == nil {
 			p.items, p.heads = insertAt(p.items, i, n, pageItems), nil
