@@ -25,6 +25,7 @@ const (
 // verdict is what a probe found.
 type verdict struct {
 	endpoint *endpoint
+	rest     *rest // of the endpoint when the probe began
 	err      error
 	reached  bool          // a connection was made
 	here     bool          // the connection ended on this host
@@ -85,7 +86,7 @@ func (p *Proxy) judge(verdicts []verdict) {
 		case v.err != nil: // nobody answered: it may be this machine that was too busy
 			continue
 		case v.ready || !ready:
-			p.wakeUp(v.endpoint)
+			p.wakeUp(v)
 			continue
 		}
 		if p.restAs(v.endpoint, found) {
@@ -112,10 +113,11 @@ func (p *Proxy) moveWatches(unwell []*endpoint) {
 	}
 }
 
-// wakeUp has an endpoint used again.
-func (p *Proxy) wakeUp(e *endpoint) {
+// wakeUp has an endpoint used again, unless it was found unwell after the probe began.
+func (p *Proxy) wakeUp(v verdict) {
+	e := v.endpoint
 	e.unproven.Store(false)
-	if e.resting.Swap(nil) != nil {
+	if v.rest != nil && e.resting.CompareAndSwap(v.rest, nil) {
 		p.o.Log.Infof("proxy: marked endpoint %s available", e.url)
 	}
 }
@@ -123,7 +125,7 @@ func (p *Proxy) wakeUp(e *endpoint) {
 // probe asks one endpoint for its version, and, if it is one of a member that serves, for its health: that is good once
 // the member has caught up with the others, and as long as it is not cut off from them.
 func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
-	v := verdict{endpoint: e}
+	v := verdict{endpoint: e, rest: e.resting.Load()}
 	var version struct{ Etcdcluster string }
 	status, err := p.ask(ctx, &v, "/version", &version)
 	switch {
