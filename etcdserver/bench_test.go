@@ -3,9 +3,12 @@ package etcdserver
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"canopy/internal/disk"
 	"canopy/store"
@@ -50,4 +53,62 @@ func benchmarkDo(b *testing.B, fs disk.FS, clients int) {
 			}
 		}
 	})
+}
+
+// BenchmarkOpen is a start with 200,000 writes of other keys in the log, and no
+// snapshot.
+func BenchmarkOpen(b *testing.B) {
+	o := testOptions(disk.OS{})
+	o.DataDir, o.SegmentBytes, o.SnapshotEntries = b.TempDir(), 0, math.MaxUint64
+	fill(b, o, 200_000)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		m, err := Open(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		ctx, stop := context.WithCancel(context.Background())
+		stop()
+		if err := m.Run(ctx); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// fill writes keys as 64 clients do.
+func fill(b *testing.B, o Options, writes int64) {
+	m, err := Open(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go m.Run(ctx)
+	defer func() { stop(); <-m.Stopped() }()
+	<-m.Ready()
+	value := strings.Repeat("x", 64)
+	var clients errgroup.Group
+	var next atomic.Int64
+	for range 64 {
+		clients.Go(func() error {
+			for {
+				n := next.Add(1)
+				if n > writes {
+					return nil
+				}
+				key, err := store.ParseKey(fmt.Sprintf("bench/%08d", n))
+				if err != nil {
+					return err
+				}
+				if _, err := m.Do(context.Background(), store.Set{Key: key, Value: value}); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	if err := clients.Wait(); err != nil {
+		b.Fatal(err)
+	}
 }
