@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"canopy/internal/process"
+)
 
 // All connections, and the files of the log and snapshots, fit the limit of descriptors (F36).
 func TestConnectionsFitTheDescriptors(t *testing.T) {
@@ -22,7 +26,7 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 		if c.clients != tt.clients || c.perClient != tt.each {
 			t.Errorf("of %d descriptors there are %d connections, %d of one client; want %d and %d", tt.limit, c.clients, c.perClient, tt.clients, tt.each)
 		}
-		if all := c.clients*int(tt.descriptors) + c.peers + c.urgent + c.metrics + ownShare; tt.limit > filesReserved && all > int(tt.limit) {
+		if all := c.clients*int(tt.descriptors) + c.peers + c.urgent + c.metrics + ownShare; tt.limit > process.FilesReserved && all > int(tt.limit) {
 			t.Errorf("%d descriptors are shared out, of %d", all, tt.limit)
 		}
 	}

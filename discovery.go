@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os/signal"
-	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,14 +15,13 @@ import (
 
 	"canopy/config"
 	"canopy/discovery/service"
-	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/internal/http1"
+	"canopy/internal/process"
 )
 
-// runDiscovery runs a discovery service until a signal comes, as the arguments
-// after `canopy discovery` say. It gives the exit status.
-func runDiscovery(argv, environ []string) int {
+// runDiscovery runs a discovery service.
+func runDiscovery(argv, environ []string) (exit int) {
 	invocation, err := config.ParseService(argv, environ)
 	if err != nil {
 		return refuse(err)
@@ -34,37 +31,13 @@ func runDiscovery(argv, environ []string) int {
 		fmt.Print(config.ServiceHelpText())
 		return 0
 	case config.Version:
-		fmt.Print(config.VersionText(etcdserver.APIVersion, version, revision()))
+		fmt.Print(versionText())
 		return 0
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	logger, closeLog, err := newLogger(invocation.Service.Log)
-	if err != nil {
-		return refuse(err)
-	}
-	defer closeLog()
-	defer tellStop(ctx, logger)()
-	logNotes(logger, invocation.Notes)
-	systemd := newSupervisor(logger)
-	defer systemd.begin(ctx)()
-	if err := serveDiscovery(ctx, invocation.Service, systemd, logger); err != nil {
-		logger.Error(err)
-		return 1
-	}
-	return 0
-}
-
-// logNotes logs what there is to say about flags and variables.
-func logNotes(logger *logrus.Logger, notes []config.Note) {
-	for _, note := range notes {
-		if note.Warning {
-			logger.Warn(note.Text)
-		} else {
-			logger.Info(note.Text)
-		}
-	}
+	c := invocation.Service
+	return process.Run(process.Options{Log: c.Log, Notes: invocation.Notes}, func(ctx context.Context, p *process.Process) error {
+		return serveDiscovery(ctx, c, p)
+	})
 }
 
 // discoveryStore is where the tokens are. Run ends with its context.
@@ -82,20 +55,20 @@ func (e elsewhere) Run(ctx context.Context) error {
 	return e.Close()
 }
 
-func openDiscoveryStore(ctx context.Context, c config.Service, logger *logrus.Logger) (discoveryStore, error) {
+func openDiscoveryStore(ctx context.Context, c config.Service, p *process.Process) (discoveryStore, error) {
 	if len(c.Endpoints) > 0 {
-		logger.Infof("tokens are kept in the cluster at %v", c.Endpoints)
+		p.Log.Infof("tokens are kept in the cluster at %v", c.Endpoints)
 		endpoints, err := service.NewEndpoints(c.Endpoints)
 		return elsewhere{endpoints}, err
 	}
-	logger.Infof("tokens are kept in this process, data dir = %s", c.DataDir)
-	return service.OpenInside(patientDisk(ctx, logger), c.DataDir, logger)
+	p.Log.Infof("tokens are kept in this process, data dir = %s", c.DataDir)
+	return service.OpenInside(p.Disk(ctx), c.DataDir, p.Log)
 }
 
 // serveDiscovery serves until ctx ends. The store ends last, when nothing more
 // is asked of it.
-func serveDiscovery(ctx context.Context, c config.Service, systemd *supervisor, logger *logrus.Logger) error {
-	secure, err := tlsOf(c, logger)
+func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) error {
+	secure, err := tlsOf(c, p.Log)
 	if err != nil {
 		return err
 	}
@@ -103,8 +76,8 @@ func serveDiscovery(ctx context.Context, c config.Service, systemd *supervisor, 
 	if err != nil {
 		return err
 	}
-	systemd.does("opens the store of tokens")
-	store, err := openDiscoveryStore(ctx, c, logger)
+	p.Systemd.Does("opens the store of tokens")
+	store, err := openDiscoveryStore(ctx, c, p)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -112,16 +85,16 @@ func serveDiscovery(ctx context.Context, c config.Service, systemd *supervisor, 
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	handler := service.New(service.Options{
 		Store: store, Host: c.Host, TokenTTL: c.TokenTTL, Rate: float64(c.Rate), NewRate: float64(c.NewRate), Forwarded: c.Forwarded,
-		Registry: registry, Log: logger,
+		Registry: registry, Log: p.Log,
 	})
-	room := capacityOf(fileLimit(), 2, 0) // each may need another connection to the store
+	room := capacityOf(process.FileLimit(), 2, 0) // each may need another connection to the store
 	budget := api.NewBudget(room.clients, nil, nil)
 	budget.LimitClients(room.perClient)
-	limits := api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { logger.Debug("http: " + line) }}
+	limits := api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
 	server := http1.New(api.NewHTTPServer(handler, limits), func(*http.Request) bool { return false })
-	logger.Infof("discovery service listening on %s", listener.Addr())
-	systemd.does("serves tokens")
-	systemd.serves()
+	p.Log.Infof("discovery service listening on %s", listener.Addr())
+	p.Systemd.Does("serves tokens")
+	p.Systemd.Serves()
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	defer stopStore()
 	group, ctx := errgroup.WithContext(ctx)

@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
-	"canopy/etcdserver/metrics"
 )
 
 // listeners are the open sockets, by what is served on them.
@@ -71,44 +68,4 @@ func (l listeners) close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// filesReserved are file descriptors that are not for client connections (F36).
-const filesReserved = 150
-
-// fileLimit is how many file descriptors the process may have; Go's runtime
-// has raised the soft limit to the hard one already.
-func fileLimit() uint64 {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0
-	}
-	return limit.Cur
-}
-
-// filesSampled is how often the open file descriptors are counted (S27).
-const filesSampled = 5 * time.Second
-
-// sampleFiles keeps the metric of open file descriptors, where the system
-// tells them.
-func sampleFiles(ctx context.Context, set *metrics.Set) error {
-	tick := time.NewTicker(filesSampled)
-	defer tick.Stop()
-	for {
-		if open, err := os.ReadDir("/proc/self/fd"); err == nil {
-			set.FileDescriptors.Set(float64(len(open)))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func checkFileLimit() error {
-	if limit := fileLimit(); limit != 0 && limit <= filesReserved {
-		return fmt.Errorf("file descriptor limit[%d] of this process is too low, and should be set higher than %d to ensure internal usage", limit, filesReserved)
-	}
-	return nil
 }

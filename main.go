@@ -1,104 +1,77 @@
 // Command canopy is a distributed, consistent directory-tree store that speaks
 // the etcd v2 HTTP/JSON API.
 //
-// This package only connects the others: flags and variables become one
-// configuration (config), which becomes a member (etcdserver) behind its HTTP
-// API (etcdserver/api). What is decided here is the order in which things
-// begin and end.
+// This package only connects the others. Each command is one row of the table
+// below and one file: it reads its flags with config, and runs what they ask for.
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"canopy/config"
 	"canopy/etcdserver"
-	"canopy/internal/slack"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
 const version = "0.1.0"
+
+// command is a first word of the command line.
+type command struct {
+	config.Command
+	run func(argv, environ []string) (exit int) // argv is what follows the word
+}
+
+// commands are all of them. Without such a word, canopy serves.
+func commands() []command {
+	return []command{
+		{config.Command{Name: "discovery", Summary: "run a discovery service; canopy discovery --help shows its flags"}, runDiscovery},
+	}
+}
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Environ()))
 }
 
 // run does what the command line says and gives the exit status (F41).
-func run(argv, environ []string) int {
-	if len(argv) > 0 && argv[0] == "discovery" {
-		return runDiscovery(argv[1:], environ)
+func run(argv, environ []string) (exit int) {
+	for _, c := range commands() {
+		if len(argv) > 0 && argv[0] == c.Name {
+			return c.run(argv[1:], environ)
+		}
 	}
-	invocation, err := config.Parse(argv, environ, begunBefore)
-	if err != nil {
-		return refuse(err)
-	}
-	switch invocation.Action {
-	case config.Help:
-		fmt.Print(config.HelpText())
-		return 0
-	case config.Version:
-		fmt.Print(config.VersionText(etcdserver.APIVersion, version, revision()))
-		return 0
-	case config.Check:
-		return check(invocation)
-	}
-	return serveUntilSignal(invocation)
+	return runServer(argv, environ)
 }
 
-// refuse prints why the command line or the environment cannot be used.
-func refuse(err error) int {
+// usage is the short usage, for faults in the command line and for --help.
+func usage() string {
+	var all []config.Command
+	for _, c := range commands() {
+		all = append(all, c.Command)
+	}
+	return config.UsageText(all)
+}
+
+// refuse prints why the command line or the environment cannot be used, and
+// gives the exit status.
+func refuse(err error) (exit int) {
 	fmt.Fprintln(os.Stderr, config.Redacted(err.Error()))
 	var faults *config.Error
 	if !errors.As(err, &faults) {
 		return 1
 	}
 	if faults.Usage() {
-		fmt.Print(config.UsageText())
+		fmt.Print(usage())
 	}
 	return faults.Exit
 }
 
-// serveUntilSignal runs a member or a proxy until SIGTERM or SIGINT. A second signal ends
-// the process at once (F38).
-func serveUntilSignal(invocation config.Invocation) int {
-	exact := slack.Widen()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	logger, closeLog, err := newLogger(invocation.Config.Log)
-	if err != nil {
-		return refuse(err)
-	}
-	defer closeLog()
-	defer tellStop(ctx, logger)()
-	if err := setPackageLevels(logger, invocation.Config.Log.PackageLevels); err != nil {
-		logger.Warn(err)
-	}
-	logNotes(logger, invocation.Notes)
-	if exact != nil {
-		logger.Infof("timers stay exact, which costs processor time: %v", exact)
-	}
-	systemd := newSupervisor(logger)
-	defer systemd.begin(ctx)()
-	err = serveAs(ctx, invocation.Config, systemd, logger)
-	if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
-		logger.Error(err)
-		return 0 // a supervisor must not start it again (M43)
-	}
-	if err != nil {
-		logger.Error(err)
-		return 1
-	}
-	return 0
-}
+func versionText() string { return config.VersionText(etcdserver.APIVersion, version, revision()) }
 
-// revision is the commit that the program was built from, as far as the
-// toolchain knows it.
+// revision is the commit that the program was built from, if the toolchain
+// recorded it.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,105 +21,55 @@ import (
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
 	"canopy/internal/memory"
+	"canopy/internal/process"
 	"canopy/proxy"
-	"canopy/wal"
 )
 
-// serveAs runs what the data directory was begun as, and else what the flags
-// ask for (B6): a member, or a proxy.
-func serveAs(ctx context.Context, c config.Config, systemd *supervisor, logger *logrus.Logger) error {
-	begun, err := begunAs(disk.OS{}, c.DataDir)
-	if err != nil {
-		return err
-	}
-	wanted := c.Proxy.Mode != config.ProxyOff
-	switch {
-	case slices.Equal(begun, []string{"proxy"}):
-		logger.Info("the server is already initialized as proxy before, starting as etcd proxy...")
-		if !wanted && c.Source("proxy").IsSet() {
-			logger.Warnf("--proxy=off is ignored: %s belongs to a proxy", c.DataDir)
-		}
-		wanted = true
-	case len(begun) > 0:
-		if ran, err := wal.Exists(disk.OS{}, c.LogDir()); err == nil && ran { // or it only waits for others (D24)
-			logger.Info("the server is already initialized as member before, starting as etcd member...")
-		}
-		if wanted {
-			logger.Warnf("--proxy=%s is ignored: %s belongs to a member", c.Proxy.Mode, c.DataDir)
-		}
-		wanted = false
-	}
-	if wanted {
-		finder := bootstrap.New(bootstrap.Options{Config: c, Waiting: systemd.awaits, Log: logger})
-		return serveProxy(ctx, c, func(ctx context.Context) ([]string, error) {
-			defer systemd.does(proxyServes)
-			return finder.PeerURLs(ctx, knowsCluster(c))
-		}, systemd, logger)
-	}
-	err = serve(ctx, c, systemd, logger)
-	if full := (*discovery.FullError)(nil); errors.As(err, &full) && c.Discovery.Fallback == "proxy" {
-		return becomeProxy(ctx, c, full, systemd, logger)
-	}
-	return err
-}
-
 // becomeProxy runs a proxy to a cluster that had no room for this member.
-func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, systemd *supervisor, logger *logrus.Logger) error {
-	logger.Warn("discovery cluster full, falling back to proxy: this process does not become a member (--discovery-fallback)")
+func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, p *process.Process) error {
+	p.Log.Warn("discovery cluster full, falling back to proxy: this process does not become a member (--discovery-fallback)")
 	if err := bootstrap.MakeProxyDir(c); err != nil {
 		return err
 	}
 	c.Proxy.Mode = config.ProxyOn
 	members := func(context.Context) ([]string, error) { return bootstrap.PeerURLs(full.Members), nil }
-	return serveProxy(ctx, c, members, systemd, logger)
-}
-
-// begunAs gives what a data directory holds of "member" and "proxy".
-func begunAs(fsys disk.FS, dir string) ([]string, error) {
-	names, err := fsys.List(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look into the data directory: %w", err)
-	}
-	return slices.DeleteFunc(names, func(name string) bool { return name != "member" && name != "proxy" }), nil
+	return serveProxy(ctx, c, members, p)
 }
 
 // serveProxy runs a proxy and its HTTP servers until ctx ends or one of them
 // fails. firstPeers gives the peer URLs by which the cluster is found the first
 // time, and may wait for them.
-func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Context) ([]string, error), systemd *supervisor, logger *logrus.Logger) error {
-	if err := checkFileLimit(); err != nil {
+func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Context) ([]string, error), p *process.Process) error {
+	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
-	announceProgram(logger)
+	announceProgram(p.Log)
 	collectLess()
 	c.ListenPeerURLs = nil // nobody talks to a proxy but clients
-	lock, err := lockProxyDir(disk.OS{}, c.DataDir, logger)
+	lock, err := lockProxyDir(disk.OS{}, c.DataDir, p.Log)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	budget, _ := newMemoryBudget(c, registry, logger) // all that a proxy holds is counted
-	options := proxyOptions(c, firstPeers, budget, registry, logger)
-	options.FS = patientDisk(ctx, logger)
-	p, err := proxy.New(options)
+	budget, _ := p.MemoryBudget(c.HTTP.MemoryBudget, registry) // all that a proxy holds is counted
+	options := proxyOptions(c, firstPeers, budget, registry, p.Log)
+	options.FS = p.Disk(ctx)
+	handler, err := proxy.New(options)
 	if err != nil {
 		return err
 	}
-	warnOfUnusedFlags(c, p, logger)
-	listeners, err := listenAll(c, logger)
+	warnOfUnusedFlags(c, handler, p.Log)
+	listeners, err := listenAll(c, p.Log)
 	if err != nil {
 		return err
 	}
-	servers := newServers(c, listeners, capacityOf(fileLimit(), 2, c.HTTP.MaxPerClient), budget, metrics.New(prometheus.NewRegistry()), logger)
-	systemd.does(proxyServes)
-	servers.client.open(p)
-	servers.metrics.open(p.NewMetrics())
-	return runProxy(ctx, p, servers, systemd, logger)
+	servers := newServers(c, listeners, capacityOf(process.FileLimit(), 2, c.HTTP.MaxPerClient), budget, metrics.New(prometheus.NewRegistry()), p.Log)
+	p.Systemd.Does(proxyServes)
+	servers.client.open(handler)
+	servers.metrics.open(handler.NewMetrics())
+	return runProxy(ctx, handler, servers, p)
 }
 
 // proxyServes is what a proxy does that looks for nobody.
@@ -141,21 +88,21 @@ func collectLess() {
 
 // runProxy runs the proxy behind its servers. When ctx ends things stop in
 // order: no new connections, watches end, requests in flight are finished.
-func runProxy(ctx context.Context, p *proxy.Proxy, servers *servers, systemd *supervisor, logger *logrus.Logger) error {
+func runProxy(ctx context.Context, handler *proxy.Proxy, servers *servers, p *process.Process) error {
 	proxyCtx, stopProxy := context.WithCancel(context.Background())
 	defer stopProxy()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
-	group.Go(func() error { return p.Run(proxyCtx) })
+	group.Go(func() error { return handler.Run(proxyCtx) })
 	group.Go(func() error {
 		<-ctx.Done()
-		logger.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
-		servers.drain(p, logger)
+		p.Log.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
+		servers.drain(handler, p.Log)
 		stopProxy()
 		return servers.close()
 	})
-	systemd.serves() // it answers, with 503 if there is no member yet
-	logger.Info("ready to serve client requests")
+	p.Systemd.Serves() // it answers, with 503 if there is no member yet
+	p.Log.Info("ready to serve client requests")
 	return group.Wait()
 }
 

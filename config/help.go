@@ -9,21 +9,34 @@ import (
 // helpWidth is the column at which help lines are broken.
 const helpWidth = 100
 
+// Command is a word that may begin the command line, and what it does.
+type Command struct {
+	Name, Summary string
+}
+
 // UsageText is the short usage that follows a command line fault on standard output (F3).
-func UsageText() string {
-	return `usage: canopy [flags]
-       canopy --version        show the version
-       canopy --check-config   check flags and variables, and show what they come to
-       canopy --help           show all flags
-       canopy discovery …      run a discovery service; canopy discovery --help shows its flags
-`
+func UsageText(commands []Command) string {
+	lines := []Command{
+		{"--version", "show the version"},
+		{"--check-config", "check flags and variables, and show what they come to"},
+		{"--help", "show all flags"},
+	}
+	for _, c := range commands {
+		lines = append(lines, Command{c.Name + " …", c.Summary})
+	}
+	var b strings.Builder
+	b.WriteString("usage: canopy [flags]\n")
+	for _, l := range lines {
+		fmt.Fprintf(&b, "       canopy %-16s %s\n", l.Name, l.Summary)
+	}
+	return b.String()
 }
 
 // HelpText is what --help prints (F5): the short usage, then every flag with its default, in groups.
-func HelpText() string {
+func HelpText(usage string) string {
 	_, groups := newDraft()
 	var b strings.Builder
-	b.WriteString(UsageText())
+	b.WriteString(usage)
 	b.WriteString("\nEach flag has a variable: --data-dir is ETCD_DATA_DIR. A flag wins over its variable, an empty variable\n" +
 		"counts as not set. -flag and --flag are the same. Times are milliseconds, or 100ms, 1s, 5m; sizes are\n" +
 		"bytes, or 64KiB, 16MiB, 1GiB.\n")

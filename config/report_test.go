@@ -48,7 +48,8 @@ func TestTheEffectiveConfigurationIsForShells(t *testing.T) { // F61
 }
 
 func TestTheHelpShowsEveryFlagInAGroup(t *testing.T) { // F5
-	help := HelpText()
+	usage := UsageText([]Command{{"discovery", "run a service"}})
+	help := HelpText(usage)
 	_, groups := newDraft()
 	for _, g := range groups {
 		if !strings.Contains(help, "\n"+g.title+":\n") {
@@ -65,7 +66,7 @@ func TestTheHelpShowsEveryFlagInAGroup(t *testing.T) { // F5
 			t.Errorf("a line of the help has %d columns: %s", len(line), line)
 		}
 	}
-	if !strings.Contains(help, "  --heartbeat-interval 100ms\n") || !strings.HasPrefix(help, UsageText()) {
+	if !strings.Contains(help, "  --heartbeat-interval 100ms\n") || !strings.HasPrefix(help, usage) || !strings.Contains(usage, "\n       canopy discovery …      run a service\n") {
 		t.Errorf("the help lacks a default or the usage:\n%s", help)
 	}
 }

@@ -89,6 +89,7 @@ var mayImport = map[string][]string{
 	"internal/http1":          {},
 	"internal/places":         {},
 	"internal/memory":         {},
+	"internal/process":        {"canopy/config", "canopy/internal/disk", "canopy/internal/lasting", "canopy/internal/memory"},
 	"internal/takeover":       {},
 	"internal/lasting":        {},
 	"wal":                     {"canopy/internal/disk"},

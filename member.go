@@ -25,6 +25,7 @@ import (
 	"canopy/internal/http1"
 	"canopy/internal/memory"
 	"canopy/internal/places"
+	"canopy/internal/process"
 	"canopy/internal/processors"
 	"canopy/store"
 )
@@ -36,62 +37,74 @@ const (
 	drainTimeout = 2 * time.Second
 )
 
-// serve runs a member and its HTTP servers until ctx ends or one of them fails.
-func serve(ctx context.Context, c config.Config, systemd *supervisor, logger *logrus.Logger) error {
-	if err := checkFileLimit(); err != nil {
+// member is a member of a cluster, and what it consists of.
+type member struct {
+	*process.Process
+	config   config.Config
+	registry *prometheus.Registry
+	metrics  *metrics.Set
+	memory   *memory.Budget
+	governor *processors.Governor
+	servers  *servers
+}
+
+// serveMember runs a member and its HTTP servers until ctx ends or one of them fails.
+func serveMember(ctx context.Context, c config.Config, p *process.Process) error {
+	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
 	governor := processors.New()
-	announce(c, logger)
-	listeners, err := listenAll(c, logger)
+	announce(c, p.Log)
+	listeners, err := listenAll(c, p.Log)
 	if err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
-	budget, limit := newMemoryBudget(c, registry, logger)
-	servers := newServers(c, listeners, capacityOf(fileLimit(), 1, c.HTTP.MaxPerClient), budget, set, logger)
+	budget, limit := p.MemoryBudget(c.HTTP.MemoryBudget, registry)
+	servers := newServers(c, listeners, capacityOf(process.FileLimit(), 1, c.HTTP.MaxPerClient), budget, set, p.Log)
 	early := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 1})
 	servers.client.early, servers.metrics.early = early, early
+	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, governor: governor, servers: servers}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
-	group.Go(func() error { return sampleFiles(ctx, set) })
+	group.Go(func() error {
+		process.SampleFiles(ctx, func(open int) { set.FileDescriptors.Set(float64(open)) })
+		return nil
+	})
 	group.Go(func() error { budget.Watch(ctx, limit); return nil })
 	group.Go(func() error { return governor.Run(ctx) })
-	group.Go(func() error {
-		err := serveMember(ctx, c, servers, governor, budget, set, registry, systemd, logger)
-		return errors.Join(err, servers.close())
-	})
+	group.Go(func() error { return errors.Join(m.serve(ctx), servers.close()) })
 	return group.Wait()
 }
 
-// serveMember opens the member behind the servers, and runs it.
-func serveMember(ctx context.Context, c config.Config, servers *servers, governor *processors.Governor, budget *memory.Budget, set *metrics.Set, registry *prometheus.Registry, systemd *supervisor, logger *logrus.Logger) error {
+// serve opens the member behind the servers, and runs it.
+func (m *member) serve(ctx context.Context) error {
 	resume := collector.Defer()
 	defer resume()
-	fsys := patientDisk(ctx, logger)
-	finder := bootstrap.New(bootstrap.Options{Config: c, FS: fsys, Waiting: systemd.awaits, Log: logger})
-	peers := &peers{config: c, registry: registry, logger: logger}
-	options := memberOptions(c, budget, logger)
-	options.FS, options.Observer, options.Transport = fsys, observer(set, governor), peers.connect
+	fsys := m.Disk(ctx)
+	finder := bootstrap.New(bootstrap.Options{Config: m.config, FS: fsys, Waiting: m.Systemd.Awaits, Log: m.Log})
+	peers := &peers{config: m.config, registry: m.registry, logger: m.Log}
+	options := memberOptions(m.config, m.memory, m.Log)
+	options.FS, options.Observer, options.Transport = fsys, observer(m.metrics, m.governor), peers.connect
 	options.Bootstrap = func() (etcdserver.Bootstrap, error) { return finder.Members(ctx) }
-	systemd.does("reads its snapshot and log")
-	member, err := etcdserver.Open(options)
+	m.Systemd.Does("reads its snapshot and log")
+	replica, err := etcdserver.Open(options)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		logger.Info("stopped before there was a member")
+		m.Log.Info("stopped before there was a member")
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	finder.Done()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		api.NewCollector(member, version))
-	handler := api.New(member, apiOptions(c, budget, set, registry, logger))
-	servers.metrics.open(handler.NewMetrics())
-	servers.peers.Prefer(peers.transport.Knows)
-	servers.peer.open(peers.handler(api.NewPeer(member)))
-	return runMember(ctx, c, member, resume, handler, servers, systemd, logger)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		api.NewCollector(replica, version))
+	handler := api.New(replica, m.apiOptions())
+	m.servers.metrics.open(handler.NewMetrics())
+	m.servers.peers.Prefer(peers.transport.Knows)
+	m.servers.peer.open(peers.handler(api.NewPeer(replica)))
+	return m.run(ctx, replica, handler, resume)
 }
 
 // announce prints what operators look for at a start (F30).
@@ -206,61 +219,56 @@ func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observ
 	}
 }
 
-func apiOptions(c config.Config, budget *memory.Budget, set *metrics.Set, registry *prometheus.Registry, logger *logrus.Logger) api.Options {
+func (m *member) apiOptions() api.Options {
+	h := m.config.HTTP
 	return api.Options{
 		Version:       version,
-		Guard:         api.Guard{Origins: c.HTTP.CORS, AllowHost: c.HTTP.Hosts.Allows},
-		Memory:        budget,
-		FormBytesMax:  c.HTTP.MaxRequestBytes,
-		BodyTimeout:   c.HTTP.BodyTimeout,
-		ValueBytesMax: c.HTTP.MaxValueBytes,
-		KeyDepthMax:   c.HTTP.MaxKeyDepth,
-		KeyBytesMax:   c.HTTP.MaxKeyBytes,
-		WatchesMax:    c.Watch.Max,
-		HealthTimeout: c.Raft.Election,
-		PprofEnabled:  c.HTTP.Pprof,
+		Guard:         api.Guard{Origins: h.CORS, AllowHost: h.Hosts.Allows},
+		Memory:        m.memory,
+		FormBytesMax:  h.MaxRequestBytes,
+		BodyTimeout:   h.BodyTimeout,
+		ValueBytesMax: h.MaxValueBytes,
+		KeyDepthMax:   h.MaxKeyDepth,
+		KeyBytesMax:   h.MaxKeyBytes,
+		WatchesMax:    m.config.Watch.Max,
+		HealthTimeout: m.config.Raft.Election,
+		PprofEnabled:  h.Pprof,
 		CommandLine:   config.CommandLine(os.Args),
-		FileLimit:     fileLimit(),
-		SetLogLevel: func(name string) error {
-			level, err := logrus.ParseLevel(name)
-			if err != nil {
-				return err
-			}
-			setLevel(logger, level)
-			logger.Infof("globalLogLevel set to %q", name)
-			return nil
-		},
-		AccessLog: accessLog(c.HTTP.AccessLog, logger),
-		Metrics:   set,
-		Gatherer:  registry,
+		FileLimit:     process.FileLimit(),
+		SetLogLevel:   m.SetLevel,
+		AccessLog:     accessLog(h.AccessLog, m.Log),
+		Metrics:       m.metrics,
+		Gatherer:      m.registry,
 	}
 }
 
-// retire lets another member lead, if this one does, before it stops (F38). It
-// takes no leadership from here on: another that stops may be about to hand over.
-func retire(member *etcdserver.Member, limit time.Duration, logger *logrus.Logger) {
-	led := member.IsLeader()
+// retire lets another member lead, if this one does, before it stops (F38).
+// From here on this member does not become leader again: another one that stops
+// at the same time could hand over to it.
+func (m *member) retire(replica *etcdserver.Member) {
+	limit := m.config.Raft.Election
+	led := replica.IsLeader()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	member.Retire(ctx)
-	switch leads := member.IsLeader(); {
+	replica.Retire(ctx)
+	switch leads := replica.IsLeader(); {
 	case led && !leads:
-		logger.Infof("leadership was handed over: %s leads", member.LeaderTitle())
-	case leads && len(member.Status().Configuration.Voters) > 1:
-		logger.Infof("leadership could not be handed over within %v: those that go on elect a leader once this member is gone", limit)
+		m.Log.Infof("leadership was handed over: %s leads", replica.LeaderTitle())
+	case leads && len(replica.Status().Configuration.Voters) > 1:
+		m.Log.Infof("leadership could not be handed over within %v: those that go on elect a leader once this member is gone", limit)
 	}
 }
 
-// runMember runs the member, and calls started once it serves. When ctx ends
-// things stop in order: leadership is handed over, no new connections, watches
-// end, requests in flight are finished, and then the member, which has nothing
-// left to answer.
-func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, started func(), handler *api.Handler, servers *servers, systemd *supervisor, logger *logrus.Logger) error {
+// run runs the member, and calls started once it serves. When ctx ends things
+// stop in order: leadership is handed over, no new connections, watches end,
+// requests in flight are finished, and then the member, which has nothing left
+// to answer.
+func (m *member) run(ctx context.Context, replica *etcdserver.Member, handler *api.Handler, started func()) error {
 	memberCtx, stopMember := context.WithCancel(context.Background())
 	defer stopMember()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		err := member.Run(memberCtx)
+		err := replica.Run(memberCtx)
 		if err == nil && memberCtx.Err() == nil {
 			err = errors.New("the member ended by itself")
 		}
@@ -268,32 +276,45 @@ func runMember(ctx context.Context, c config.Config, member *etcdserver.Member, 
 	})
 	group.Go(func() error {
 		<-ctx.Done()
-		logger.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
-		retire(member, c.Raft.Election, logger)
-		servers.drain(handler, logger)
+		m.Log.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
+		m.retire(replica)
+		m.servers.drain(handler, m.Log)
 		stopMember()
 		return nil
 	})
 	group.Go(func() error {
-		systemd.does("applies its log")
-		if member.Restored(ctx) == nil {
-			servers.client.open(handler)
-			systemd.reports(func() activity { return activityOf(member) })
+		m.Systemd.Does("applies its log")
+		if replica.Restored(ctx) == nil {
+			m.servers.client.open(handler)
+			m.Systemd.Reports(func() process.Activity { return activityOf(replica) })
 		}
 		return nil
 	})
 	group.Go(func() error {
 		select {
-		case <-member.Ready():
+		case <-replica.Ready():
 			started()
-			systemd.serves()
-			logger.Info("ready to serve client requests")
+			m.Systemd.Serves()
+			m.Log.Info("ready to serve client requests")
 			return collector.Pace(ctx)
 		case <-ctx.Done():
 			return nil
 		}
 	})
 	return group.Wait()
+}
+
+// activityOf describes a member that has applied its log.
+func activityOf(m *etcdserver.Member) process.Activity {
+	if m.Leader() == 0 {
+		return process.Activity{Status: "waits for a leader: " + m.Reach(), Others: true}
+	}
+	select {
+	case <-m.Ready():
+		return process.Activity{Status: "serves, " + m.LeaderTitle() + " leads"}
+	default:
+		return process.Activity{Status: "publishes itself to the cluster: " + m.LeaderTitle() + " leads", Others: true}
+	}
 }
 
 // servers are the HTTP servers of the process, each with its listener. They
@@ -398,4 +419,17 @@ func (s *servers) close() error {
 		errs = append(errs, each.server.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// accessLog gives the function that logs each request, nil if it is off.
+func accessLog(on bool, logger *logrus.Logger) func(api.Access) {
+	if !on {
+		return nil
+	}
+	return func(a api.Access) {
+		logger.WithFields(logrus.Fields{
+			"method": a.Method, "path": a.Path, "remote": a.RemoteAddr, "status": a.Status,
+			"bytes": a.Bytes, "duration_seconds": a.Duration.Seconds(), "agent": a.UserAgent,
+		}).Info("access")
+	}
 }

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"math"
@@ -10,22 +10,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
-	"canopy/config"
 	"canopy/internal/memory"
 )
 
-// newMemoryBudget makes the budget for what clients can make this process hold,
-// and keeps the heap below the limit on the process, if there is one.
-func newMemoryBudget(c config.Config, registry *prometheus.Registry, logger *logrus.Logger) (*memory.Budget, memory.Limit) {
+// MemoryBudget makes the budget for memory that clients occupy, and keeps the
+// heap below the memory limit of the process, if there is one. Size 0 is the
+// default under that limit.
+func (p *Process) MemoryBudget(size int64, registry *prometheus.Registry) (*memory.Budget, memory.Limit) {
 	limit := memory.FindLimit(os.DirFS("/"))
-	collectBelow(limit, logger)
-	size, from := c.HTTP.MemoryBudget, "--memory-budget"
+	collectBelow(limit, p.Log)
+	from := "--memory-budget"
 	if size == 0 {
 		size, from = limit.Budget(), limit.From
 	}
-	logger.Infof("clients can make this process hold %d MiB of memory (from %s)", size>>20, from)
-	refusals := newRefusals(size, registry, logger)
-	budget := memory.New(size, refusals.note)
+	p.Log.Infof("clients can make this process hold %d MiB of memory (from %s)", size>>20, from)
+	refusals := newRefusals(size, registry, p.Log)
+	budget := memory.New(size, refusals.count)
 	gauge := func(name, help string, value func() int64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
 	}
@@ -34,13 +34,12 @@ func newMemoryBudget(c config.Config, registry *prometheus.Registry, logger *log
 	return budget, limit
 }
 
-// heapPart is the part of a limit that the heap may grow to before garbage is
-// collected whatever that costs. The rest is for stacks of threads, the program,
-// and what the system counts beside.
+// heapPart is the part of a memory limit that the heap may use. The rest is for
+// the stacks of threads, the program, and what the system counts for it.
 const heapPart = 0.85
 
-// collectBelow has garbage collected in time, unless GOMEMLIMIT says when. The
-// usual rule lets the heap double, however close a limit is.
+// collectBelow sets the runtime's memory limit, unless GOMEMLIMIT does. Without
+// it the heap doubles between collections, also where that exceeds the limit.
 func collectBelow(limit memory.Limit, logger *logrus.Logger) {
 	if !limit.Hard || debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return
@@ -49,16 +48,16 @@ func collectBelow(limit memory.Limit, logger *logrus.Logger) {
 	logger.Infof("the heap stays below %d MiB (from %s)", int64(float64(limit.Bytes)*heapPart)>>20, limit.From)
 }
 
-// refusedEvery is how often the log tells that the memory budget is used up.
+// refusedEvery is the time between log lines about a memory budget that is used up.
 const refusedEvery = time.Minute
 
-// refusals counts clients that were turned away since there was no memory.
+// refusals counts clients that were refused or cut off for lack of memory.
 type refusals struct {
 	size    int64
 	logger  *logrus.Logger
 	refused prometheus.Counter
 	cut     prometheus.Counter
-	logged  atomic.Int64 // when, Unix time in ns
+	logged  atomic.Int64 // Unix time of the last line, in ns
 	since   atomic.Int64 // clients since then
 }
 
@@ -68,8 +67,8 @@ func newRefusals(size int64, registry *prometheus.Registry, logger *logrus.Logge
 	return &refusals{size: size, logger: logger, refused: v.WithLabelValues("refused"), cut: v.WithLabelValues("cut_off")}
 }
 
-// note counts one, and logs now and then.
-func (r *refusals) note(reason memory.Reason) {
+// count counts a client, and logs at most once per refusedEvery.
+func (r *refusals) count(reason memory.Reason) {
 	if reason == memory.CutOff {
 		r.cut.Inc()
 	} else {

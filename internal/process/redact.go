@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"fmt"
@@ -8,8 +8,7 @@ import (
 	"canopy/config"
 )
 
-// redacting is a formatter of log entries that leaves passwords out, whoever
-// writes the line.
+// redacting is a formatter that removes passwords from all log lines.
 type redacting struct{ logrus.Formatter }
 
 // Format implements logrus.Formatter.

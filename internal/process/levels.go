@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"fmt"
@@ -7,18 +7,18 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// mainPackage is that of lines that name none.
+// mainPackage is the name of lines without one.
 const mainPackage = "etcdmain"
 
-// packageLevels formats the lines of packages that may be heard, and nothing
-// of the others (S41). The logger's own level lets the most talkative through.
+// packageLevels is a formatter that drops the lines below the level of their
+// package (S41). The level of the logger itself is the most verbose of all.
 type packageLevels struct {
 	logrus.Formatter
 	usual  logrus.Level
 	levels map[string]logrus.Level
 }
 
-// Format gives no bytes for a line that its package's level holds back.
+// Format gives no bytes for a line that is dropped.
 func (p packageLevels) Format(e *logrus.Entry) ([]byte, error) {
 	name, named := e.Data["pkg"].(string)
 	if !named {
@@ -34,8 +34,8 @@ func (p packageLevels) Format(e *logrus.Entry) ([]byte, error) {
 	return p.Formatter.Format(e)
 }
 
-// setPackageLevels takes the flag's text. One that is wrong has no effect but
-// the error, for a line in the log.
+// setPackageLevels takes the text of the flag. If it is wrong, an error is
+// returned and no level changes.
 func setPackageLevels(logger *logrus.Logger, text string) error {
 	if text == "" {
 		return nil
@@ -60,7 +60,17 @@ func setPackageLevels(logger *logrus.Logger, text string) error {
 	return nil
 }
 
-// setLevel sets one level for all packages (S36).
+// SetLevel sets one level for all packages (S36).
+func (p *Process) SetLevel(name string) error {
+	level, err := logrus.ParseLevel(name)
+	if err != nil {
+		return err
+	}
+	setLevel(p.Log, level)
+	p.Log.Infof("globalLogLevel set to %q", name)
+	return nil
+}
+
 func setLevel(logger *logrus.Logger, level logrus.Level) {
 	if p, ok := logger.Formatter.(packageLevels); ok {
 		logger.SetFormatter(p.Formatter)
@@ -68,7 +78,7 @@ func setLevel(logger *logrus.Logger, level logrus.Level) {
 	logger.SetLevel(level)
 }
 
-// capnslogLevel reads a level by the names of the reference, and by our own.
+// capnslogLevel reads the name of a level, those of etcd 2.3 included.
 func capnslogLevel(word string) (logrus.Level, error) {
 	switch strings.ToUpper(word) {
 	case "CRITICAL":

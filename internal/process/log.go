@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
-	"canopy/etcdserver/api"
 )
 
 // newLogger makes the one logger of the process. The function it returns
@@ -41,7 +40,7 @@ func openOutputs(names []string) (io.Writer, func(), error) {
 	var files []io.Closer
 	closeAll := func() {
 		for _, f := range files {
-			f.Close() // the process ends: nobody is left to tell
+			f.Close() // the process ends, so nothing is left that could report an error
 		}
 	}
 	for _, name := range names {
@@ -63,17 +62,4 @@ func openOutputs(names []string) (io.Writer, func(), error) {
 		return nil, nil, errors.New("--log-outputs: no output is named")
 	}
 	return io.MultiWriter(outputs...), closeAll, nil
-}
-
-// accessLog gives the function that logs each request, nil if it is off.
-func accessLog(on bool, logger *logrus.Logger) func(api.Access) {
-	if !on {
-		return nil
-	}
-	return func(a api.Access) {
-		logger.WithFields(logrus.Fields{
-			"method": a.Method, "path": a.Path, "remote": a.RemoteAddr, "status": a.Status,
-			"bytes": a.Bytes, "duration_seconds": a.Duration.Seconds(), "agent": a.UserAgent,
-		}).Info("access")
-	}
 }

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// recorded is a supervisor whose reports a test can read.
-func recorded() (s *supervisor, reports func() []string) {
+// recorded makes a supervisor whose reports a test can read.
+func recorded() (s *Supervisor, reports func() []string) {
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
 	s = newSupervisor(logger)
@@ -29,13 +29,13 @@ func recorded() (s *supervisor, reports func() []string) {
 	}
 }
 
-// A supervisor hears of a start again and again, for as long as it takes, and is asked for more time than passes.
+// While the process starts, systemd gets reports that each ask for more time than the interval between them.
 func TestALongStartIsReportedAllTheTime(t *testing.T) { // F33
 	synctest.Test(t, func(t *testing.T) {
 		s, reports := recorded()
 		ctx, stop := context.WithCancel(t.Context())
 		defer s.begin(ctx)()
-		s.does("reads its log")
+		s.Does("reads its log")
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if n := len(reports()); n < int(time.Hour/tellEvery) || tellEvery >= startTimeout/2 {
@@ -47,7 +47,7 @@ func TestALongStartIsReportedAllTheTime(t *testing.T) { // F33
 			}
 		}
 		before := len(reports())
-		s.serves()
+		s.Serves()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if got := strings.Join(reports()[before:], "|"); got != "STATUS=reads its log\nREADY=1" {
@@ -61,15 +61,14 @@ func TestALongStartIsReportedAllTheTime(t *testing.T) { // F33
 	})
 }
 
-// A script that starts one unit after the other is not held up for ever by the first, which needs the others. Work of its own
-// does not count.
+// A unit that waits for other members becomes ready after a minute. Time in which it works by itself does not count.
 func TestAStartThatNeedsOthersHoldsUpAScriptForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, reports := recorded()
 		defer s.begin(t.Context())()
-		s.does("applies its log")
+		s.Does("applies its log")
 		time.Sleep(time.Hour)
-		s.awaits("waits for a leader")
+		s.Awaits("waits for a leader")
 		for _, tt := range []struct {
 			after time.Duration
 			ready bool
