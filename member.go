@@ -21,12 +21,11 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
-	"canopy/internal/collector"
 	"canopy/internal/http1"
 	"canopy/internal/memory"
 	"canopy/internal/places"
 	"canopy/internal/process"
-	"canopy/internal/processors"
+	"canopy/internal/tuning"
 	"canopy/store"
 )
 
@@ -44,7 +43,7 @@ type member struct {
 	registry *prometheus.Registry
 	metrics  *metrics.Set
 	memory   *memory.Budget
-	governor *processors.Governor
+	tuning   *tuning.Tuning
 	servers  *servers
 }
 
@@ -53,7 +52,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
-	governor := processors.New()
+	tuning := tuning.New(tuned(c))
 	announce(c, p.Log)
 	listeners, err := listenAll(c, p.Log)
 	if err != nil {
@@ -65,7 +64,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	servers := newServers(c, listeners, capacityOf(process.FileLimit(), 1, c.HTTP.MaxPerClient), budget, set, p.Log)
 	early := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 1})
 	servers.client.early, servers.metrics.early = early, early
-	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, governor: governor, servers: servers}
+	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, tuning: tuning, servers: servers}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(servers.serve)
 	group.Go(func() error {
@@ -73,20 +72,20 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 		return nil
 	})
 	group.Go(func() error { budget.Watch(ctx, limit); return nil })
-	group.Go(func() error { return governor.Run(ctx) })
+	group.Go(func() error { tuning.Run(ctx); return nil })
 	group.Go(func() error { return errors.Join(m.serve(ctx), servers.close()) })
 	return group.Wait()
 }
 
 // serve opens the member behind the servers, and runs it.
 func (m *member) serve(ctx context.Context) error {
-	resume := collector.Defer()
-	defer resume()
+	recovered := m.tuning.DeferGC()
+	defer recovered()
 	fsys := m.Disk(ctx)
 	finder := bootstrap.New(bootstrap.Options{Config: m.config, FS: fsys, Waiting: m.Systemd.Awaits, Log: m.Log})
 	peers := &peers{config: m.config, registry: m.registry, logger: m.Log}
 	options := memberOptions(m.config, m.memory, m.Log)
-	options.FS, options.Observer, options.Transport = fsys, observer(m.metrics, m.governor), peers.connect
+	options.FS, options.Observer, options.Transport = fsys, observer(m.metrics, m.tuning), peers.connect
 	options.Bootstrap = func() (etcdserver.Bootstrap, error) { return finder.Members(ctx) }
 	m.Systemd.Does("reads its snapshot and log")
 	replica, err := etcdserver.Open(options)
@@ -104,7 +103,7 @@ func (m *member) serve(ctx context.Context) error {
 	m.servers.metrics.open(handler.NewMetrics())
 	m.servers.peers.Prefer(peers.transport.Knows)
 	m.servers.peer.open(peers.handler(api.NewPeer(replica)))
-	return m.run(ctx, replica, handler, resume)
+	return m.run(ctx, replica, handler, recovered)
 }
 
 // announce prints what operators look for at a start (F30).
@@ -181,14 +180,14 @@ func samePeers(ctx context.Context, x, y []string) bool {
 	return config.SamePeers(x, y, lookup) || unsure
 }
 
-// observer turns what the member measures into metrics, and lets the governor
-// know of syncs.
-func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observer {
+// observer turns what the member measures into metrics, and reports the load to
+// the tuning.
+func observer(set *metrics.Set, tuning *tuning.Tuning) etcdserver.Observer {
 	return etcdserver.Observer{
 		Synced: func(d time.Duration, last uint64) {
 			set.Synced(d)
 			set.LastIndexSaved.Set(float64(last))
-			governor.Synced(d, last)
+			tuning.Synced(d, last)
 		},
 		Applied:       func(_ int, d time.Duration) { set.Applied(d) },
 		SnapshotSaved: func(_ int64, d time.Duration) { set.Snapshotted(d, d) },
@@ -201,7 +200,7 @@ func observer(set *metrics.Set, governor *processors.Governor) etcdserver.Observ
 		},
 		Waiting: set.SetPending,
 		LeaderChanged: func(leader etcdserver.ID, self bool) {
-			governor.LeaderChanged(leader != 0 && !self)
+			tuning.LeaderChanged(leader != 0 && !self)
 			if leader != 0 {
 				set.LeaderChanges.Inc()
 			}
@@ -296,7 +295,8 @@ func (m *member) run(ctx context.Context, replica *etcdserver.Member, handler *a
 			started()
 			m.Systemd.Serves()
 			m.Log.Info("ready to serve client requests")
-			return collector.Pace(ctx)
+			m.tuning.PaceGC(ctx)
+			return nil
 		case <-ctx.Done():
 			return nil
 		}

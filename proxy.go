@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +20,7 @@ import (
 	"canopy/internal/disk"
 	"canopy/internal/memory"
 	"canopy/internal/process"
+	"canopy/internal/tuning"
 	"canopy/proxy"
 )
 
@@ -44,7 +43,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 		return err
 	}
 	announceProgram(p.Log)
-	collectLess()
+	tuning.Proxy(tuned(c))
 	c.ListenPeerURLs = nil // nobody talks to a proxy but clients
 	lock, err := lockProxyDir(disk.OS{}, c.DataDir, p.Log)
 	if err != nil {
@@ -74,17 +73,6 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 
 // proxyServes is what a proxy does that looks for nobody.
 const proxyServes = "serves as a proxy"
-
-// proxyGCPercent is for a heap of a few MiB that consists of requests under way:
-// to collect it each time it has doubled takes a tenth of the processor.
-const proxyGCPercent = 400
-
-// collectLess has garbage collected less often, unless GOGC says when.
-func collectLess() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(proxyGCPercent)
-	}
-}
 
 // runProxy runs the proxy behind its servers. When ctx ends things stop in
 // order: no new connections, watches end, requests in flight are finished.

@@ -13,7 +13,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/internal/disk"
 	"canopy/internal/process"
-	"canopy/internal/slack"
+	"canopy/internal/tuning"
 	"canopy/wal"
 )
 
@@ -33,11 +33,12 @@ func runServer(argv, environ []string) (exit int) {
 	case config.Check:
 		return check(invocation)
 	}
-	exact := slack.Widen()
 	c := invocation.Config
 	return process.Run(process.Options{Log: c.Log, Notes: invocation.Notes}, func(ctx context.Context, p *process.Process) error {
-		if exact != nil {
-			p.Log.Infof("timers stay exact, which costs processor time: %v", exact)
+		if tuned(c) {
+			if err := tuning.WidenTimers(); err != nil {
+				p.Log.Infof("the timer slack stays as it is: %v; set TimerSlackNSec=1ms in the systemd unit to save processor time", err)
+			}
 		}
 		err := serve(ctx, c, p)
 		if removed := (*etcdserver.RemovedError)(nil); errors.As(err, &removed) {
@@ -47,6 +48,9 @@ func runServer(argv, environ []string) (exit int) {
 		return err
 	})
 }
+
+// tuned reports whether the runtime is to be adjusted to the load.
+func tuned(c config.Config) bool { return c.RuntimeTuning != "off" }
 
 // serve runs a member or a proxy: what the data directory belongs to, or what
 // the flags ask for if it is new (B6).

@@ -42,6 +42,8 @@ type Config struct {
 	Log     Log
 	Proxy   Proxy
 
+	RuntimeTuning string // "auto": adjust Go's runtime and the timers to the load, "off": leave them alone; default "auto"
+
 	ForcePeerURLs map[string]URLs // where members are dialled, by name or id, until the list of members says so; none: where that says
 
 	Force string // found a new cluster from the data there is (B45): "", "once" or "again"

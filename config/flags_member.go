@@ -45,6 +45,8 @@ func memberRows(d *draft) []row {
 			usage: "Size at which a new log segment is begun; disk space is reserved in this size. At most a sixteenth of the disk is used."},
 		{name: "http2", value: boolValue{&d.HTTP.HTTP2}, def: "true",
 			usage: "Serve cleartext HTTP/2 beside HTTP/1.1."},
+		{name: "runtime-tuning", value: choiceValue{p: &d.RuntimeTuning, words: []string{"auto", "off"}}, def: "auto",
+			usage: "Adjust GOMAXPROCS, GOGC and the timer slack to the load. GOMAXPROCS and GOGC in the environment win. off: leave all three as Go and the system set them."},
 		{name: "enable-v2", value: boolValue{new(bool)}, def: "true", noEffect: "the v2 API is always served",
 			usage: "Known to 3.4's unit files."},
 	}

@@ -91,6 +91,7 @@ var mayImport = map[string][]string{
 	"internal/memory":         {},
 	"internal/process":        {"canopy/config", "canopy/internal/disk", "canopy/internal/lasting", "canopy/internal/memory"},
 	"internal/takeover":       {},
+	"internal/tuning":         {},
 	"internal/lasting":        {},
 	"wal":                     {"canopy/internal/disk"},
 	"snap":                    {"canopy/internal/disk"},

@@ -1,4 +1,4 @@
-package collector
+package tuning
 
 import (
 	"runtime"
@@ -14,16 +14,17 @@ func percent() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-func TestCollectionsAreDeferredUntilResumed(t *testing.T) {
+func TestCollectionsAreDeferredDuringRecovery(t *testing.T) {
 	t.Setenv("GOGC", "")
+	t.Setenv("GOMAXPROCS", "2")
 	usual := percent()
 	runtime.GC()
-	resume := Defer()
+	done := New(true).DeferGC()
 	if got := percent(); got != 1600 {
 		t.Errorf("GOGC is %d, want 1600", got)
 	}
-	resume()
-	resume()
+	done()
+	done()
 	if got := percent(); got != usual {
 		t.Errorf("GOGC is %d, want %d", got, usual)
 	}
@@ -31,8 +32,9 @@ func TestCollectionsAreDeferredUntilResumed(t *testing.T) {
 
 func TestABigHeapHasTheUsualRoom(t *testing.T) {
 	t.Setenv("GOGC", "")
+	t.Setenv("GOMAXPROCS", "2")
 	usual := percent()
-	defer Defer()()
+	defer New(true).DeferGC()()
 	kept := make([]byte, 2*deferredMiB<<20)
 	runtime.GC() // as the runtime does when the heap is big
 	for began := time.Now(); percent() != usual; runtime.Gosched() {
@@ -41,13 +43,4 @@ func TestABigHeapHasTheUsualRoom(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(kept)
-}
-
-func TestTheEnvironmentDecides(t *testing.T) {
-	t.Setenv("GOGC", "300")
-	usual := percent()
-	defer Defer()()
-	if got := percent(); got != usual {
-		t.Errorf("GOGC is %d, want %d", got, usual)
-	}
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package processors
+package tuning
 
 import (
 	"time"

@@ -1,4 +1,4 @@
-package processors
+package tuning
 
 import (
 	"runtime"
@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// usual has a governor decide from the usual number, which is set back after the test.
-func usual(t *testing.T) *Governor {
+// usual makes a gomaxprocs, and restores GOMAXPROCS after the test.
+func usual(t *testing.T) *gomaxprocs {
 	t.Helper()
-	t.Setenv("GOMAXPROCS", "")
 	before := runtime.GOMAXPROCS(0)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	g := New()
+	g := newGomaxprocs()
 	if got := runtime.GOMAXPROCS(0); got != before+extra {
 		t.Fatalf("it begins with %d, want %d", got, before+extra)
 	}
@@ -38,7 +37,7 @@ func TestWhatLoneWritersLookLike(t *testing.T) {
 	} {
 		window := lone
 		c.change(&window)
-		if got := window.within(&leads); got != c.want {
+		if got := window.within(&leaderLimits); got != c.want {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)
 		}
 	}
@@ -59,7 +58,7 @@ func TestWhatFollowingLooksLike(t *testing.T) {
 	} {
 		window := following
 		c.change(&window)
-		if got := window.within(&follows); got != c.want {
+		if got := window.within(&followerLimits); got != c.want {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)
 		}
 	}
@@ -72,7 +71,7 @@ func TestOnlyFollowersMayTakeMany(t *testing.T) {
 	look := func() int {
 		for range patience {
 			now.syncs, now.syncing, now.last, now.work = now.syncs+100, now.syncing+60*time.Millisecond, now.last+3000, now.work+40*time.Millisecond
-			g.look(now)
+			g.decide(now)
 		}
 		return runtime.GOMAXPROCS(0)
 	}
@@ -80,7 +79,7 @@ func TestOnlyFollowersMayTakeMany(t *testing.T) {
 		follows bool
 		want    int
 	}{{false, all}, {true, 1}, {false, all}, {true, 1}} {
-		g.LeaderChanged(c.follows)
+		g.follows.Store(c.follows)
 		if got := look(); got != c.want {
 			t.Errorf("change %d, follows: %v: %d, want %d", i, c.follows, got, c.want)
 		}
@@ -94,7 +93,7 @@ func TestDownSlowlyAndUpAtOnce(t *testing.T) {
 		if now.work += 10 * time.Millisecond; lone {
 			now.syncs, now.syncing, now.last = now.syncs+400, now.syncing+60*time.Millisecond, now.last+400
 		}
-		g.look(now)
+		g.decide(now)
 		return runtime.GOMAXPROCS(0)
 	}
 	all := runtime.GOMAXPROCS(0)
@@ -113,24 +112,12 @@ func TestDownSlowlyAndUpAtOnce(t *testing.T) {
 func TestSyncsAreCounted(t *testing.T) {
 	g := usual(t)
 	for i := range 3 * 400 {
-		g.Synced(200*time.Microsecond, uint64(i+1))
+		g.synced(200*time.Microsecond, uint64(i+1))
 		if i%400 == 399 {
-			g.look(g.count(0))
+			g.decide(g.count(0))
 		}
 	}
 	if got := runtime.GOMAXPROCS(0); got != 1 {
 		t.Errorf("after lone writes for %d windows: %d, want 1", patience, got)
-	}
-}
-
-func TestTheEnvironmentDecides(t *testing.T) {
-	before := runtime.GOMAXPROCS(0)
-	t.Setenv("GOMAXPROCS", "3")
-	g := New()
-	if err := g.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := runtime.GOMAXPROCS(0); got != before {
-		t.Errorf("it was set to %d, with GOMAXPROCS in the environment", got)
 	}
 }

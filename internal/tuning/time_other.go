@@ -1,11 +1,11 @@
 //go:build !unix
 
-package processors
+package tuning
 
 import (
 	"errors"
 	"time"
 )
 
-// processTime cannot be told here.
+// processTime is not supported on this system.
 func processTime() (time.Duration, error) { return 0, errors.ErrUnsupported }
