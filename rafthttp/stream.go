@@ -199,10 +199,10 @@ func (s *stream) pong() error {
 	return nil
 }
 
-// silence says what a time-out means.
+// silence names the cause of an error that is a time-out.
 func silence(err error, waited time.Duration) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("nothing was heard or taken for %v: %w", waited, err)
+		return fmt.Errorf("no data received or sent for %v: %w", waited, err)
 	}
 	return err
 }

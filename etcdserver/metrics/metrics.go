@@ -82,7 +82,7 @@ func New(reg prometheus.Registerer) *Set {
 		LeaderChanges:   f.counter("etcd_server_leader_changes_seen_total", "Changes of the leader that this member saw."),
 		Installed:       f.counter("canopy_snapshots_installed_total", "Snapshots of a leader that replaced the state of this member."),
 		Unusable:        f.counter("canopy_snapshots_unusable_total", "Snapshots that could not be loaded and were put aside; alert on any."),
-		MessagesRefused: f.counter("canopy_raft_refused_total", "Messages of other members that none in good order sends."),
+		MessagesRefused: f.counter("canopy_raft_refused_total", "Invalid messages from other members."),
 
 		DiskFull: f.gauge("canopy_disk_full", "1 while writes are refused since the disk is full, else 0."),
 
