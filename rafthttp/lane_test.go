@@ -207,7 +207,7 @@ func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 		t.Errorf("%d bytes are queued for the stuck peer", s.QueuedBytes)
 	}
 	a.logs("the connection with c became inactive")
-	if !strings.Contains(fmt.Sprint(a.statusOf(0xc).LastError), "nothing was heard") {
+	if !strings.Contains(fmt.Sprint(a.statusOf(0xc).LastError), "no data received") {
 		t.Errorf("the error is %v", a.statusOf(0xc).LastError)
 	}
 	eventually(t, "both streams of the stuck peer are dialled anew", func() bool { return connections() >= 4 })
