@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"canopy/config"
-	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
-	"canopy/internal/places"
+	"canopy/internal/httpserver"
 )
 
 // A capacity is how many connections of each kind there may be, so that all of
@@ -66,20 +65,20 @@ const handshakeBytes = 4 << 10
 
 // peerPlaces are those of the peer port, for connections of which it is not
 // known whose they are. A member leaves its place when it has shaken hands.
-func peerPlaces(c capacity, h config.HTTP, set *metrics.Set) *places.Pool {
-	return places.NewPool(places.Options{Most: c.peers, PerClient: h.MaxPerClient, Patience: handshakeTimeout,
+func peerPlaces(c capacity, h config.HTTP, set *metrics.Set) *httpserver.Pool {
+	return httpserver.NewPool(httpserver.PoolOptions{Most: c.peers, PerClient: h.MaxPerClient, Patience: handshakeTimeout,
 		Cut: func() { set.Refused("peer connection") }})
 }
 
 // spare are places for connections that come when there is no room, or that
 // others must not be able to take.
-func spare(most int, set *metrics.Set) *places.Pool {
-	return places.NewPool(places.Options{Most: most, Patience: handshakeTimeout, Cut: func() { set.Refused("spare connection") }})
+func spare(most int, set *metrics.Set) *httpserver.Pool {
+	return httpserver.NewPool(httpserver.PoolOptions{Most: most, Patience: handshakeTimeout, Cut: func() { set.Refused("spare connection") }})
 }
 
 // limited has the server's limits hold for the connections of a pool.
-func limited(l api.Limits, p *places.Pool) api.Limits {
-	l.ConnState, l.ConnContext = p.ConnState, places.ConnContext
+func limited(l httpserver.Options, p *httpserver.Pool) httpserver.Options {
+	l.ConnState, l.ConnContext = p.ConnState, httpserver.PoolContext
 	l.HeaderTimeout = min(l.HeaderTimeout, handshakeTimeout)
 	l.HeaderBytes = min(l.HeaderBytes, handshakeBytes)
 	l.HTTP2Disabled = true

@@ -15,8 +15,7 @@ import (
 
 	"canopy/config"
 	"canopy/discovery/service"
-	"canopy/etcdserver/api"
-	"canopy/internal/http1"
+	"canopy/internal/httpserver"
 	"canopy/internal/process"
 )
 
@@ -72,7 +71,7 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := httpserver.Listen(c.Listen)
 	if err != nil {
 		return err
 	}
@@ -88,10 +87,10 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 		Registry: registry, Log: p.Log,
 	})
 	room := capacityOf(process.FileLimit(), 2, 0) // each may need another connection to the store
-	budget := api.NewBudget(room.clients, nil, nil)
+	budget := httpserver.NewBudget(room.clients, nil, nil)
 	budget.LimitClients(room.perClient)
-	limits := api.Limits{ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
-	server := http1.New(api.NewHTTPServer(handler, limits), func(*http.Request) bool { return false })
+	limits := httpserver.Options{ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
+	server := httpserver.New(handler, limits)
 	p.Log.Infof("discovery service listening on %s", listener.Addr())
 	p.Systemd.Does("serves tokens")
 	p.Systemd.Serves()

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
+	"canopy/internal/httpserver"
 )
 
 // listeners are the open sockets, by what is served on them.
@@ -42,22 +41,11 @@ func listenAll(c config.Config, logger *logrus.Logger) (listeners, error) {
 	return l, nil
 }
 
-// vanishedAfter is how long a connection lives whose other side does not answer
-// any more, be it idle or with something on its way. It is longer than a client
-// has to take a part of an answer, so that slow ones are not cut by it.
-const vanishedAfter = 75 * time.Second
-
 func listen(u *url.URL) (net.Listener, error) {
 	if u.Scheme != "http" {
 		return nil, fmt.Errorf("listen on %s: only http is served", u)
 	}
-	how := net.ListenConfig{Control: noticeVanished, KeepAliveConfig: net.KeepAliveConfig{
-		Enable:   true,
-		Idle:     vanishedAfter / 6,
-		Interval: vanishedAfter / 6,
-		Count:    5,
-	}}
-	return how.Listen(context.Background(), "tcp", u.Host)
+	return httpserver.Listen(u.Host)
 }
 
 func (l listeners) close() error {

@@ -21,9 +21,9 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
-	"canopy/internal/http1"
+	"canopy/internal/httpserver"
+	"canopy/internal/httpserver/http1"
 	"canopy/internal/memory"
-	"canopy/internal/places"
 	"canopy/internal/process"
 	"canopy/internal/tuning"
 	"canopy/store"
@@ -322,7 +322,7 @@ func activityOf(m *etcdserver.Member) process.Activity {
 type servers struct {
 	all                   []serverOn
 	client, metrics, peer gate
-	peers                 *places.Pool // of connections to the peer port
+	peers                 *httpserver.Pool // of connections to the peer port
 }
 
 type serverOn struct {
@@ -339,26 +339,27 @@ type serverOn struct {
 func newServers(c config.Config, l listeners, room capacity, budget *memory.Budget, set *metrics.Set, logger *logrus.Logger) *servers {
 	s := &servers{}
 	s.client.hold(c.HTTP.StartupGrace, c.HTTP.HeaderTimeout)
-	limits := api.Limits{
+	limits := httpserver.Options{
 		HeaderBytes:   c.HTTP.MaxHeaderBytes,
 		HeaderTimeout: c.HTTP.HeaderTimeout,
 		IdleTimeout:   c.HTTP.IdleTimeout,
 		HTTP2Disabled: !c.HTTP.HTTP2,
+		Fast:          api.IsFast,
 		ErrorLog:      func(line string) { logger.Debug("http: " + line) },
 	}
-	add := func(on []net.Listener, h http.Handler, l api.Limits, bound interface {
+	add := func(on []net.Listener, h http.Handler, l httpserver.Options, bound interface {
 		Listener(net.Listener) net.Listener
 	}) {
 		for _, listener := range on {
-			server := http1.New(api.NewHTTPServer(h, l), api.IsPlain)
+			server := httpserver.New(h, l)
 			s.all = append(s.all, serverOn{server, bound.Listener(listener)})
 		}
 	}
 	clients := connectionBudget(room, set)
-	clients.Bound(budget, api.ConnectionBytes)
+	clients.Bound(budget, httpserver.ConnectionBytes)
 	urgent, rest := spare(room.urgent, set), http1.NewHandover(l.client[0].Addr())
 	clients.Overflow(rest.Give)
-	s.all = append(s.all, serverOn{api.NewHTTPServer(serveUrgent(&s.client), limited(limits, urgent)), urgent.Listener(rest)})
+	s.all = append(s.all, serverOn{httpserver.New(serveUrgent(&s.client), limited(limits, urgent)), urgent.Listener(rest)})
 	apart := spare(room.metrics, set)
 	add(l.metrics, &s.metrics, limited(limits, apart), apart)
 	s.peers = peerPlaces(room, c.HTTP, set)
@@ -368,7 +369,7 @@ func newServers(c config.Config, l listeners, room capacity, budget *memory.Budg
 	return s
 }
 
-func connectionBudget(room capacity, set *metrics.Set) *api.Budget {
+func connectionBudget(room capacity, set *metrics.Set) *httpserver.Budget {
 	refused := func(idle bool) {
 		if idle {
 			set.Refused("idle connection")
@@ -376,7 +377,7 @@ func connectionBudget(room capacity, set *metrics.Set) *api.Budget {
 			set.Refused("connection")
 		}
 	}
-	budget := api.NewBudget(room.clients, refused, func(open int) { set.OpenConnections.Set(float64(open)) })
+	budget := httpserver.NewBudget(room.clients, refused, func(open int) { set.OpenConnections.Set(float64(open)) })
 	budget.LimitClients(room.perClient)
 	return budget
 }

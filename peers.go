@@ -12,7 +12,7 @@ import (
 	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/etcdserver/metrics"
-	"canopy/internal/places"
+	"canopy/internal/httpserver"
 	"canopy/raft"
 	"canopy/rafthttp"
 )
@@ -40,7 +40,7 @@ func (p *peers) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver
 		Heartbeat:     p.config.Raft.Heartbeat,
 		Election:      p.config.Raft.Election,
 		SnapshotRate:  p.config.Raft.SnapshotRate,
-		Welcomed:      places.Leave,
+		Welcomed:      httpserver.LeavePool,
 		Owner:         owner,
 		Observer:      p.observer(self),
 		Log:           p.logger.WithField("pkg", "rafthttp"),

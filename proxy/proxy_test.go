@@ -20,7 +20,7 @@ import (
 	"canopy/client/membertest"
 	"canopy/etcdserver/api"
 	"canopy/internal/disk"
-	"canopy/internal/http1"
+	"canopy/internal/httpserver"
 )
 
 // patience is how long a test waits for what has to happen.
@@ -88,8 +88,8 @@ func newSiteOn(t testing.TB, listener net.Listener, peers []string, adjust ...fu
 
 // run serves until the test ends, or stop is called.
 func (s *site) run(listener net.Listener) {
-	budget := api.NewBudget(0, nil, nil)
-	server := http1.New(api.NewHTTPServer(s.Proxy, api.Limits{ConnState: budget.ConnState}), api.IsPlain)
+	budget := httpserver.NewBudget(0, nil, nil)
+	server := httpserver.New(s.Proxy, httpserver.Options{ConnState: budget.ConnState, Fast: api.IsFast})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { server.Serve(budget.Listener(listener)) })

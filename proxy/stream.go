@@ -6,15 +6,15 @@ import (
 	"sync"
 	"time"
 
+	"canopy/internal/httpserver/hijack"
 	"canopy/internal/memory"
-	"canopy/internal/takeover"
 )
 
 // A stream is a watch on a client's connection that was taken over from net/http. Its events come from a feed, which
 // it began itself, or which it shares. While it waits, it has two goroutines with small stacks, and no buffer.
 type stream struct {
 	p      *Proxy
-	client *takeover.Conn
+	client *hijack.Conn
 	keeps  bool   // the client may go on with its connection when the answer is complete
 	after  uint64 // of a feed that is shared, events up to this index are not for it
 	single bool   // it ends with its first event
@@ -43,7 +43,7 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 	if err != nil {
 		return false
 	}
-	client, taken := takeover.Take(w, r)
+	client, taken := hijack.Take(w, r)
 	if !taken {
 		leave()
 		return false

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"canopy/internal/takeover"
+	"canopy/internal/httpserver/hijack"
 )
 
 var errClosing = errors.New("proxy: it is shutting down")
@@ -163,7 +163,7 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 	defer p.metrics.watches.Dec()
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
-	if isTrue(r.URL.Query(), "stream") && p.takeOver(w, r, x, s, takeover.Head(w.Header().Clone())) {
+	if isTrue(r.URL.Query(), "stream") && p.takeOver(w, r, x, s, hijack.Head(w.Header().Clone())) {
 		q.streams = true
 		return
 	}

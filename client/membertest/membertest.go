@@ -26,6 +26,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/internal/disk"
+	"canopy/internal/httpserver"
 	"canopy/rafthttp"
 	"canopy/store"
 )
@@ -176,7 +177,10 @@ func (m *Member) launch() <-chan struct{} {
 	clients, peers := m.listen(m.ClientURL), m.listen(m.PeerURL)
 	handler := api.New(member, api.Options{})
 	m.peers = &http.Server{Handler: peerHandler(transport, api.NewPeer(member))}
-	servers := []*http.Server{api.NewHTTPServer(handler, api.Limits{}), m.peers}
+	servers := []interface {
+		Serve(net.Listener) error
+		Close() error
+	}{httpserver.New(handler, httpserver.Options{}), m.peers}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/time/rate"
+
+	"canopy/internal/httpserver"
 )
 
 // addressesMax is how many addresses are remembered, at most twice: those of
@@ -99,13 +101,5 @@ func (s *Service) address(r *http.Request) netip.Prefix {
 			a = told
 		}
 	}
-	bits := 64
-	if a = a.Unmap().WithZone(""); a.Is4() {
-		bits = 32
-	}
-	network, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // who cannot be told apart shares
-	}
-	return network
+	return httpserver.ClientOfAddr(a)
 }

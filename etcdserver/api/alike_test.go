@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"canopy/internal/httpserver"
 )
 
 var dateLine = regexp.MustCompile(`Date: [^\r]*\r\n`)
@@ -25,7 +27,7 @@ func (s *site) raw(method, target, header, form string) string {
 
 // TestAnswersAreTheSameWhoeverServes has the same requests answered by http1, where headers are lines, and by net/http.
 func TestAnswersAreTheSameWhoeverServes(t *testing.T) {
-	here, there := newSite(t, Options{}, Limits{}), newSite(t, Options{}, Limits{})
+	here, there := newSite(t, Options{}, httpserver.Options{}), newSite(t, Options{}, httpserver.Options{})
 	for _, q := range []struct{ method, target, header, form string }{
 		{"PUT", "/v2/keys/d/k", "", "value=1"},
 		{"PUT", "/v2/keys/d/k", "", "value=2"},

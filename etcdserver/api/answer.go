@@ -135,7 +135,7 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	if e.Index != 0 {
 		header[headerIndex] = []string{strconv.FormatUint(uint64(e.Index), 10)}
 	}
-	if errors.Is(err, errNoMemory) || errors.Is(err, etcdserver.ErrTooBusy) {
+	if errors.Is(err, memory.ErrUsedUp) || errors.Is(err, etcdserver.ErrTooBusy) {
 		header[headerRetry] = h.names.retry
 	}
 	buffer := h.buffer()
@@ -156,7 +156,7 @@ func asKeysError(err error) (status int, e *store.Error) {
 	}
 	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
 	switch {
-	case errors.Is(err, errTooManyWatches), errors.Is(err, errNoMemory):
+	case errors.Is(err, errTooManyWatches), errors.Is(err, memory.ErrUsedUp):
 		return http.StatusServiceUnavailable, e
 	case errors.Is(err, etcdserver.ErrTooLarge):
 		return http.StatusBadRequest, &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"canopy/internal/memory"
 	"canopy/store"
 )
 
@@ -31,7 +32,6 @@ const (
 var (
 	errFormTooLarge = errors.New("http: POST too large") // K14
 	errBodyTooSlow  = errors.New("the body did not arrive in time")
-	errNoMemory     = errors.New("etcdserver: the memory for requests is used up")
 )
 
 // params reads query and form, and checks them (K9, K10). Its error is fit for writeKeysError. What a large body takes
@@ -69,7 +69,7 @@ func (h *Handler) check(f *fields, r *http.Request) (params, error) {
 
 // asFormError makes a fault of the form code 210 (K16 row 1); that there is no room is no fault of the form.
 func asFormError(err error) error {
-	if errors.Is(err, errNoMemory) {
+	if errors.Is(err, memory.ErrUsedUp) {
 		return err
 	}
 	return &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
@@ -128,7 +128,7 @@ func (h *Handler) limitBodyTime(w http.ResponseWriter, r *http.Request) {
 
 // bodyFault says why a body of which n bytes have come could not be read to its end.
 func (h *Handler) bodyFault(w http.ResponseWriter, r *http.Request, n int64, err error) error {
-	if errors.Is(err, errFormTooLarge) || errors.Is(err, errNoMemory) {
+	if errors.Is(err, errFormTooLarge) || errors.Is(err, memory.ErrUsedUp) {
 		return err
 	}
 	if r.ProtoMajor == 1 {
@@ -198,7 +198,7 @@ func (h *Handler) takeMore(taken, need int64) (int64, error) {
 		return taken, nil
 	}
 	if !h.o.Memory.Take(more) {
-		return taken, errNoMemory
+		return taken, memory.ErrUsedUp
 	}
 	return taken + more, nil
 }

@@ -13,12 +13,13 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"canopy/internal/cuttest"
+	"canopy/internal/httpserver"
 )
 
 // TestNothingIsDoneForACutRequest sends requests of every type, framing and method, cut after each byte of the body.
 func TestNothingIsDoneForACutRequest(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	s.do("PUT", "/v2/keys/k", "value=kept")
 	s.do("PUT", "/v2/keys/queue", "dir=true")
 	index := func() uint64 { return s.member.index.Load() }
@@ -51,7 +52,7 @@ func TestNothingIsDoneForACutRequest(t *testing.T) {
 func TestNothingIsDoneForAClientThatLeaves(t *testing.T) {
 	t.Parallel()
 	closed := make(chan struct{}, 1000)
-	s := newSite(t, Options{}, Limits{ConnState: func(_ net.Conn, state http.ConnState) {
+	s := newSite(t, Options{}, httpserver.Options{ConnState: func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
 			closed <- struct{}{}
 		}
@@ -77,7 +78,7 @@ func TestNothingIsDoneForAClientThatLeaves(t *testing.T) {
 // TestNothingIsDoneForACutStream does the same over HTTP/2, where a stream ends early or is reset.
 func TestNothingIsDoneForACutStream(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	conn := s.dial(http2.ClientPreface)
 	framer := http2.NewFramer(conn, conn)
 	if err := framer.WriteSettings(); err != nil {
@@ -145,7 +146,7 @@ func readStream(t *testing.T, framer *http2.Framer, stream uint32) string {
 // TestMembersStayWhenARequestIsCut does the same where the body of a request decides over members, or has no meaning.
 func TestMembersStayWhenARequestIsCut(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Options{SetLogLevel: func(string) error { t.Error("the level was set"); return nil }}, Limits{})
+	s := newSite(t, Options{SetLogLevel: func(string) error { t.Error("the level was set"); return nil }}, httpserver.Options{})
 	s.member.changes = func() { t.Error("a change of the members was carried out") }
 	id := "/v2/members/" + soloID.String()
 	for target, methods := range map[string][]string{"/v2/members": {"POST"}, id: {"PUT", "DELETE"}, "/config/local/log": {"PUT"}} {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"canopy/internal/httpserver"
 )
 
 // TestManualIsTrue runs the shell examples of docs/api.md in order, and compares what they print with the block that
@@ -16,7 +18,7 @@ func TestManualIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	block := regexp.MustCompile("(?ms)^```sh\n(.*?)^```\n(?:```json\n(.*?)^```\n)?")
 	examples := block.FindAllStringSubmatch(string(text), -1)
 	if len(examples) < 15 {

@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"canopy/internal/httpserver"
 )
 
 func TestOptionsIsAnsweredEverywhere(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for _, target := range []string{"/v2/keys/k", "/v2/keys/../x", "/version", "/nothing", "/v2/members"} {
 		a := s.wants("OPTIONS", target, "", 200, "")
 		if a.header.Get("X-Etcd-Cluster-Id")+a.header.Get("Content-Type")+a.header.Get("Access-Control-Allow-Origin") != "" {
@@ -42,7 +44,7 @@ func TestOrigins(t *testing.T) {
 		{"preflight", []string{ours}, ours, "OPTIONS", 200, ours, "Origin"},
 		{"the server's own pages write", nil, "self", "PUT", 201, "", ""},
 	} {
-		s := newSite(t, Options{Guard: Guard{Origins: c.origins}}, Limits{})
+		s := newSite(t, Options{Guard: Guard{Origins: c.origins}}, httpserver.Options{})
 		header := http.Header{}
 		switch c.origin {
 		case "":
@@ -69,7 +71,7 @@ func TestHostsOfOthersAreRefused(t *testing.T) {
 		}
 		return name == "" || name == "127.0.0.1" || name == "localhost" || !loopback
 	}
-	s := newSite(t, Options{Guard: Guard{AllowHost: allow}}, Limits{})
+	s := newSite(t, Options{Guard: Guard{AllowHost: allow}}, httpserver.Options{})
 	for host, status := range map[string]int{"localhost": 404, "127.0.0.1:2379": 404, "evil.example": 421, "evil.example:2379": 421} {
 		for range 2 { // also when the answer is remembered
 			if a := s.send("GET", "/v2/keys/k", http.Header{"Host": {host}}, nil); a.status != status {
@@ -82,7 +84,7 @@ func TestHostsOfOthersAreRefused(t *testing.T) {
 
 func TestAccessLogTellsEachRequest(t *testing.T) {
 	told := make(chan Access, 10)
-	s := newSite(t, Options{AccessLog: func(a Access) { told <- a }}, Limits{})
+	s := newSite(t, Options{AccessLog: func(a Access) { told <- a }}, httpserver.Options{})
 	s.do("PUT", "/v2/keys/k", "value=1")
 	s.do("GET", "/nothing", "")
 	_, _, conn := s.open("/v2/keys/k?wait=true&stream=true")

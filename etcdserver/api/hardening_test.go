@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"canopy/internal/httpserver"
 )
 
 // exchange writes raw bytes and reads all that comes until the server closes, or until as many answers are there.
@@ -35,7 +37,7 @@ func (s *site) exchange(text string, answers int) (statuses []int) {
 }
 
 func TestGarbageIsAnsweredOrCut(t *testing.T) {
-	s := newSite(t, Options{}, Limits{HeaderBytes: 16 << 10, HeaderTimeout: time.Second})
+	s := newSite(t, Options{}, httpserver.Options{HeaderBytes: 16 << 10, HeaderTimeout: time.Second})
 	for name, text := range map[string]string{
 		"no HTTP":           "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 		"no Host (E43)":     "GET /v2/keys HTTP/1.1\r\n\r\n",
@@ -60,7 +62,7 @@ func TestGarbageIsAnsweredOrCut(t *testing.T) {
 // TestNoRequestIsSmuggled sends a request whose end can be read in two ways, with another one behind it: at most the
 // first is served, and the key that the second would write is not there.
 func TestNoRequestIsSmuggled(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	const second = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 	for name, head := range map[string]string{
 		"bad coding":                "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
@@ -82,7 +84,7 @@ func TestNoRequestIsSmuggled(t *testing.T) {
 }
 
 func TestBodiesThatDoNotCome(t *testing.T) {
-	s := newSite(t, Options{BodyTimeout: 100 * time.Millisecond}, Limits{HeaderTimeout: 100 * time.Millisecond})
+	s := newSite(t, Options{BodyTimeout: 100 * time.Millisecond}, httpserver.Options{HeaderTimeout: 100 * time.Millisecond})
 	const head = "PUT /v2/keys/k HTTP/1.1\r\nHost: x\r\nContent-Type: " + formType + "\r\n"
 	for name, text := range map[string]string{
 		"R74: half the headers": head,
@@ -111,7 +113,7 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 // TestClientsThatDoNotRead ask for large answers and take nothing: they are cut off (R76).
 func TestClientsThatDoNotRead(t *testing.T) {
 	closed := make(chan struct{}, 10)
-	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond}, Limits{ConnState: func(_ net.Conn, state http.ConnState) {
+	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond}, httpserver.Options{ConnState: func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
 			closed <- struct{}{}
 		}
@@ -128,7 +130,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 }
 
 func TestSlowRequestsDisturbNobody(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for range 500 {
 		s.dial("GET /v2/keys HTTP/1.1\r\nHost:")
 	}
@@ -139,7 +141,7 @@ func TestSlowRequestsDisturbNobody(t *testing.T) {
 
 // TestCostlyBodiesAreBounded sends what has cost other servers far more than its size.
 func TestCostlyBodiesAreBounded(t *testing.T) {
-	s := newSite(t, Options{BodyTimeout: 2 * time.Second}, Limits{})
+	s := newSite(t, Options{BodyTimeout: 2 * time.Second}, httpserver.Options{})
 	var extensions strings.Builder
 	extensions.WriteString("PUT /v2/keys/k HTTP/1.1\r\nHost: x\r\nContent-Type: " + formType + "\r\nTransfer-Encoding: chunked\r\n\r\n")
 	for range 2000 {
@@ -174,7 +176,7 @@ func TestClientsThatCutAnywhere(t *testing.T) {
 		}
 	}
 	t.Logf("CANOPY_TEST_SEED=%d", seed)
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	requests := []string{
 		"GET /v2/keys/k?wait=true HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET /v2/keys/k?wait=true&stream=true&recursive=true HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -209,7 +211,7 @@ func TestClientsThatCutAnywhere(t *testing.T) {
 
 // TestRapidResets opens and cancels requests on one HTTP/2 connection (R111).
 func TestRapidResets(t *testing.T) {
-	s := newSite(t, Options{}, Limits{HTTP2Streams: 10})
+	s := newSite(t, Options{}, httpserver.Options{HTTP2Streams: 10})
 	client := s.client(true)
 	for range 300 {
 		resp, err := client.Get("http://" + s.addr + "/v2/keys/k?wait=true&stream=true")
@@ -227,7 +229,7 @@ func TestRapidResets(t *testing.T) {
 
 // TestInvalidTextReachesNoMetric sends bytes that are no UTF-8 wherever a client can (R79).
 func TestInvalidTextReachesNoMetric(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	s.exchange("P\xff /v2/keys/\xff?value=\xff HTTP/1.1\r\nHost: \xff\r\n\r\n", 1)
 	for _, target := range []string{"/v2/keys/%ff", "/v2/keys/k?value=%ff", "/%ff", "/v2/members/%ff"} {
 		for _, method := range []string{"PUT", "GET", "DELETE", "BREW"} {

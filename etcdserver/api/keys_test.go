@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"canopy/etcdserver"
+	"canopy/internal/httpserver"
 	"canopy/internal/memory"
 	"canopy/store"
 )
 
 func TestAnswersOfKeys(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for _, c := range []struct {
 		rule, method, target, form string
 		status                     int
@@ -70,7 +71,7 @@ func checkKeysHeaders(t *testing.T, what string, a answer) {
 }
 
 func TestBodiesThatAreNoForms(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for _, c := range []struct {
 		contentType, body string
 		status            int
@@ -96,7 +97,7 @@ func TestBodiesThatAreNoForms(t *testing.T) {
 }
 
 func TestHeadIsGetWithoutBody(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	s.do("PUT", "/v2/keys/k", "value=one")
 	for i := range 100 {
 		s.do("PUT", "/v2/keys/big/"+strconv.Itoa(i), "value="+strings.Repeat("x", 1000))
@@ -118,7 +119,7 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 }
 
 func TestWhatIsNotServedByKeys(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for _, target := range []string{
 		"/v2/keysfoo", "/v2/keys/..", "/v2/keys/../members", "/v2/keys/%2e%2e/0/members", "/v2/keys/a/..%2f..%2fx", "/V2/keys", "/v2/keys%2F..%2F..",
 	} {
@@ -140,7 +141,7 @@ func TestWhatIsNotServedByKeys(t *testing.T) {
 func TestLimitsOfRequests(t *testing.T) {
 	const limit = 200_000
 	budget := memory.New(1<<40, nil)
-	s := newSite(t, Options{Memory: budget, FormBytesMax: limit, ValueBytesMax: limit - 1000}, Limits{})
+	s := newSite(t, Options{Memory: budget, FormBytesMax: limit, ValueBytesMax: limit - 1000}, httpserver.Options{})
 	form := func(bytes int) string { return "value=x&pad=" + strings.Repeat("p", bytes-len("value=x&pad=")) }
 	refused := `{"errorCode":210,"message":"Invalid POST form","cause":"http: POST too large","index":0}` + "\n"
 	for _, c := range []struct {
@@ -159,13 +160,13 @@ func TestLimitsOfRequests(t *testing.T) {
 	}
 	s.wants("PUT", "/v2/keys/k", "value="+strings.Repeat("x", limit-999), 400,
 		fmt.Sprintf(`{"errorCode":210,"message":"Invalid POST form","cause":"the value has %d bytes, more than the limit of %d","index":0}`+"\n", limit-999, limit-1000))
-	eventually(t, "all memory is given back", func() bool { return budget.Used()%ConnectionBytes == 0 })
+	eventually(t, "all memory is given back", func() bool { return budget.Used()%httpserver.ConnectionBytes == 0 })
 }
 
 // TestLimitsOfKeys: what is beyond a limit is not made, by PUT or as the child of a POST, and not watched; what is there
 // already can be read, listed and deleted.
 func TestLimitsOfKeys(t *testing.T) {
-	s := newSite(t, Options{KeyDepthMax: 3, KeyBytesMax: 40}, Limits{})
+	s := newSite(t, Options{KeyDepthMax: 3, KeyBytesMax: 40}, httpserver.Options{})
 	long := strings.Repeat("l", 40)
 	for _, key := range []string{"/old/b/c/d", "/old/" + long} { // of a time with other limits
 		k, err := store.ParseKey(key)
@@ -204,7 +205,7 @@ func TestLimitsOfKeys(t *testing.T) {
 
 // TestTheDeepestKeys: what no command can name is refused, whatever the method; the child of a POST counts.
 func TestTheDeepestKeys(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	at := func(depth int) string { return "/v2/keys" + strings.Repeat("/a", depth) }
 	for _, c := range []struct {
 		method string
@@ -223,7 +224,7 @@ func TestTheDeepestKeys(t *testing.T) {
 }
 
 func TestFailuresOfTheMember(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for _, c := range []struct {
 		err    error
 		status int
@@ -246,7 +247,7 @@ func TestFailuresOfTheMember(t *testing.T) {
 }
 
 func TestLargeListingsAreCompressedOnRequest(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for i := range 300 {
 		s.do("PUT", "/v2/keys/d/"+strconv.Itoa(i), "value="+strings.Repeat("x", 100))
 	}

@@ -37,7 +37,7 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index sto
 	}
 	hold, ok := h.o.Memory.Hold(answer)
 	if !ok {
-		return errNoMemory
+		return memory.ErrUsedUp
 	}
 	defer hold.End()
 	out.hold = hold

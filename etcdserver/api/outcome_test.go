@@ -18,6 +18,7 @@ import (
 	"canopy/client"
 	"canopy/etcdserver"
 	"canopy/internal/disk"
+	"canopy/internal/httpserver"
 	"canopy/proxy"
 	"canopy/store"
 )
@@ -64,7 +65,7 @@ func newProxy(t *testing.T, urls []string) string {
 // TestOnlyWhatIsNotAppliedIsRepeated goes through all errors that a write can get: what clients and proxies make of the
 // answer is what the error says.
 func TestOnlyWhatIsNotAppliedIsRepeated(t *testing.T) {
-	sites := []*site{newSite(t, Options{}, Limits{}), newSite(t, Options{}, Limits{})}
+	sites := []*site{newSite(t, Options{}, httpserver.Options{}), newSite(t, Options{}, httpserver.Options{})}
 	members := []string{"http://" + sites[0].addr, "http://" + sites[1].addr}
 	through := newProxy(t, members)
 	writes := map[string]func(*client.Client) error{
@@ -118,7 +119,7 @@ func TestTheManualListsTheErrorsOfWrites(t *testing.T) {
 	if !found {
 		t.Fatal("docs/api.md has no section for the errors of writes")
 	}
-	h := newSite(t, Options{}, Limits{}).handler
+	h := newSite(t, Options{}, httpserver.Options{}).handler
 	rows := 0
 	for _, e := range etcdserver.WriteErrors() {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "/", nil)

@@ -13,11 +13,12 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/httpserver"
 	"canopy/store"
 )
 
 func TestMethodsOfEachPath(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	for _, c := range []struct {
 		path, allow string
 		also        string // allowed without being told
@@ -52,7 +53,7 @@ func TestMethodsOfEachPath(t *testing.T) {
 }
 
 func TestAnswersAboutTheCluster(t *testing.T) {
-	s := newSite(t, Options{Version: "1.2.3"}, Limits{})
+	s := newSite(t, Options{Version: "1.2.3"}, httpserver.Options{})
 	const member = `{"id":"2ee3bf4adcf59b4","name":"m1","peerURLs":["http://127.0.0.1:2380"],"clientURLs":["http://127.0.0.1:2379","http://127.0.0.1:4001"]}`
 	for _, c := range []struct {
 		rule, method, target string
@@ -91,7 +92,7 @@ func TestAnswersAboutTheCluster(t *testing.T) {
 }
 
 func TestStatsOfTheMember(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	s.member.followers = []etcdserver.FollowerStats{{ID: 0x8b619152221f0265, Success: 206, Current: 86 * time.Microsecond, Maximum: time.Second}}
 	s.member.traffic = etcdserver.Traffic{Sent: etcdserver.Flow{Messages: 420, PerSecond: 11.5}}
 	self := s.do("GET", "/v2/stats/self", "")
@@ -108,7 +109,7 @@ func TestStatsOfTheMember(t *testing.T) {
 }
 
 func TestDebugVars(t *testing.T) {
-	s := newSite(t, Options{CommandLine: []string{"canopy", "--name=<m>"}, FileLimit: 1024}, Limits{})
+	s := newSite(t, Options{CommandLine: []string{"canopy", "--name=<m>"}, FileLimit: 1024}, httpserver.Options{})
 	a := s.do("GET", "/debug/vars", "")
 	var vars map[string]any
 	if err := json.Unmarshal([]byte(a.body), &vars); err != nil || len(vars) != 4 {
@@ -122,7 +123,7 @@ func TestDebugVars(t *testing.T) {
 }
 
 func TestPprofNeedsItsFlag(t *testing.T) {
-	s := newSite(t, Options{PprofEnabled: true}, Limits{})
+	s := newSite(t, Options{PprofEnabled: true}, httpserver.Options{})
 	for _, path := range []string{"", "/", "/heap", "/goroutine", "/cmdline", "/symbol", "/allocs", "/mutex"} {
 		if a := s.do("GET", "/debug/pprof"+path, ""); a.status != 200 {
 			t.Errorf("S36: /debug/pprof%s = %d", path, a.status)
@@ -138,7 +139,7 @@ func TestLogLevels(t *testing.T) {
 		}
 		set = append(set, name)
 		return nil
-	}}, Limits{})
+	}}, httpserver.Options{})
 	for _, name := range []string{"CRITICAL", "e", "WARN", "warning", "Notice", "I", "4"} {
 		if a := s.send("PUT", "/config/local/log", http.Header{}, strings.NewReader(`{"level":"`+name+`"}`)); a.status != 204 || a.body != "" {
 			t.Errorf("S37: %s = %d %s", name, a.status, a.body)
@@ -166,7 +167,7 @@ func TestMetricsHaveTheNamesOfBothReleases(t *testing.T) {
 	m := newSoloMember(store.Options{})
 	set := metrics.New(registry)
 	registry.MustRegister(NewCollector(m, "1.2.3"))
-	s := newSiteOf(t, m, Options{Metrics: set, Gatherer: registry}, Limits{})
+	s := newSiteOf(t, m, Options{Metrics: set, Gatherer: registry}, httpserver.Options{})
 	s.do("PUT", "/v2/keys/k", "value=1")
 	s.do("GET", "/v2/keys/k?recursive=true&quorum=true", "")
 	s.do("GET", "/v2/keys/none%ff", "")

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"canopy/internal/http1"
+	"canopy/internal/httpserver"
+	"canopy/internal/httpserver/http1"
 	"canopy/store"
 )
 
@@ -27,27 +28,28 @@ type site struct {
 	addr    string
 }
 
-func newSite(t *testing.T, o Options, l Limits) *site {
+func newSite(t *testing.T, o Options, l httpserver.Options) *site {
 	t.Helper()
 	return newSiteOf(t, newSoloMember(store.Options{}), o, l)
 }
 
-func newSiteOf(t *testing.T, m *soloMember, o Options, l Limits) *site {
+func newSiteOf(t *testing.T, m *soloMember, o Options, l httpserver.Options) *site {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &site{t: t, member: m, handler: New(m, o), addr: listener.Addr().String()}
-	budget := NewBudget(0, nil, nil)
+	budget := httpserver.NewBudget(0, nil, nil)
 	if o.Memory != nil {
-		budget.Bound(o.Memory, ConnectionBytes)
+		budget.Bound(o.Memory, httpserver.ConnectionBytes)
 		l.Memory = o.Memory
 	}
 	if l.ConnState == nil {
 		l.ConnState = budget.ConnState
 	}
-	s.server = http1.New(NewHTTPServer(s.handler, l), IsPlain)
+	l.Fast = IsFast
+	s.server = httpserver.New(s.handler, l)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/internal/httpserver/hijack"
 	"canopy/internal/memory"
-	"canopy/internal/takeover"
 	"canopy/store"
 )
 
@@ -16,7 +16,7 @@ import (
 // stacks: one that sends events, and one that notices when the client leaves.
 type stream struct {
 	h       *Handler
-	conn    *takeover.Conn
+	conn    *hijack.Conn
 	watcher *store.Watcher
 	renewed time.Time // when conn got its write deadline
 }
@@ -24,13 +24,13 @@ type stream struct {
 // takeOver makes a stream of a request whose headers are set; false if its connection cannot be taken over, and
 // nothing has happened. HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
 func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher) bool {
-	conn, taken := takeover.Take(w, r)
+	conn, taken := hijack.Take(w, r)
 	if !taken {
 		return false
 	}
 	s := &stream{h: h, conn: conn, watcher: watcher}
 	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	head := takeover.Head(w.Header())
+	head := hijack.Head(w.Header())
 	go s.run(h.watching, head) // Handler.Close waits for it
 	return true
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"canopy/etcdserver"
+	"canopy/internal/httpserver"
 	"canopy/store"
 )
 
@@ -56,7 +57,7 @@ func (s *site) client(http2 bool) *http.Client {
 func overProtocols(t *testing.T, o Options, test func(t *testing.T, s *site, open func(target string) (*http.Response, *bufio.Reader))) {
 	for _, http2 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "HTTP1", true: "HTTP2"}[http2], func(t *testing.T) {
-			s := newSite(t, o, Limits{})
+			s := newSite(t, o, httpserver.Options{})
 			client := s.client(http2)
 			test(t, s, func(target string) (*http.Response, *bufio.Reader) {
 				t.Helper()
@@ -130,7 +131,7 @@ func TestStreamTakesEventsOfEverySize(t *testing.T) {
 }
 
 func TestClientsThatLeaveFreeTheirWatchers(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	var conns []net.Conn
 	for i := range 100 {
 		_, _, conn := s.open(fmt.Sprintf("/v2/keys/w?wait=true&stream=%v", i%2 == 0))
@@ -194,7 +195,7 @@ func TestSlowStreamsGetAllOrAClearEnd(t *testing.T) {
 		history int
 	}{{"long history", 10 * events}, {"short history", 10}} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSiteOf(t, newSoloMember(store.Options{HistoryEvents: c.history, HistoryBytes: 1 << 30, WatchQueue: 4}), Options{}, Limits{})
+			s := newSiteOf(t, newSoloMember(store.Options{HistoryEvents: c.history, HistoryBytes: 1 << 30, WatchQueue: 4}), Options{}, httpserver.Options{})
 			_, body, _ := s.open("/v2/keys/k?wait=true&stream=true")
 			for range events {
 				s.do("PUT", "/v2/keys/k", "value="+value)
@@ -220,7 +221,7 @@ func TestSlowStreamsGetAllOrAClearEnd(t *testing.T) {
 }
 
 func TestWatchFromClearedHistory(t *testing.T) {
-	s := newSiteOf(t, newSoloMember(store.Options{HistoryEvents: 10}), Options{}, Limits{})
+	s := newSiteOf(t, newSoloMember(store.Options{HistoryEvents: 10}), Options{}, httpserver.Options{})
 	for range 100 {
 		s.do("PUT", "/v2/keys/k", "value=1")
 	}
@@ -236,7 +237,7 @@ func TestWatchFromClearedHistory(t *testing.T) {
 }
 
 func TestWatchesAreLimited(t *testing.T) {
-	s := newSite(t, Options{WatchesMax: 3}, Limits{})
+	s := newSite(t, Options{WatchesMax: 3}, httpserver.Options{})
 	var last net.Conn
 	for range 3 {
 		_, _, last = s.open("/v2/keys/w?wait=true&stream=true")
@@ -252,7 +253,7 @@ func TestWatchesAreLimited(t *testing.T) {
 }
 
 func TestWatchOverHTTP10EndsWithTheConnection(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	conn := s.dial("GET /v2/keys/w?wait=true&stream=true HTTP/1.0\r\n\r\n")
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
@@ -268,7 +269,7 @@ func TestWatchOverHTTP10EndsWithTheConnection(t *testing.T) {
 // TestStreamOutlivesTheTimeouts shows that no time-out of the server cuts a watch (K111, R70).
 func TestStreamOutlivesTheTimeouts(t *testing.T) {
 	const short = 50 * time.Millisecond
-	s := newSite(t, Options{}, Limits{HeaderTimeout: short, IdleTimeout: short})
+	s := newSite(t, Options{}, httpserver.Options{HeaderTimeout: short, IdleTimeout: short})
 	_, stream, _ := s.open("/v2/keys/w?wait=true&stream=true")
 	_, once, _ := s.open("/v2/keys/w?wait=true")
 	// A connection that sends half a request is cut; by then the time-outs of the watches would have passed as well.
@@ -289,7 +290,7 @@ func TestStreamOutlivesTheTimeouts(t *testing.T) {
 
 // TestManyStreamsShareAnEvent runs watches of mixed kinds under the race detector (R68).
 func TestManyStreamsShareAnEvent(t *testing.T) {
-	s := newSite(t, Options{}, Limits{})
+	s := newSite(t, Options{}, httpserver.Options{})
 	const watchers, events = 60, 20
 	var bodies []*bufio.Reader
 	for i := range watchers {

@@ -79,7 +79,7 @@ func (s source) imports(t *testing.T) []string {
 // mayImport lists which packages of the project a package may import. Packages
 // that are not listed may import none.
 var mayImport = map[string][]string{
-	".":                       {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/metrics", "canopy/internal/disk", "canopy/internal/http1", "canopy/internal/memory", "canopy/internal/places", "canopy/internal/process", "canopy/internal/tuning", "canopy/proxy", "canopy/raft", "canopy/rafthttp", "canopy/store", "canopy/wal"},
+	".":                       {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/metrics", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/internal/httpserver/http1", "canopy/internal/memory", "canopy/internal/process", "canopy/internal/tuning", "canopy/proxy", "canopy/raft", "canopy/rafthttp", "canopy/store", "canopy/wal"},
 	"bootstrap":               {"canopy/client", "canopy/config", "canopy/discovery", "canopy/etcdserver", "canopy/internal/disk", "canopy/rafthttp"},
 	"config":                  {},
 	"raft":                    {"canopy/raft/quorum"},
@@ -88,11 +88,8 @@ var mayImport = map[string][]string{
 	"store":                   {"canopy/store/storepb"},
 	"store/storepb":           {},
 	"internal/disk":           {},
-	"internal/http1":          {},
-	"internal/places":         {},
 	"internal/memory":         {},
 	"internal/process":        {"canopy/config", "canopy/internal/disk", "canopy/internal/lasting", "canopy/internal/memory"},
-	"internal/takeover":       {},
 	"internal/tuning":         {},
 	"internal/lasting":        {},
 	"wal":                     {"canopy/internal/disk"},
@@ -102,15 +99,19 @@ var mayImport = map[string][]string{
 	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/internal/lasting", "canopy/raft", "canopy/rafthttp", "canopy/snap", "canopy/store", "canopy/wal"},
 	"etcdserver/etcdserverpb": {},
 	"etcdserver/metrics":      {},
-	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/memory", "canopy/internal/places", "canopy/internal/takeover", "canopy/raft", "canopy/rafthttp", "canopy/store"},
+	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/raft", "canopy/rafthttp", "canopy/store"},
 	"discovery":               {"canopy/client", "canopy/config", "canopy/internal/disk", "canopy/internal/lasting"},
 	"discovery/dnstest":       {},
-	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp"},
+	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp"},
 	"client":                  {},
-	"client/membertest":       {"canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/rafthttp", "canopy/store"},
-	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/lasting", "canopy/internal/memory", "canopy/internal/takeover", "canopy/rafthttp"},
+	"client/membertest":       {"canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp", "canopy/store"},
+	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/httpserver/hijack", "canopy/internal/lasting", "canopy/internal/memory", "canopy/rafthttp"},
 	"bench":                   {},
 	"internal/mutation":       {},
+
+	"internal/httpserver":        {"canopy/internal/httpserver/http1", "canopy/internal/memory"},
+	"internal/httpserver/http1":  {},
+	"internal/httpserver/hijack": {},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

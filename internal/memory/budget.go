@@ -12,6 +12,7 @@ package memory
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,9 @@ const (
 	// relieveEvery is how often stalled clients are looked for. What they held needs a moment to come back.
 	relieveEvery = 50 * time.Millisecond
 )
+
+// ErrUsedUp tells a client to come again later.
+var ErrUsedUp = errors.New("etcdserver: the memory for requests is used up")
 
 // A Budget is used by any number of goroutines. Take and Give take no lock.
 type Budget struct {

@@ -1,4 +1,4 @@
-package api
+package httpserver
 
 import (
 	"sync"
@@ -20,7 +20,7 @@ const (
 	farDeadline   = 2 * sweepInterval
 
 	// writePatience is how long one write may take: at most a piece of an answer, or an event.
-	writePatience = defaultWriteTimeout
+	writePatience = 60 * time.Second
 )
 
 // timing are the deadlines of one connection.

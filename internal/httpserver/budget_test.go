@@ -1,4 +1,4 @@
-package api
+package httpserver
 
 import (
 	"bufio"
@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-
-	"canopy/internal/http1"
-	"canopy/store"
 )
 
 // countIdle counts the connections that may be closed for another.
@@ -33,14 +30,7 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 			fresh.Add(1)
 		}
 	}, func(n int) { open.Store(int64(n)) })
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, handler: New(newSoloMember(store.Options{}), Options{}), addr: listener.Addr().String()}
-	s.server = http1.New(NewHTTPServer(s.handler, Limits{ConnState: b.ConnState}), IsPlain)
-	go s.server.Serve(b.Listener(listener))
-	defer s.server.Close()
+	s := newSite(t, b, Options{ConnState: b.ConnState})
 
 	const get = "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	answered := func(conn net.Conn) bool {
@@ -55,17 +45,17 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 		t.Fatal("the first connection is not served")
 	}
 	eventually(t, "the first connection is idle", func() bool { return b.countIdle() == 1 })
-	_, _, stream := s.open("/v2/keys/w?wait=true&stream=true")
+	stream := s.wait("/stream")
 	younger := s.dial(get)
 	if !answered(younger) {
 		t.Fatal("the third connection is not served")
 	}
 	eventually(t, "two connections are idle", func() bool { return b.countIdle() == 2 })
-	s.open("/v2/keys/w?wait=true")
+	s.wait("/wait")
 	if _, err := oldest.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("F36: the longest idle connection: %v, want EOF", err)
 	}
-	s.open("/v2/keys/w?wait=true") // takes the place of younger
+	s.wait("/wait") // takes the place of younger
 	if answered(s.dial("")) {
 		t.Error("F36: a connection beyond the budget is served")
 	}
@@ -115,6 +105,30 @@ func TestAClientHasItsShare(t *testing.T) {
 		t.Errorf("%d connections are counted, of %d clients; want 2 of 1", len(b.open), len(b.shares.of))
 	}
 }
+
+// A server may know a connection under several layers, for instance of TLS and of the fast path.
+func TestStatesAreToldThroughAllLayers(t *testing.T) {
+	b := NewBudget(1, nil, nil)
+	_, server := net.Pipe()
+	c := b.admit(server).(*budgetConn)
+	defer c.Close()
+	b.ConnState(layer{layer{c}}, http.StateIdle)
+	if b.countIdle() != 1 || c.idle.Load() == fresh {
+		t.Error("an idle connection under two layers counts as one that is not idle")
+	}
+	p := NewPool(PoolOptions{Most: 1})
+	first, second := callFrom("10.0.0.1"), callFrom("10.0.0.1")
+	LeavePool(PoolContext(t.Context(), layer{layer{p.Take(first)}}))
+	p.Take(second)
+	if first.cut() {
+		t.Error("a connection under two layers cannot leave the pool")
+	}
+}
+
+// layer is a connection around another.
+type layer struct{ net.Conn }
+
+func (l layer) NetConn() net.Conn { return l.Conn }
 
 // addressed is a connection from an address.
 type addressed struct {

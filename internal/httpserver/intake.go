@@ -1,10 +1,12 @@
-package api
+package httpserver
 
 import (
 	"bytes"
 	"net"
 	"net/http"
 	"sync/atomic"
+
+	"canopy/internal/memory"
 )
 
 // What comes on a connection before a handler sees it takes memory as well. net/http bounds the bytes of a header, but
@@ -48,7 +50,7 @@ func (c *budgetConn) count(b []byte) error {
 	if ok {
 		return nil
 	}
-	return &net.OpError{Op: "read", Net: "tcp", Addr: c.Conn.RemoteAddr(), Err: errNoMemory}
+	return &net.OpError{Op: "read", Net: "tcp", Addr: c.Conn.RemoteAddr(), Err: memory.ErrUsedUp}
 }
 
 func (c *budgetConn) countHeader(phase uint64, b []byte) bool {
@@ -100,23 +102,23 @@ func (c *budgetConn) giveBack() {
 }
 
 // countStreams has each request of HTTP/2 take its memory: there may be hundreds on a connection.
-func (l *Limits) countStreams(next http.Handler) http.Handler {
+func (o *Options) countStreams(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 2 {
 			next.ServeHTTP(w, r)
 			return
 		}
 		header := headerBytes(r)
-		take := l.Memory.TakeReserved
+		take := o.Memory.TakeReserved
 		if header > freeHeaderBytes {
-			take = l.Memory.Take
+			take = o.Memory.Take
 		}
 		if !take(http2StreamBytes + header) {
-			w.Header().Set(headerRetry, "1")
-			http.Error(w, errNoMemory.Error(), http.StatusServiceUnavailable)
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, memory.ErrUsedUp.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		defer l.Memory.Give(http2StreamBytes + header)
+		defer o.Memory.Give(http2StreamBytes + header)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -1,4 +1,4 @@
-package api
+package httpserver
 
 import (
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"canopy/internal/memory"
-	"canopy/internal/places"
 )
 
 // A Budget bounds how many client connections are open at once, over all listeners (F36), and how many of them are of
@@ -21,7 +20,7 @@ import (
 //
 // Its connections also keep time more cheaply than those of package net, see deadline.go.
 //
-// Serve on Budget.Listener(l), with Budget.ConnState as ConnState of the server's Limits.
+// Serve on Budget.Listener(l), with Budget.ConnState as Options.ConnState.
 type Budget struct {
 	max     int
 	refused func(idle bool)
@@ -112,7 +111,7 @@ type budgetConn struct {
 
 // admit counts a connection; nil if there was no room and others have it, or it has been closed.
 func (b *Budget) admit(conn net.Conn) net.Conn {
-	c := &budgetConn{Conn: conn, budget: b, client: places.ClientOf(conn.RemoteAddr())}
+	c := &budgetConn{Conn: conn, budget: b, client: ClientOf(conn.RemoteAddr())}
 	c.idle.Store(fresh)
 	b.mu.Lock()
 	var victim *budgetConn
@@ -191,13 +190,26 @@ func (c *budgetConn) Close() error {
 	return err
 }
 
+// within finds a connection in the one that a server knows, which may be wrapped several times: by TLS, by http1.
+func within[T net.Conn](nc net.Conn) (T, bool) {
+	for {
+		if c, ok := nc.(T); ok {
+			return c, true
+		}
+		around, wraps := nc.(interface{ NetConn() net.Conn })
+		if !wraps {
+			var none T
+			return none, false
+		}
+		nc = around.NetConn()
+	}
+}
+
 // ConnState keeps the order of idle connections; it is for http.Server.
 func (b *Budget) ConnState(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*budgetConn)
 	if !ok {
-		if around, wraps := conn.(interface{ NetConn() net.Conn }); wraps { // TLS, or handed over by http1
-			c, ok = around.NetConn().(*budgetConn)
-		}
+		c, ok = within[*budgetConn](conn) // TLS, or handed over by http1
 	}
 	switch {
 	case !ok:

@@ -1,14 +1,4 @@
-// Package places bounds the connections of strangers, in a way that lets
-// nobody keep the others out.
-//
-// A Pool has a fixed number of places. A connection that comes always gets one:
-// when all are taken, an older one is closed for it. That is the oldest one of
-// the client that has the most, so that a client that opens many pays for them
-// itself. Clients that the owner knows pay last.
-//
-// A connection leaves its place when it is closed, or when Leave is called for
-// it, because it has shown who it is. It gets a place again when it is idle.
-package places
+package httpserver
 
 import (
 	"container/list"
@@ -21,27 +11,35 @@ import (
 	"time"
 )
 
-// Options of a Pool.
-type Options struct {
+// PoolOptions say how a Pool behaves.
+type PoolOptions struct {
 	Most      int           // places; at least 1
 	PerClient int           // of them for one client; 0: no limit but Most
 	Patience  time.Duration // for the first request to arrive; 0: no limit
 	Cut       func()        // told of each connection that is closed for another; may be nil
 }
 
+// A Pool bounds the connections of clients that have not shown who they are, so that nobody keeps the others out. It has
+// a fixed number of places. A new connection always gets one: when all are taken, an older one is closed for it. That is
+// the oldest one of the client that has the most, so that a client that opens many pays for them itself. Clients that
+// the owner knows pay last.
+//
+// A connection leaves its place when it is closed, or when LeavePool is called for it, because it has shown who it is.
+// It gets a place again when it is idle.
+//
 // A Pool is used by any number of goroutines.
 type Pool struct {
-	o     Options
+	o     PoolOptions
 	known atomic.Pointer[func(client netip.Prefix) bool]
 
 	// mu guards the fields below and those of the connections, for the length of one method; nothing is closed under it.
 	mu    sync.Mutex
-	taken list.List // of *conn, oldest first
+	taken list.List // of *pooledConn, oldest first
 	count map[netip.Prefix]int
 }
 
 // NewPool makes an empty pool.
-func NewPool(o Options) *Pool {
+func NewPool(o PoolOptions) *Pool {
 	o.Most = max(o.Most, 1)
 	if o.PerClient <= 0 {
 		o.PerClient = o.Most
@@ -62,15 +60,15 @@ func (p *Pool) prefers(client netip.Prefix) bool {
 }
 
 // Listener gives l with a place for each of its connections.
-func (p *Pool) Listener(l net.Listener) net.Listener { return listener{l, p} }
+func (p *Pool) Listener(l net.Listener) net.Listener { return poolListener{l, p} }
 
-type listener struct {
+type poolListener struct {
 	net.Listener
 	pool *Pool
 }
 
 // Accept returns the next connection.
-func (l listener) Accept() (net.Conn, error) {
+func (l poolListener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -78,8 +76,8 @@ func (l listener) Accept() (net.Conn, error) {
 	return l.pool.Take(nc), nil
 }
 
-// conn is a connection that has a place in the pool, or had one.
-type conn struct {
+// pooledConn is a connection that has a place in the pool, or had one.
+type pooledConn struct {
 	net.Conn
 	pool   *Pool
 	client netip.Prefix
@@ -90,7 +88,7 @@ type conn struct {
 
 // Take gives a connection a place.
 func (p *Pool) Take(nc net.Conn) net.Conn {
-	c := &conn{Conn: nc, pool: p, client: ClientOf(nc.RemoteAddr())}
+	c := &pooledConn{Conn: nc, pool: p, client: ClientOf(nc.RemoteAddr())}
 	p.mu.Lock()
 	victim := p.enter(c)
 	if p.o.Patience > 0 {
@@ -102,7 +100,7 @@ func (p *Pool) Take(nc net.Conn) net.Conn {
 }
 
 // enter gives c the newest place, and takes away that of another one if need be; mu is held.
-func (p *Pool) enter(c *conn) (victim *conn) {
+func (p *Pool) enter(c *pooledConn) (victim *pooledConn) {
 	switch {
 	case p.count[c.client] >= p.o.PerClient:
 		victim = p.oldest(func(client netip.Prefix) bool { return client == c.client })
@@ -119,7 +117,7 @@ func (p *Pool) enter(c *conn) (victim *conn) {
 
 // victim is the oldest connection among the clients that have the most, preferred ones left out if there are others; mu is
 // held, and a place is taken.
-func (p *Pool) victim() *conn {
+func (p *Pool) victim() *pooledConn {
 	strange, most := false, 0
 	for client, n := range p.count {
 		if s := !p.prefers(client); s && !strange || s == strange && n > most {
@@ -129,9 +127,9 @@ func (p *Pool) victim() *conn {
 	return p.oldest(func(client netip.Prefix) bool { return p.count[client] == most && p.prefers(client) != strange })
 }
 
-func (p *Pool) oldest(of func(netip.Prefix) bool) *conn {
+func (p *Pool) oldest(of func(netip.Prefix) bool) *pooledConn {
 	for e := p.taken.Front(); e != nil; e = e.Next() {
-		if c := e.Value.(*conn); of(c.client) {
+		if c := e.Value.(*pooledConn); of(c.client) {
 			return c
 		}
 	}
@@ -139,7 +137,7 @@ func (p *Pool) oldest(of func(netip.Prefix) bool) *conn {
 }
 
 // remove takes the place of c away; mu is held.
-func (p *Pool) remove(c *conn) {
+func (p *Pool) remove(c *pooledConn) {
 	if c.at == nil {
 		return
 	}
@@ -150,7 +148,7 @@ func (p *Pool) remove(c *conn) {
 	}
 }
 
-func (p *Pool) cut(victim *conn) {
+func (p *Pool) cut(victim *pooledConn) {
 	if victim != nil {
 		p.o.Cut()
 		_ = victim.Close() // nobody is left to be told
@@ -158,7 +156,7 @@ func (p *Pool) cut(victim *conn) {
 }
 
 // Close closes the connection and frees its place.
-func (c *conn) Close() error {
+func (c *pooledConn) Close() error {
 	c.pool.mu.Lock()
 	c.closed = true
 	c.pool.remove(c)
@@ -168,36 +166,22 @@ func (c *conn) Close() error {
 }
 
 // inTime ends the wait for the first request; mu is held.
-func (c *conn) inTime() {
+func (c *pooledConn) inTime() {
 	if c.late != nil {
 		c.late.Stop()
 		c.late = nil
 	}
 }
 
-// of gives what a server calls its connection as one of a pool, or nil.
-func of(nc net.Conn) *conn {
-	for {
-		if c, ok := nc.(*conn); ok {
-			return c
-		}
-		around, wraps := nc.(interface{ NetConn() net.Conn })
-		if !wraps {
-			return nil
-		}
-		nc = around.NetConn()
-	}
-}
-
 // ConnState follows what connections do; it is for http.Server.
 func (p *Pool) ConnState(nc net.Conn, state http.ConnState) {
-	c := of(nc)
-	if c == nil || state != http.StateActive && state != http.StateIdle {
+	c, ok := within[*pooledConn](nc)
+	if !ok || state != http.StateActive && state != http.StateIdle {
 		return
 	}
 	p.mu.Lock()
 	c.inTime()
-	var victim *conn
+	var victim *pooledConn
 	if state == http.StateIdle && !c.closed {
 		p.remove(c)
 		victim = p.enter(c)
@@ -206,16 +190,17 @@ func (p *Pool) ConnState(nc net.Conn, state http.ConnState) {
 	p.cut(victim)
 }
 
-type contextKey struct{}
+type pooledKey struct{}
 
-// ConnContext has Leave find the connection of a request; it is for http.Server.
-func ConnContext(ctx context.Context, nc net.Conn) context.Context {
-	return context.WithValue(ctx, contextKey{}, of(nc))
+// PoolContext has LeavePool find the connection of a request; it is for http.Server.
+func PoolContext(ctx context.Context, nc net.Conn) context.Context {
+	c, _ := within[*pooledConn](nc)
+	return context.WithValue(ctx, pooledKey{}, c)
 }
 
-// Leave frees the place of the connection of a request, which nobody closes any more.
-func Leave(request context.Context) {
-	c, _ := request.Value(contextKey{}).(*conn)
+// LeavePool frees the place of the connection of a request, which nobody closes any more.
+func LeavePool(request context.Context) {
+	c, _ := request.Value(pooledKey{}).(*pooledConn)
 	if c == nil {
 		return
 	}
@@ -232,7 +217,12 @@ func ClientOf(remote net.Addr) netip.Prefix {
 	if !ok {
 		return netip.Prefix{}
 	}
-	a := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return ClientOfAddr(tcp.AddrPort().Addr())
+}
+
+// ClientOfAddr is ClientOf for an address without a port. Those that are not valid are one client.
+func ClientOfAddr(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
 	const network = 64
 	bits := a.BitLen()
 	if a.Is6() {

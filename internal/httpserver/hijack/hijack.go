@@ -1,8 +1,8 @@
-// Package takeover takes connections over from net/http, for answers that have
+// Package hijack takes connections over from net/http, for answers that have
 // no end: events of a stream, as they happen. Such a connection costs two
 // goroutines with small stacks and no buffer while it waits, where a handler
 // would keep its request, its buffers and its deadlines.
-package takeover
+package hijack
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package places
+package httpserver
 
 import (
 	"context"
@@ -60,7 +60,7 @@ func TestWhoseConnectionIsClosedForAnother(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			told := 0
-			p := NewPool(Options{Most: 3, PerClient: tt.perClient, Cut: func() { told++ }})
+			p := NewPool(PoolOptions{Most: 3, PerClient: tt.perClient, Cut: func() { told++ }})
 			if tt.known != "" {
 				network := netip.MustParsePrefix(tt.known)
 				p.Prefer(func(client netip.Prefix) bool { return network.Contains(client.Addr()) })
@@ -79,10 +79,10 @@ func TestWhoseConnectionIsClosedForAnother(t *testing.T) {
 
 // A connection that has shown who it is takes no place until it is idle.
 func TestWhoLeavesIsNotClosed(t *testing.T) {
-	p := NewPool(Options{Most: 1})
+	p := NewPool(PoolOptions{Most: 1})
 	member, second, third := callFrom("10.0.0.1"), callFrom("10.0.0.1"), callFrom("10.0.0.1")
 	c := p.Take(member)
-	Leave(ConnContext(context.Background(), c))
+	LeavePool(PoolContext(context.Background(), c))
 	p.Take(second)
 	p.Take(third)
 	if member.cut() || !second.cut() || third.cut() {
@@ -104,11 +104,11 @@ func TestWhoLeavesIsNotClosed(t *testing.T) {
 
 func TestWhoAsksNothingIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(Options{Most: 3, Patience: 2 * time.Second})
+		p := NewPool(PoolOptions{Most: 3, Patience: 2 * time.Second})
 		silent, asking, leaving := callFrom("10.0.0.1"), callFrom("10.0.0.1"), callFrom("10.0.0.1")
 		p.Take(silent)
 		p.ConnState(p.Take(asking), http.StateActive)
-		Leave(ConnContext(t.Context(), p.Take(leaving)))
+		LeavePool(PoolContext(t.Context(), p.Take(leaving)))
 		time.Sleep(1999 * time.Millisecond) // of simulated time
 		synctest.Wait()
 		if silent.cut() {
