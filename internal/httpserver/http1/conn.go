@@ -2,6 +2,7 @@ package http1
 
 import (
 	"context"
+	"crypto/tls"
 	"log"
 	"net"
 	"net/http"
@@ -26,7 +27,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{Conn: nc, server: s, room: make([]byte, bufferBytes)}
+	c := &conn{Conn: nc, server: s}
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, s.http)
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.request.begin(ctx, nc.RemoteAddr().String())
@@ -40,6 +41,11 @@ func (c *conn) serve(rest *Handover) {
 	defer c.server.forget(c)
 	defer c.cancel()
 	defer c.recover()
+	if !c.open() {
+		c.release()
+		rest.Give(c.Conn)
+		return
+	}
 	c.tell(c.state)
 	for len(c.buffer) > 0 || c.fill() {
 		for len(c.buffer) > 0 {
@@ -56,6 +62,18 @@ func (c *conn) serve(rest *Handover) {
 		}
 	}
 	c.end()
+}
+
+// open does what a connection needs before its first request, and tells whether its requests can be served here. It runs
+// in the goroutine of the connection, so a client that is slow at it delays nobody else.
+func (c *conn) open() bool {
+	if _, isTLS := c.Conn.(*tls.Conn); isTLS {
+		return false // the handshake decides between HTTP/1.1 and HTTP/2; net/http does both
+	}
+	if c.room == nil {
+		c.room = make([]byte, bufferBytes)
+	}
+	return true
 }
 
 // fill waits for the next request.
@@ -76,9 +94,14 @@ func (c *conn) fill() bool {
 
 // handOver leaves the connection to net/http.
 func (c *conn) handOver(rest *Handover) {
+	c.release()
+	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest, framing: newFraming()})
+}
+
+// release ends everything that this package does to the connection, so that net/http can have it.
+func (c *conn) release() {
 	c.client.stop()
 	_ = c.SetReadDeadline(time.Time{}) // none of ours; fails if the connection is closed, which net/http will find out
-	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest, framing: newFraming()})
 }
 
 // do answers a request, and tells whether there may be another.

@@ -20,7 +20,6 @@ package http1
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"maps"
 	"net"
@@ -179,12 +178,8 @@ func isPassing(err error) bool {
 	return false
 }
 
-// begin serves a connection, beside everything else.
+// begin serves a connection in a goroutine of its own.
 func (s *Server) begin(nc net.Conn, rest *Handover) {
-	if _, isTLS := nc.(*tls.Conn); isTLS {
-		rest.Give(nc) // the protocol is still to be negotiated
-		return
-	}
 	c := newConn(s, nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,6 +191,7 @@ func (s *Server) begin(nc net.Conn, rest *Handover) {
 func (s *Server) resume(nc net.Conn, early []byte, rest *Handover) {
 	c := newConn(s, nc)
 	c.state, c.client.patience = http.StateIdle, s.http.IdleTimeout
+	c.room = make([]byte, bufferBytes)
 	c.buffer = append(c.room[:0], early...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
