@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"canopy/etcdserver"
+	"canopy/internal/middleware"
 )
 
 // gate is what a listener serves from the moment it is bound. Until the member
@@ -111,14 +112,14 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request) {
 		g.early.ServeHTTP(w, r)
 		return
 	}
-	status, answer := http.StatusServiceUnavailable, map[string]string{"message": "the member is starting: it reads its log, or looks for its cluster"}
-	if r.URL.Path == "/version" {
-		status, answer = http.StatusOK, map[string]string{"etcdserver": etcdserver.APIVersion, "etcdcluster": "not_decided"}
-	} else {
-		w.Header().Set("Retry-After", "1")
-	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
+	if r.URL.Path == "/version" {
+		_, _ = w.Write(middleware.VersionJSON(etcdserver.APIVersion, "")) // fails if the client has left
+		return
+	}
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	answer := map[string]string{"message": "the member is starting: it reads its log, or looks for its cluster"}
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		return // the client is gone
 	}

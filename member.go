@@ -24,6 +24,7 @@ import (
 	"canopy/internal/httpserver"
 	"canopy/internal/httpserver/http1"
 	"canopy/internal/memory"
+	"canopy/internal/middleware"
 	"canopy/internal/process"
 	"canopy/internal/tuning"
 	"canopy/store"
@@ -222,7 +223,8 @@ func (m *member) apiOptions() api.Options {
 	h := m.config.HTTP
 	return api.Options{
 		Version:       version,
-		Guard:         api.Guard{Origins: h.CORS, AllowHost: h.Hosts.Allows},
+		Origins:       h.CORS,
+		AllowHost:     h.Hosts.Allows,
 		Memory:        m.memory,
 		FormBytesMax:  h.MaxRequestBytes,
 		BodyTimeout:   h.BodyTimeout,
@@ -423,11 +425,11 @@ func (s *servers) close() error {
 }
 
 // accessLog gives the function that logs each request, nil if it is off.
-func accessLog(on bool, logger *logrus.Logger) func(api.Access) {
+func accessLog(on bool, logger *logrus.Logger) func(middleware.Access) {
 	if !on {
 		return nil
 	}
-	return func(a api.Access) {
+	return func(a middleware.Access) {
 		logger.WithFields(logrus.Fields{
 			"method": a.Method, "path": a.Path, "remote": a.RemoteAddr, "status": a.Status,
 			"bytes": a.Bytes, "duration_seconds": a.Duration.Seconds(), "agent": a.UserAgent,

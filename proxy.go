@@ -15,7 +15,6 @@ import (
 	"canopy/bootstrap"
 	"canopy/config"
 	"canopy/discovery"
-	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/disk"
 	"canopy/internal/memory"
@@ -117,7 +116,7 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		}
 		return t
 	}
-	o := proxy.Options{
+	return proxy.Options{
 		Dir:             filepath.Join(c.DataDir, "proxy"),
 		Peers:           firstPeers,
 		Readonly:        c.Proxy.Mode == config.ProxyReadonly,
@@ -133,14 +132,9 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		Origins:         c.HTTP.CORS,
 		AllowHost:       c.HTTP.Hosts.Allows,
 		Registry:        registry,
+		AccessLog:       accessLog(c.HTTP.AccessLog, logger),
 		Log:             logger,
 	}
-	if log := accessLog(c.HTTP.AccessLog, logger); log != nil {
-		o.AccessLog = func(a proxy.Access) {
-			log(api.Access{Method: a.Method, Path: a.Path, RemoteAddr: a.RemoteAddr, UserAgent: a.UserAgent, Status: a.Status, Bytes: a.Bytes, Duration: a.Duration})
-		}
-	}
-	return o
 }
 
 // warnOfUnusedFlags tells that the list of peers that was kept counts (P5).

@@ -408,3 +408,41 @@ func TestWebPages(t *testing.T) {
 		}
 	}
 }
+
+// The proxy's own paths are guarded as those of members are, but have no CORS headers where the spec says so.
+func TestWebPagesAndTheProxysOwnPaths(t *testing.T) {
+	peer, _ := fakeCluster(t, func(http.ResponseWriter, *http.Request) {})
+	s := newSite(t, []string{peer}, func(o *Options) {
+		o.Origins = []string{"http://a.example"}
+		o.AllowHost = func(host string, _ bool) bool { return host == "good" }
+	})
+	for _, c := range []struct {
+		rule, method, path, host string
+		status                   int
+		cors, empty              bool
+	}{
+		{"F51", "GET", pathMetrics, "evil", 421, false, false},
+		{"F51", "GET", pathEndpoints, "evil", 421, false, false},
+		{"F51", "GET", pathHealth, "evil", 421, false, false},
+		{"S32", "GET", pathMetrics, "good", 200, false, false},
+		{"P36", "GET", pathEndpoints, "good", 200, false, false},
+		{"S44", "GET", pathHealth, "good", 503, true, false},
+		{"S47", "OPTIONS", pathMetrics, "good", 200, false, true},
+		{"S47", "OPTIONS", pathEndpoints, "good", 200, false, true},
+		{"S47", "OPTIONS", pathHealth, "good", 200, true, true},
+	} {
+		request, err := http.NewRequest(c.method, s.url+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = c.host
+		request.Header.Set("Origin", "http://a.example")
+		a, err := receive(request)
+		if c.path == pathHealth && a.status == 200 {
+			a.status = c.status // it depends on whether the member has been found
+		}
+		if err != nil || a.status != c.status || (a.header.Get("Access-Control-Allow-Origin") != "") != c.cors || (a.body == "") != c.empty {
+			t.Errorf("%s: %s %s for Host %s = %d %v %q, %v", c.rule, c.method, c.path, c.host, a.status, a.header, a.body, err)
+		}
+	}
+}

@@ -40,6 +40,7 @@ import (
 
 	"canopy/internal/disk"
 	"canopy/internal/memory"
+	"canopy/internal/middleware"
 )
 
 // Options say what a proxy serves, and how. Zero fields have the defaults of flags.md 3.3, except those without which
@@ -68,9 +69,9 @@ type Options struct {
 	Origins   []string                              // web origins whose pages may read and write; "*": all; empty: members decide (S44)
 	AllowHost func(host string, loopback bool) bool // which Host headers are served; nil: all
 
-	Registry  *prometheus.Registry // of what /metrics shows; default: a new one
-	AccessLog func(Access)         // called after each answer; nil: none
-	Log       *logrus.Logger       // required
+	Registry  *prometheus.Registry    // of what /metrics shows; default: a new one
+	AccessLog func(middleware.Access) // called after each answer; nil: none
+	Log       *logrus.Logger          // required
 
 	isHere   func(net.Conn) bool // tells of a connection whether it ends on this host (P45)
 	calm     time.Duration       // after which a watch for one event counts as one that waits for long
@@ -133,6 +134,7 @@ type Proxy struct {
 	known   *clusterNote // as it was in the file at the beginning; nil: none
 	list    endpointList
 	scrapes http.Handler // of /metrics
+	guard   middleware.Guard
 	metrics *metrics
 	startup startup
 	buffers sync.Pool // *[]byte, of bufferBytes
@@ -160,6 +162,8 @@ func New(o Options) (*Proxy, error) {
 	p.known = known
 	p.startup.until = time.Now().Add(o.StartupGrace)
 	p.scrapes = promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax})
+	p.guard.Origins, p.guard.AllowHost, p.guard.Refuse = o.Origins, o.AllowHost, refuse
+	p.guard.Delegate = true // members decide if no origins are set
 	p.buffers.New = func() any { return new(make([]byte, bufferBytes)) }
 	p.heads.New = func() any { return new(make([]byte, 0, headBytes)) }
 	p.watches.init()

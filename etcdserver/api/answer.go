@@ -21,7 +21,6 @@ const (
 	headerRaftIndex = "X-Raft-Index"
 	headerRaftTerm  = "X-Raft-Term"
 	headerVersion   = "X-Canopy-Version"
-	headerVary      = "Vary"
 	headerRetry     = "Retry-After"
 )
 

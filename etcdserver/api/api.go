@@ -1,10 +1,9 @@
 // Package api is the client's door of a member: it turns HTTP requests into commands and reads, and their results
 // into the status codes and JSON of the etcd v2 API.
 //
-// A request passes three rooms. The guard answers what concerns every path: OPTIONS, CORS, the Host and Origin
-// headers (guard.go). Then /v2/keys is served by the keys handler, found by its prefix without any pattern matching,
-// because nearly all requests go there (keys.go, watch.go); everything else goes through a router (routes.go). The
-// answers of each room are written by answer.go.
+// A request passes three stages. The guard checks what concerns every path: OPTIONS, CORS, the Host and Origin headers
+// (package middleware). The keys handler serves /v2/keys (keys.go, watch.go): a comparison of the prefix finds it, since
+// nearly all requests go there. A router finds all other handlers (routes.go). answer.go writes the answers of all.
 //
 //	request → guard → /v2/keys → form → params → Command → Member.Do   → event   → answer
 //	                           ↘                            Member.Read → listing → answer
@@ -31,6 +30,7 @@ import (
 
 	"canopy/etcdserver/metrics"
 	"canopy/internal/memory"
+	"canopy/internal/middleware"
 	"canopy/store"
 )
 
@@ -38,7 +38,8 @@ import (
 type Options struct {
 	Version string // our own version, shown as X-Canopy-Version by /version; "" leaves the header out
 
-	Guard Guard // who may ask
+	Origins   []string                              // see middleware.Guard
+	AllowHost func(host string, loopback bool) bool // see middleware.Guard
 
 	Memory         *memory.Budget // for what requests and answers take; default: no bound
 	FormBytesMax   int64          // largest form body, bytes; default 10 MiB (K14)
@@ -51,13 +52,13 @@ type Options struct {
 	HealthTimeout  time.Duration  // after which /health says false; default 1 s, meant to be an election time-out
 	GzipWritersMax int            // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
 	GzipDisabled   bool
-	PprofEnabled   bool                // serve /debug/pprof (S36)
-	CommandLine    []string            // shown by /debug/vars
-	FileLimit      uint64              // file descriptors this process may have, shown by /debug/vars
-	SetLogLevel    func(string) error  // for /config/local/log, with the name of a logrus level; default: nothing is set
-	AccessLog      func(Access)        // called after each answer, watches included; default: none
-	Metrics        *metrics.Set        // what is counted here; default: counted, but not shown
-	Gatherer       prometheus.Gatherer // what /metrics shows; default: nothing
+	PprofEnabled   bool                    // serve /debug/pprof (S36)
+	CommandLine    []string                // shown by /debug/vars
+	FileLimit      uint64                  // file descriptors this process may have, shown by /debug/vars
+	SetLogLevel    func(string) error      // for /config/local/log, with the name of a logrus level; default: nothing is set
+	AccessLog      func(middleware.Access) // called after each answer, watches included; default: none
+	Metrics        *metrics.Set            // what is counted here; default: counted, but not shown
+	Gatherer       prometheus.Gatherer     // what /metrics shows; default: nothing
 }
 
 // The defaults of Options.
@@ -116,7 +117,7 @@ type Handler struct {
 	router http.Handler
 	names  constantHeaders
 
-	knownHosts knownHosts
+	guard middleware.Guard
 
 	buffers sync.Pool // *[]byte, for bodies either way
 	watches watchSet
@@ -131,6 +132,7 @@ type Handler struct {
 // New makes the handler of a member.
 func New(member Member, o Options) *Handler {
 	h := &Handler{member: member, o: o.withDefaults()}
+	h.guard.Origins, h.guard.AllowHost, h.guard.Refuse = o.Origins, o.AllowHost, h.refuse
 	h.names = newConstantHeaders(member, h.o)
 	h.router = newRouter(h)
 	h.buffers.New = func() any { return new(make([]byte, 0, 1024)) }
@@ -149,14 +151,14 @@ func New(member Member, o Options) *Handler {
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.o.AccessLog != nil {
-		h.serveLogged(w, r)
+		middleware.Log(w, r, h.serve, h.o.AccessLog)
 		return
 	}
 	h.serve(w, r)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
-	if !h.admit(w, r) {
+	if !h.guard.Admit(w, r) {
 		return
 	}
 	if path, ok := strings.CutPrefix(r.URL.Path, keysPrefix); ok && (path == "" || path[0] == '/') {
@@ -164,6 +166,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.router.ServeHTTP(w, r)
+}
+
+// refuse answers a request that the guard refuses.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, reason, message string) {
+	h.o.Metrics.Refused(reason)
+	h.writeMessage(w, r, status, message)
 }
 
 // Close ends every watch, each with a whole answer (K113), and waits until they are gone or ctx ends. Other requests

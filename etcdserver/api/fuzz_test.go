@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"canopy/internal/middleware"
 	"canopy/store"
 )
 
@@ -31,8 +32,9 @@ func FuzzRequest(f *testing.F) {
 		f.Add(text)
 	}
 	h := New(newSoloMember(store.Options{}), Options{
-		Guard:     Guard{Origins: []string{"http://a.example"}, AllowHost: func(host string, _ bool) bool { return !strings.Contains(host, "evil") }},
-		AccessLog: func(Access) {},
+		Origins:   []string{"http://a.example"},
+		AllowHost: func(host string, _ bool) bool { return !strings.Contains(host, "evil") },
+		AccessLog: func(middleware.Access) {},
 	})
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))

@@ -44,7 +44,7 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index sto
 	h.putPositions(w.Header(), index)
 	setReadDeadline(w, time.Time{})
 	if !isFile && !h.o.GzipDisabled {
-		w.Header().Add(headerVary, "Accept-Encoding")
+		w.Header().Add("Vary", "Accept-Encoding")
 		if z := h.compressor(r.Header); z != nil {
 			defer h.putBack(z)
 			w.Header().Set("Content-Encoding", "gzip")

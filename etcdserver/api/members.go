@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"canopy/etcdserver"
+	"canopy/internal/middleware"
 )
 
 const membersMethods = "GET,POST,DELETE,PUT"
@@ -98,19 +99,13 @@ func (h *Handler) machines(w http.ResponseWriter, r *http.Request) {
 	h.writeBody(w, r, http.StatusOK, []byte(strings.Join(urls, ", ")))
 }
 
-// version tells the versions that clients compare to find out what they may use (S19).
+// version answers /version (S19).
 func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
-	cluster := h.member.ClusterVersion()
-	if cluster == "" {
-		cluster = "not_decided"
-	}
 	if h.o.Version != "" {
 		w.Header()[headerVersion] = h.names.version
 	}
-	h.writeJSON(w, r, http.StatusOK, struct {
-		Server  string `json:"etcdserver"`
-		Cluster string `json:"etcdcluster"`
-	}{etcdserver.APIVersion, cluster}, "")
+	w.Header()[headerType] = h.names.json
+	h.writeBody(w, r, http.StatusOK, middleware.VersionJSON(etcdserver.APIVersion, h.member.ClusterVersion()))
 }
 
 // health answers with the bytes that checkers have searched for since 2.0

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"canopy/etcdserver"
+	"canopy/internal/middleware"
 )
 
 // NewPeer serves what programs other than members read on the peer port (R1–R5 of peer.md): who the members are, and
@@ -44,15 +45,10 @@ func writePeerMembers(w http.ResponseWriter, member Cluster) {
 	writePeerJSON(w, list)
 }
 
+// writeVersion answers as the client port does (peer.md R2).
 func writeVersion(w http.ResponseWriter, member Cluster) {
-	cluster := member.ClusterVersion()
-	if cluster == "" {
-		cluster = "not_decided"
-	}
-	writePeerJSON(w, struct {
-		Server  string `json:"etcdserver"`
-		Cluster string `json:"etcdcluster"`
-	}{etcdserver.APIVersion, cluster})
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(middleware.VersionJSON(etcdserver.APIVersion, member.ClusterVersion())) // fails if the client has left
 }
 
 func writePeerJSON(w http.ResponseWriter, v any) {

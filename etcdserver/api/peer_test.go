@@ -18,7 +18,7 @@ func TestPeerPort(t *testing.T) {
 		body         string
 	}{
 		{"GET", "/members", 200, `[{"id":`},
-		{"GET", "/version", 200, `{"etcdserver":"2.3.8","etcdcluster":"`},
+		{"GET", "/version", 200, `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`},
 		{"POST", "/raft/probing", 200, `{"OK":true,"Now":"`},
 		{"POST", "/members", 405, "Method Not Allowed\n"},
 		{"GET", "/members/", 404, "404 page not found\n"},

@@ -79,7 +79,7 @@ func (s source) imports(t *testing.T) []string {
 // mayImport lists which packages of the project a package may import. Packages
 // that are not listed may import none.
 var mayImport = map[string][]string{
-	".":                       {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/metrics", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/internal/httpserver/http1", "canopy/internal/memory", "canopy/internal/process", "canopy/internal/tuning", "canopy/proxy", "canopy/raft", "canopy/rafthttp", "canopy/store", "canopy/wal"},
+	".":                       {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/metrics", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/internal/httpserver/http1", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/process", "canopy/internal/tuning", "canopy/proxy", "canopy/raft", "canopy/rafthttp", "canopy/store", "canopy/wal"},
 	"bootstrap":               {"canopy/client", "canopy/config", "canopy/discovery", "canopy/etcdserver", "canopy/internal/disk", "canopy/rafthttp"},
 	"config":                  {},
 	"raft":                    {"canopy/raft/quorum"},
@@ -99,19 +99,20 @@ var mayImport = map[string][]string{
 	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/internal/lasting", "canopy/raft", "canopy/rafthttp", "canopy/snap", "canopy/store", "canopy/wal"},
 	"etcdserver/etcdserverpb": {},
 	"etcdserver/metrics":      {},
-	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/raft", "canopy/rafthttp", "canopy/store"},
+	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/raft", "canopy/rafthttp", "canopy/store"},
 	"discovery":               {"canopy/client", "canopy/config", "canopy/internal/disk", "canopy/internal/lasting"},
 	"discovery/dnstest":       {},
 	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp"},
 	"client":                  {},
 	"client/membertest":       {"canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp", "canopy/store"},
-	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/httpserver/hijack", "canopy/internal/lasting", "canopy/internal/memory", "canopy/rafthttp"},
+	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/httpserver/hijack", "canopy/internal/lasting", "canopy/internal/memory", "canopy/internal/middleware", "canopy/rafthttp"},
 	"bench":                   {},
 	"internal/mutation":       {},
 
 	"internal/httpserver":        {"canopy/internal/httpserver/http1", "canopy/internal/memory"},
 	"internal/httpserver/http1":  {},
 	"internal/httpserver/hijack": {},
+	"internal/middleware":        {},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {
