@@ -3,7 +3,6 @@ package api
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"canopy/raft"
 	"canopy/store"
 )
 
@@ -39,14 +38,14 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	leader := c.member.Leader()
 	send(prometheus.GaugeValue, "etcd_server_has_leader", "1 if a leader is known.", one(leader != 0))
 	send(prometheus.GaugeValue, "etcd_server_is_leader", "1 if this member leads.", one(leader == c.member.ID()))
-	status := c.member.Status()
-	send(prometheus.GaugeValue, "etcd_server_proposals_committed_total", "Last committed log index.", float64(status.Commit))
-	send(prometheus.GaugeValue, "etcd_server_proposals_applied_total", "Last applied log index.", float64(status.Applied))
-	send(prometheus.GaugeValue, "canopy_apply_lag_entries", "Committed entries that are not applied here yet.", float64(status.Commit-status.Applied))
-	send(prometheus.GaugeValue, "etcd_server_is_learner", "1 if this member follows without a vote.", one(status.Configuration.IsLearner(raft.MemberID(c.member.ID()))))
+	consensus := c.member.Consensus()
+	send(prometheus.GaugeValue, "etcd_server_proposals_committed_total", "Last committed log index.", float64(consensus.Committed))
+	send(prometheus.GaugeValue, "etcd_server_proposals_applied_total", "Last applied log index.", float64(consensus.Applied))
+	send(prometheus.GaugeValue, "canopy_apply_lag_entries", "Committed entries that are not applied here yet.", float64(consensus.Committed-consensus.Applied))
+	send(prometheus.GaugeValue, "etcd_server_is_learner", "1 if this member follows without a vote.", one(consensus.Learner))
 	send(prometheus.GaugeValue, "canopy_members_inconsistent", "Members whose state was another one when it was compared last.", float64(len(c.member.Differences())))
-	send(prometheus.GaugeValue, "canopy_raft_term", "Term of this member.", float64(status.Term))
-	send(prometheus.GaugeValue, "canopy_raft_log_bytes", "Memory that the raft log takes.", float64(status.LogBytes))
+	send(prometheus.GaugeValue, "canopy_raft_term", "Term of this member.", float64(consensus.Term))
+	send(prometheus.GaugeValue, "canopy_raft_log_bytes", "Memory that the raft log takes.", float64(consensus.LogBytes))
 	send(prometheus.GaugeValue, "etcd_server_version", "1, labelled with the version.", 1, "server_version", c.version)
 	send(prometheus.GaugeValue, "etcd_server_id", "1, labelled with the member ID.", 1, "server_id", c.member.ID().String())
 }

@@ -10,24 +10,23 @@ import (
 	"github.com/gorilla/mux"
 
 	"canopy/etcdserver"
-	"canopy/raft"
 )
 
 // raftStatusJSON is raft.status of /debug/vars, which tools read to learn a member's true role (S35).
 type raftStatusJSON struct {
 	ID       string                  `json:"id"`
-	Term     raft.Term               `json:"term"`
+	Term     uint64                  `json:"term"`
 	Vote     string                  `json:"vote"`
-	Commit   raft.Index              `json:"commit"`
+	Commit   uint64                  `json:"commit"`
 	Lead     string                  `json:"lead"`
 	State    string                  `json:"raftState"`
 	Progress map[string]progressJSON `json:"progress"` // on a leader; itself included
 }
 
 type progressJSON struct {
-	Match raft.Index `json:"match"`
-	Next  raft.Index `json:"next"`
-	State string     `json:"state"`
+	Match uint64 `json:"match"`
+	Next  uint64 `json:"next"`
+	State string `json:"state"`
 }
 
 // debugVars answers with the layout of S34: a variable a line.
@@ -52,31 +51,28 @@ func (h *Handler) debugVars(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) raftStatus() raftStatusJSON {
-	s := h.member.Status()
+	c := h.member.Consensus()
 	j := raftStatusJSON{
 		ID:       h.member.ID().String(),
-		Term:     s.Term,
-		Vote:     etcdserver.ID(s.Vote).String(),
-		Commit:   s.Commit,
-		Lead:     etcdserver.ID(s.Leader).String(),
-		State:    stateName(s.Role),
+		Term:     c.Term,
+		Vote:     c.Vote.String(),
+		Commit:   c.Committed,
+		Lead:     c.Leader.String(),
+		State:    stateName(c.Role),
 		Progress: map[string]progressJSON{},
 	}
-	if s.Role == raft.Leader {
-		j.Progress[j.ID] = progressJSON{s.Last, s.Last + 1, progressName(raft.Replicating)}
-	}
-	for _, p := range s.Progress {
-		j.Progress[etcdserver.ID(p.ID).String()] = progressJSON{p.Match, p.Next, progressName(p.Mode)}
+	for _, p := range c.Progress {
+		j.Progress[p.ID.String()] = progressJSON{p.Match, p.Next, progressName(p.Mode)}
 	}
 	return j
 }
 
 // progressName is how the reference calls a mode of progress.
-func progressName(m raft.Mode) string {
+func progressName(m etcdserver.ProgressMode) string {
 	switch m {
-	case raft.Replicating:
+	case etcdserver.ProgressReplicating:
 		return "ProgressStateReplicate"
-	case raft.SendingSnapshot:
+	case etcdserver.ProgressSendingSnapshot:
 		return "ProgressStateSnapshot"
 	}
 	return "ProgressStateProbe"

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"canopy/etcdserver"
-	"canopy/raft"
 	"canopy/store"
 )
 
@@ -51,7 +50,7 @@ type Cluster interface {
 
 // Condition is how the member is.
 type Condition interface {
-	Status() raft.Status
+	Consensus() etcdserver.Consensus
 	StartTime() time.Time
 	Health(ctx context.Context) error     // nil after a read index was confirmed (S17)
 	Differences() []etcdserver.Difference // members whose state is another one

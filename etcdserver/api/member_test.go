@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"canopy/etcdserver"
-	"canopy/raft"
 	"canopy/store"
 )
 
@@ -116,9 +115,10 @@ func (m *soloMember) RemoveMember(context.Context, etcdserver.ID) error         
 func (m *soloMember) Followers() []etcdserver.FollowerStats                       { return m.followers }
 func (m *soloMember) Traffic() etcdserver.Traffic                                 { return m.traffic }
 
-func (m *soloMember) Status() raft.Status {
-	index := raft.Index(m.index.Load())
-	return raft.Status{Role: raft.Leader, Term: 2, Commit: index, Applied: index}
+func (m *soloMember) Consensus() etcdserver.Consensus {
+	index := m.index.Load()
+	self := etcdserver.Progress{ID: m.ID(), Next: 1, Mode: etcdserver.ProgressReplicating}
+	return etcdserver.Consensus{Role: etcdserver.RoleLeader, Term: 2, Committed: index, Applied: index, Progress: []etcdserver.Progress{self}}
 }
 
 func (m *soloMember) Health(context.Context) error {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"canopy/raft"
+	"canopy/etcdserver"
 )
 
 // selfJSON is /v2/stats/self (S3).
@@ -36,7 +36,7 @@ func (h *Handler) statsSelf(w http.ResponseWriter, r *http.Request) {
 	s := selfJSON{
 		Name:      self.Name,
 		ID:        h.member.ID().String(),
-		State:     stateName(h.member.Status().Role),
+		State:     stateName(h.member.Consensus().Role),
 		StartTime: h.member.StartTime(),
 
 		RecvCount: traffic.Received.Messages, RecvRate: traffic.Received.PerSecond, RecvBandwidth: traffic.Received.Bandwidth,
@@ -54,11 +54,11 @@ func (h *Handler) statsSelf(w http.ResponseWriter, r *http.Request) {
 }
 
 // stateName is a role in the words of S5.
-func stateName(role raft.Role) string {
+func stateName(role etcdserver.Role) string {
 	switch role {
-	case raft.Leader:
+	case etcdserver.RoleLeader:
 		return "StateLeader"
-	case raft.PreCandidate, raft.Candidate:
+	case etcdserver.RoleCandidate:
 		return "StateCandidate"
 	default:
 		return "StateFollower"

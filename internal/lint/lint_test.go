@@ -99,7 +99,7 @@ var mayImport = map[string][]string{
 	"etcdserver":              {"canopy/etcdserver/etcdserverpb", "canopy/internal/disk", "canopy/internal/lasting", "canopy/raft", "canopy/rafthttp", "canopy/snap", "canopy/store", "canopy/wal"},
 	"etcdserver/etcdserverpb": {},
 	"etcdserver/metrics":      {},
-	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/raft", "canopy/rafthttp", "canopy/store"},
+	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/store"},
 	"discovery":               {"canopy/client", "canopy/config", "canopy/internal/disk", "canopy/internal/lasting"},
 	"discovery/dnstest":       {},
 	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp"},
