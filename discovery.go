@@ -16,6 +16,7 @@ import (
 	"canopy/config"
 	"canopy/discovery/service"
 	"canopy/internal/httpserver"
+	"canopy/internal/memory"
 	"canopy/internal/process"
 )
 
@@ -54,14 +55,14 @@ func (e elsewhere) Run(ctx context.Context) error {
 	return e.Close()
 }
 
-func openDiscoveryStore(ctx context.Context, c config.Service, p *process.Process) (discoveryStore, error) {
+func openDiscoveryStore(ctx context.Context, c config.Service, budget *memory.Budget, p *process.Process) (discoveryStore, error) {
 	if len(c.Endpoints) > 0 {
 		p.Log.Infof("tokens are kept in the cluster at %v", c.Endpoints)
 		endpoints, err := service.NewEndpoints(c.Endpoints)
 		return elsewhere{endpoints}, err
 	}
 	p.Log.Infof("tokens are kept in this process, data dir = %s", c.DataDir)
-	return service.OpenInside(p.Disk(ctx), c.DataDir, p.Log)
+	return service.OpenInside(p.Disk(ctx), c.DataDir, budget, p.Log)
 }
 
 // serveDiscovery serves until ctx ends. The store ends last, when nothing more
@@ -75,21 +76,23 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	if err != nil {
 		return err
 	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	held, limit := p.MemoryBudget(c.Memory, registry)
 	p.Systemd.Does("opens the store of tokens")
-	store, err := openDiscoveryStore(ctx, c, p)
+	store, err := openDiscoveryStore(ctx, c, held, p)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	handler := service.New(service.Options{
 		Store: store, Host: c.Host, TokenTTL: c.TokenTTL, Rate: float64(c.Rate), NewRate: float64(c.NewRate), Forwarded: c.Forwarded,
-		Registry: registry, Log: p.Log,
+		Memory: held, Registry: registry, Log: p.Log,
 	})
 	room := capacityOf(process.FileLimit(), 2, 0) // each may need another connection to the store
 	budget := httpserver.NewBudget(room.clients, nil, nil)
 	budget.LimitClients(room.perClient)
-	limits := httpserver.Options{ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
+	budget.Bound(held, httpserver.ConnectionBytes)
+	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
 	server := httpserver.New(handler, limits)
 	p.Log.Infof("discovery service listening on %s", listener.Addr())
 	p.Systemd.Does("serves tokens")
@@ -98,6 +101,7 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	defer stopStore()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return store.Run(storeCtx) })
+	group.Go(func() error { held.Watch(ctx, limit); return nil })
 	group.Go(func() error {
 		if err := server.Serve(secure(budget.Listener(listener))); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve on %s: %w", listener.Addr(), err)

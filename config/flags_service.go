@@ -95,7 +95,7 @@ func limitRows(d *draft) []row {
 		return row{name: name, value: timeValue{p: p, min: 100 * time.Millisecond, max: 24 * time.Hour}, def: def, usage: usage}
 	}
 	return []row{
-		{name: "memory-budget", value: sizeValue[int64]{&h.MemoryBudget, 1 << 20, 512 << 30, "a quarter of the limit on this process, or an eighth of the machine's memory"}, def: "0",
+		{name: "memory-budget", value: memoryBudget(&h.MemoryBudget), def: "0",
 			usage: "All memory that clients can make this process hold: connections, requests, answers, watches. Beyond it, 503 with Retry-After or a closed connection, and clients that do not take their answers are cut off."},
 		{name: "max-header-bytes", value: sizeValue[int]{&h.MaxHeaderBytes, 4 << 10, 16 << 20, ""}, def: "64KiB",
 			usage: "Request line and headers of a request; beyond it, 431 and the connection is closed."},
@@ -162,4 +162,9 @@ func parseOutput(s string) (string, error) {
 		return "stderr", nil
 	}
 	return s, nil
+}
+
+// memoryBudget is the value of a flag that members, proxies and discovery services have.
+func memoryBudget(p *int64) value {
+	return sizeValue[int64]{p, 1 << 20, 512 << 30, "a quarter of the limit on this process, or an eighth of the machine's memory"}
 }

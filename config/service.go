@@ -22,6 +22,7 @@ type Service struct {
 	Rate      int           // requests a second that one address may make; default 20, 0: no limit
 	NewRate   int           // tokens an hour that one address may make; default 60, 0: no limit
 	Forwarded bool          // X-Forwarded-For and X-Forwarded-Proto are believed
+	Memory    int64         // all that clients can make the process hold, in bytes; default 0: a share of what there is
 	CertFile  string        // certificate of the listener, PEM; "": no TLS
 	KeyFile   string        // its key
 	Log       Log
@@ -61,6 +62,7 @@ func (d *serviceDraft) groups() []group {
 			{name: "rate", value: countValue[int]{&d.Rate, 1, 1e6, "no limit"}, def: "20", usage: "Requests a second from one address; beyond it, 429."},
 			{name: "new-rate", value: countValue[int]{&d.NewRate, 1, 1e6, "no limit"}, def: "60", usage: "New tokens an hour for one address; beyond it, 429."},
 			{name: "behind-proxy", value: boolValue{&d.Forwarded}, def: "false", usage: "Believe X-Forwarded-For and X-Forwarded-Proto. Only with a proxy in front that sets them."},
+			{name: "memory-budget", value: memoryBudget(&d.Memory), def: "0", usage: "All memory that clients can make this process hold: connections, requests, answers. Beyond it, 503 with Retry-After or a closed connection."},
 		}},
 		{"Logging", []row{
 			{name: "log-level", value: choiceValue{&d.Log.Level, levels, map[string]string{"warning": "warn"}}, def: "info", usage: "Least severe level that is logged."},

@@ -81,7 +81,7 @@ func TestTheManualKnowsTheService(t *testing.T) {
 			}
 		}
 	}
-	if help := ServiceHelpText(); strings.Count(help, "\n  --") != 16 {
+	if help := ServiceHelpText(); strings.Count(help, "\n  --") != 17 {
 		t.Errorf("the help does not show 16 flags:\n%s", help)
 	}
 }

@@ -41,6 +41,12 @@ func writeError(w http.ResponseWriter, e *client.Error) {
 	}{e.Code, e.Message, e.Cause, e.Index})
 }
 
+// noMemory asks a client to come back when others have left.
+func noMemory(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	writeMessage(w, http.StatusServiceUnavailable, "the memory for requests is used up")
+}
+
 // tooMany asks a client to come back later.
 func tooMany(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")

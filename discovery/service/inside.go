@@ -15,6 +15,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/internal/disk"
+	"canopy/internal/memory"
 	"canopy/rafthttp"
 )
 
@@ -30,8 +31,9 @@ type Inside struct {
 }
 
 // OpenInside opens the store in a directory, which it makes if need be, and
-// locks. Run has to be called, or Close.
-func OpenInside(fsys disk.FS, dir string, log *logrus.Logger) (*Inside, error) {
+// locks. Its answers count in a budget; nil: no bound. Run has to be called, or
+// Close.
+func OpenInside(fsys disk.FS, dir string, budget *memory.Budget, log *logrus.Logger) (*Inside, error) {
 	const name, peer = "discovery", "http://localhost:2380"
 	member, err := etcdserver.Open(etcdserver.Options{
 		FS: fsys, DataDir: dir, Name: name, Log: log,
@@ -47,7 +49,7 @@ func OpenInside(fsys disk.FS, dir string, log *logrus.Logger) (*Inside, error) {
 	if own := etcdserver.MemberIDOf([]string{peer}, name); member.ID() != own {
 		return nil, errors.Join(fmt.Errorf("data directory %s: it belongs to the member %v of a cluster, and not to a discovery service", dir, member.ID()), member.Close())
 	}
-	i := &Inside{member: member, handler: api.New(member, api.Options{}), pipes: newPipes()}
+	i := &Inside{member: member, handler: api.New(member, api.Options{Memory: budget}), pipes: newPipes()}
 	i.server = &http.Server{Handler: i.handler}
 	i.transport = &http.Transport{DialContext: i.pipes.dial, ResponseHeaderTimeout: storeTimeout, MaxIdleConnsPerHost: idlePerHost}
 	return i, nil

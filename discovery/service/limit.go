@@ -59,21 +59,30 @@ func (l *limiter) allow(address netip.Prefix) bool {
 	return tokens.Allow()
 }
 
-// waitsMax is how many waits one address may have open at once.
-const waitsMax = 256
+// waitsMax is how many waits one address may have open at once, unless they
+// would take more than waitsPart of the memory for requests.
+const (
+	waitsMax  = 256
+	waitsPart = 4
+)
 
 // waiters counts the waits that are open, by address.
 type waiters struct {
+	most int // of one address
 	// mu guards open, for the length of one method.
 	mu   sync.Mutex
 	open map[netip.Prefix]int
+}
+
+func newWaiters(memory int64) waiters {
+	return waiters{most: int(min(waitsMax, max(1, memory/waitsPart/(connectionBytes+requestBytes)))), open: map[netip.Prefix]int{}}
 }
 
 // enter counts a wait, or refuses it; who was let in has to leave.
 func (w *waiters) enter(address netip.Prefix) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.open[address] >= waitsMax {
+	if w.open[address] >= w.most {
 		return false
 	}
 	w.open[address]++

@@ -18,9 +18,9 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -29,6 +29,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"canopy/client"
+	"canopy/internal/httpserver"
+	"canopy/internal/memory"
 )
 
 // Log takes lines for people.
@@ -46,6 +48,7 @@ type Options struct {
 	TokenTTL  time.Duration        // how long a token lives that nobody asks for; 0: for ever
 	Rate      float64              // requests a second that one address may make; 0: no limit
 	NewRate   float64              // tokens an hour that one address may make; 0: no limit
+	Memory    *memory.Budget       // for what requests take; nil: no bound
 	Forwarded bool                 // there is a proxy in front that says who asks: X-Forwarded-For, -Proto
 	Registry  *prometheus.Registry // for /metrics; required
 	Log       Log                  // required
@@ -66,10 +69,13 @@ type Service struct {
 
 // New makes a service. It starts nothing.
 func New(o Options) *Service {
+	if o.Memory == nil {
+		o.Memory = memory.New(math.MaxInt64, nil)
+	}
 	s := &Service{
 		o: o, store: newStore(o.Store), doors: doors{chance: maphash.MakeSeed()},
 		askers: newLimiter(o.Rate, burst(o.Rate, 5)),
-		waits:  waiters{open: map[netip.Prefix]int{}},
+		waits:  newWaiters(o.Memory.Max()),
 		makers: newLimiter(o.NewRate/time.Hour.Seconds(), burst(o.NewRate, 1.0/6)),
 	}
 	s.pass = s.newPass()
@@ -85,6 +91,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.askers.allow(s.address(r)) {
 		tooMany(w)
 		return
+	}
+	if !isForOperators(r) {
+		if !s.o.Memory.Take(requestBytes) {
+			noMemory(w)
+			return
+		}
+		defer s.o.Memory.Give(requestBytes)
 	}
 	if err := readBody(w, r); err != nil {
 		writeError(w, &client.Error{Code: client.ErrInvalidForm, Message: "Invalid POST form", Cause: err.Error(), Status: http.StatusBadRequest})
@@ -105,6 +118,17 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveToken(w, r)
 	}
 }
+
+// requestBytes is what a request takes: its body, which is passed on as another
+// one, the piece of the answer that is being passed on, and a connection to the
+// store. Its own connection takes connectionBytes.
+const (
+	requestBytes    = 96 << 10
+	connectionBytes = httpserver.ConnectionBytes
+)
+
+// isForOperators tells whether a request is answered when there is no memory for others.
+func isForOperators(r *http.Request) bool { return r.URL.Path == "/health" || r.URL.Path == "/metrics" }
 
 // readBody reads the body of a request to its end before anything is done for it, so that no request is carried out of
 // which only a part has come.

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +23,13 @@ import (
 	"canopy/etcdserver"
 	"canopy/internal/cuttest"
 	"canopy/internal/disk"
+	"canopy/internal/memory"
 )
 
 // newInside runs a store in memory until the test is over.
 func newInside(t *testing.T) *Inside {
 	t.Helper()
-	inside, err := OpenInside(disk.NewMem(), "/data", quiet())
+	inside, err := OpenInside(disk.NewMem(), "/data", nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +68,7 @@ func TestTheDirectoryOfAMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the lock is free again
-		if _, err := OpenInside(fsys, "/data", quiet()); err == nil || !strings.Contains(err.Error(), "and not to a discovery service") {
+		if _, err := OpenInside(fsys, "/data", nil, quiet()); err == nil || !strings.Contains(err.Error(), "and not to a discovery service") {
 			t.Errorf("OpenInside = %v", err)
 		}
 	}
@@ -466,7 +469,7 @@ func TestTheTableOfAddressesIsBounded(t *testing.T) {
 
 // So many waits may be open for one address; each that ends makes room.
 func TestTheLimitOfWaits(t *testing.T) {
-	w := waiters{open: map[netip.Prefix]int{}}
+	w := newWaiters(math.MaxInt64)
 	one, other := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
 	for range waitsMax {
 		if !w.enter(one) {
@@ -485,6 +488,64 @@ func TestTheLimitOfWaits(t *testing.T) {
 	}
 	if w.leave(other); len(w.open) != 0 {
 		t.Errorf("addresses are remembered without waits: %v", w.open)
+	}
+}
+
+// Waits of one address take at most a quarter of the memory.
+func TestWaitsLeaveMemoryToOthers(t *testing.T) {
+	for memory, most := range map[int64]int{1: 1, 8 << 20: 16, 16 << 20: 32, 1 << 40: waitsMax} {
+		if w := newWaiters(memory); w.most != most {
+			t.Errorf("with %d bytes, one address may wait %d times, want %d", memory, w.most, most)
+		}
+	}
+}
+
+// There is memory for one request, whose body does not end. Others have to come back, but for operators.
+func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
+	t.Parallel()
+	budget := memory.New(requestBytes*3/2, nil)
+	s := newSite(t, Options{Memory: budget})
+	token := s.token(3)
+	body, end := io.Pipe()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.url+token+"/1", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answered := make(chan error, 1)
+	go func() {
+		response, err := http.DefaultTransport.RoundTrip(request)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		answered <- err
+	}()
+	if _, err := io.WriteString(end, "value=m1"); err != nil {
+		t.Fatal(err)
+	}
+	for budget.Used() == 0 {
+		runtime.Gosched() // the request is on its way
+	}
+	if r := s.ask("GET", token, ""); r.status != 503 || r.header.Get("Retry-After") == "" {
+		t.Errorf("a request without memory = %d %v %s", r.status, r.header, r.body)
+	}
+	for _, path := range []string{"/health", "/metrics"} {
+		if r := s.ask("GET", path, ""); r.status != 200 {
+			t.Errorf("%s without memory = %d %s", path, r.status, r.body)
+		}
+	}
+	if _, err := io.WriteString(end, "%3Dhttp://a:1"); err != nil {
+		t.Fatal(err)
+	}
+	end.Close()
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	for budget.Used() > 0 {
+		runtime.Gosched() // it is given back after the answer
+	}
+	if r := s.ask("GET", token, ""); r.status != 200 || !strings.Contains(r.body, "m1=http://a:1") {
+		t.Errorf("with memory again = %d %s", r.status, r.body)
 	}
 }
 

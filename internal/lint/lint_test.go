@@ -102,7 +102,7 @@ var mayImport = map[string][]string{
 	"etcdserver/api":          {"canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/store"},
 	"discovery":               {"canopy/client", "canopy/config", "canopy/internal/disk", "canopy/internal/lasting"},
 	"discovery/dnstest":       {},
-	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp"},
+	"discovery/service":       {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/internal/memory", "canopy/rafthttp"},
 	"client":                  {},
 	"client/membertest":       {"canopy/etcdserver", "canopy/etcdserver/api", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/rafthttp", "canopy/store"},
 	"proxy":                   {"canopy/client", "canopy/internal/disk", "canopy/internal/httpserver/hijack", "canopy/internal/lasting", "canopy/internal/memory", "canopy/internal/middleware", "canopy/rafthttp"},
