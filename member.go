@@ -86,7 +86,7 @@ func (m *member) serve(ctx context.Context) error {
 	finder := bootstrap.New(bootstrap.Options{Config: m.config, FS: fsys, Waiting: m.Systemd.Awaits, Log: m.Log})
 	peers := &peers{config: m.config, registry: m.registry, logger: m.Log}
 	options := memberOptions(m.config, m.memory, m.Log)
-	options.FS, options.Observer, options.Transport = fsys, observer(m.metrics, m.tuning), peers.connect
+	options.FS, options.Observer, options.Transport = fsys, m.observer(), peers.connect
 	options.Bootstrap = func() (etcdserver.Bootstrap, error) { return finder.Members(ctx) }
 	m.Systemd.Does("reads its snapshot and log")
 	replica, err := etcdserver.Open(options)
@@ -181,42 +181,19 @@ func samePeers(ctx context.Context, x, y []string) bool {
 	return config.SamePeers(x, y, lookup) || unsure
 }
 
-// observer turns what the member measures into metrics, and reports the load to
-// the tuning.
-func observer(set *metrics.Set, tuning *tuning.Tuning) etcdserver.Observer {
-	return etcdserver.Observer{
-		Synced: func(d time.Duration, last uint64) {
-			set.Synced(d)
-			set.LastIndexSaved.Set(float64(last))
-			tuning.Synced(d, last)
-		},
-		Applied:       func(_ int, d time.Duration) { set.Applied(d) },
-		SnapshotSaved: func(_ int64, d time.Duration) { set.Snapshotted(d, d) },
-		Proposed: func(d time.Duration, err error) {
-			if errors.Is(err, etcdserver.ErrTimeout) || errors.Is(err, etcdserver.ErrTimeoutLeaderFail) || errors.Is(err, etcdserver.ErrTimeoutConnection) {
-				set.ProposalFailed()
-				return
-			}
-			set.Proposed(d)
-		},
-		Waiting: set.SetPending,
-		LeaderChanged: func(leader etcdserver.ID, self bool) {
-			tuning.LeaderChanged(leader != 0 && !self)
-			if leader != 0 {
-				set.LeaderChanges.Inc()
-			}
-		},
-		Installed: func(int64) { set.Installed.Inc() },
-		Refused:   set.MessagesRefused.Inc,
-		Space: func(full bool) {
-			if full {
-				set.DiskFull.Set(1)
-			} else {
-				set.DiskFull.Set(0)
-			}
-		},
-		Unusable: set.Unusable.Inc,
+// observer counts what the member reports, and passes the load on to the tuning.
+func (m *member) observer() etcdserver.Observer {
+	o := m.metrics.Member()
+	synced, leaderChanged := o.Synced, o.LeaderChanged
+	o.Synced = func(d time.Duration, last uint64) {
+		synced(d, last)
+		m.tuning.Synced(d, last)
 	}
+	o.LeaderChanged = func(leader etcdserver.ID, self bool) {
+		leaderChanged(leader, self)
+		m.tuning.LeaderChanged(leader != 0 && !self)
+	}
+	return o
 }
 
 func (m *member) apiOptions() api.Options {

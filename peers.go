@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
@@ -13,7 +12,6 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/httpserver"
-	"canopy/raft"
 	"canopy/rafthttp"
 )
 
@@ -42,28 +40,10 @@ func (p *peers) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver
 		SnapshotRate:  p.config.Raft.SnapshotRate,
 		Welcomed:      httpserver.LeavePool,
 		Owner:         owner,
-		Observer:      p.observer(self),
+		Observer:      metrics.Transport(p.registry, self.Member),
 		Log:           p.logger.WithField("pkg", "rafthttp"),
 	})
 	return p.transport
-}
-
-// observer turns what the transport measures into metrics.
-func (p *peers) observer(self rafthttp.Identity) rafthttp.Observer {
-	set := metrics.NewPeers(p.registry, uint64(self.Member), rafthttp.Reasons()...)
-	of := func(peer raft.MemberID) *metrics.Peer { return set.Of(uint64(peer)) }
-	return rafthttp.Observer{
-		Sent:         func(peer raft.MemberID, bytes int) { of(peer).Sent.Add(float64(bytes)) },
-		Received:     func(peer raft.MemberID, bytes int) { of(peer).Received.Add(float64(bytes)) },
-		RoundTrip:    func(peer raft.MemberID, d time.Duration) { of(peer).RoundTrip.Observe(d.Seconds()) },
-		Added:        func(peer raft.MemberID) { set.Add(uint64(peer)) },
-		Removed:      func(peer raft.MemberID) { set.Remove(uint64(peer)) },
-		Active:       func(peer raft.MemberID, active bool) { of(peer).SetActive(active) },
-		Failed:       func(peer raft.MemberID) { of(peer).Failures.Inc() },
-		Dropped:      func(peer raft.MemberID) { of(peer).Drops.Inc() },
-		Refused:      func(_ raft.MemberID, reason rafthttp.Reason) { set.Refused(reason.String()) },
-		SnapshotSent: func(peer raft.MemberID, _ int64, d time.Duration, err error) { of(peer).SnapshotSent(d, err) },
-	}
 }
 
 // handler serves the peer port: members, and other programs on all other paths.
