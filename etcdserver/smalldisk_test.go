@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"canopy/internal/disk"
@@ -121,17 +122,19 @@ func TestAFullDiskEndsByItself(t *testing.T) {
 	for _, value := range []int{100, 10_000, *diskBytes / 64} {
 		t.Run(fmt.Sprintf("%d bytes, values of %d", *diskBytes, value), func(t *testing.T) {
 			t.Parallel()
-			d := newSmallDisk(t, *diskBytes, value)
-			d.overwrite()
-			d.fill()
-			d.deleteInVain()
-			for range 3 {
-				d.restart()
+			synctest.Test(t, func(t *testing.T) {
+				d := newSmallDisk(t, *diskBytes, value)
+				d.overwrite()
+				d.fill()
 				d.deleteInVain()
-			}
-			d.fill() // a few keys may fit by now
-			d.empty()
-			d.overwrite()
+				for range 3 {
+					d.restart()
+					d.deleteInVain()
+				}
+				d.fill() // a few keys may fit by now
+				d.empty()
+				d.overwrite()
+			})
 		})
 	}
 }
