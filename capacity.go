@@ -63,20 +63,20 @@ const handshakeTimeout = 2 * time.Second
 // not counted.
 const handshakeBytes = 4 << 10
 
-// peerPlaces are those of the peer port, for connections of which it is not
-// known whose they are. A member leaves its place when it has shaken hands.
-func peerPlaces(c capacity, h config.HTTP, set *metrics.Set) *httpserver.Pool {
-	return httpserver.NewPool(httpserver.PoolOptions{Most: c.peers, PerClient: h.MaxPerClient, Patience: handshakeTimeout,
+// provisionalPeers is the pool of the peer port, for connections that have not
+// identified themselves. A member leaves it after the handshake.
+func provisionalPeers(c capacity, h config.HTTP, set *metrics.Set) *httpserver.Pool {
+	return httpserver.NewPool(httpserver.PoolOptions{Most: c.peers, PerClient: h.MaxPerClient, Timeout: handshakeTimeout,
 		Cut: func() { set.Refused("peer connection") }})
 }
 
-// spare are places for connections that come when there is no room, or that
-// others must not be able to take.
+// spare is a pool for connections beyond the budget, or apart from it: clients
+// cannot take its slots by opening many connections.
 func spare(most int, set *metrics.Set) *httpserver.Pool {
-	return httpserver.NewPool(httpserver.PoolOptions{Most: most, Patience: handshakeTimeout, Cut: func() { set.Refused("spare connection") }})
+	return httpserver.NewPool(httpserver.PoolOptions{Most: most, Timeout: handshakeTimeout, Cut: func() { set.Refused("spare connection") }})
 }
 
-// limited has the server's limits hold for the connections of a pool.
+// limited gives the options of a server whose connections are in a pool.
 func limited(l httpserver.Options, p *httpserver.Pool) httpserver.Options {
 	l.ConnState, l.ConnContext = p.ConnState, httpserver.PoolContext
 	l.HeaderTimeout = min(l.HeaderTimeout, handshakeTimeout)
@@ -85,8 +85,8 @@ func limited(l httpserver.Options, p *httpserver.Pool) httpserver.Options {
 	return l
 }
 
-// serveUrgent answers, on connections for which there is no room, what
-// operators and their tools need most just then. All else is refused.
+// serveUrgent answers, on connections beyond the budget, what operators and
+// their tools need most at that time. It refuses everything else.
 func serveUrgent(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")

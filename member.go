@@ -341,7 +341,7 @@ func newServers(c config.Config, l listeners, room capacity, budget *memory.Budg
 	s.all = append(s.all, serverOn{httpserver.New(serveUrgent(&s.client), limited(limits, urgent)), urgent.Listener(rest)})
 	apart := spare(room.metrics, set)
 	add(l.metrics, &s.metrics, limited(limits, apart), apart)
-	s.peers = peerPlaces(room, c.HTTP, set)
+	s.peers = provisionalPeers(room, c.HTTP, set)
 	add(l.peer, &s.peer, limited(limits, s.peers), s.peers)
 	limits.ConnState, limits.Memory = clients.ConnState, budget
 	add(l.client, &s.client, limits, clients)

@@ -190,7 +190,7 @@ func (s *stream) finish() error {
 // finished is called when the answer is complete.
 func (s *stream) finished() {
 	if s.keeps {
-		s.client.GiveBack()
+		s.client.Return()
 	}
 }
 

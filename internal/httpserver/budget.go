@@ -13,12 +13,11 @@ import (
 	"canopy/internal/memory"
 )
 
-// A Budget bounds how many client connections are open at once, over all listeners (F36), and how many of them are of
-// one client (LimitClients). When a connection comes that is one too many, one of those that have been idle longest is
-// closed for it; if none is idle, the new one is given to Overflow, or closed at once rather than left hanging without a
-// word.
+// A Budget bounds how many client connections are open at once, over all listeners (F36), and how many of them belong to
+// one client (LimitClients). If a new connection exceeds a bound, the Budget closes one that has been idle for long. If
+// none is idle, the new one goes to Overflow, or is closed at once.
 //
-// Its connections also keep time more cheaply than those of package net, see deadline.go.
+// Its connections keep deadlines at less cost than those of package net, see deadline.go.
 //
 // Serve on Budget.Listener(l), with Budget.ConnState as Options.ConnState.
 type Budget struct {
@@ -26,23 +25,22 @@ type Budget struct {
 	refused func(idle bool)
 	changed func(open int)
 	memory  *memory.Budget
-	base    int64          // bytes that each connection takes of it
-	rest    func(net.Conn) // takes what is beyond the budget; nil: it is closed
+	base    int64          // bytes of it that each connection takes
+	rest    func(net.Conn) // takes connections beyond the budget; nil: they are closed
 	made    time.Time
 	clock   atomic.Int64 // time of the last sweep, since made; at most about sweepInterval ago while any are open
 
-	idlings atomic.Uint64 // counts the times that a connection became idle
+	idleCount atomic.Uint64 // how many times a connection became idle
 
 	// mu guards the fields below, for the length of one method; no connection is closed under it.
 	mu     sync.Mutex
 	open   map[*budgetConn]struct{}
 	shares shares // of open
-	sweeps uint64 // counts the beginnings of sweeping; an older row of sweeps ends itself
+	sweeps uint64 // counts how often sweeping started; a sweep of an older count stops
 }
 
-// NewBudget makes a budget for at most so many connections; 0 means that there is no bound. refused is told of each
-// connection that was closed to keep within it: an idle one, or a new one; changed is told how many are open. Both may
-// be nil.
+// NewBudget makes a budget for at most max connections; 0: no bound. refused is called for each connection that is closed
+// to keep within it, an idle one or a new one. changed gets the number of open connections. Both may be nil.
 func NewBudget(max int, refused func(idle bool), changed func(open int)) *Budget {
 	if max <= 0 {
 		max = math.MaxInt
@@ -56,19 +54,19 @@ func NewBudget(max int, refused func(idle bool), changed func(open int)) *Budget
 	return &Budget{made: time.Now(), max: max, refused: refused, changed: changed, memory: memory.New(math.MaxInt64, nil), open: map[*budgetConn]struct{}{}}
 }
 
-// Bound has connections and the headers that they send count against a budget of memory. Each connection takes base
-// bytes of it. It is called before use.
+// Bound makes connections and the headers that they send count against a budget of memory. Each connection takes base
+// bytes of it. Call it before use.
 func (b *Budget) Bound(m *memory.Budget, base int64) { b.memory, b.base = m, base }
 
-// ConnectionBytes is what a connection of a client takes with all that is not counted by itself: its buffers and stacks,
-// a small request, its answer, and a watch.
+// ConnectionBytes is the memory of a client connection, with everything that is not counted separately: its buffers and
+// stacks, a small request, its answer, and a watch.
 const ConnectionBytes = 32 << 10
 
-// Overflow has connections beyond the budget given to another server, instead of being closed. It is called before any
-// Listener is used.
+// Overflow gives connections beyond the budget to another server, instead of closing them. Call it before any Listener is
+// used.
 func (b *Budget) Overflow(to func(net.Conn)) { b.rest = to }
 
-// Listener gives l with its connections counted.
+// Listener gives l with counted connections.
 func (b *Budget) Listener(l net.Listener) net.Listener { return budgetListener{l, b} }
 
 type budgetListener struct {
@@ -89,7 +87,7 @@ func (l budgetListener) Accept() (net.Conn, error) {
 	}
 }
 
-// SetDeadline has Accept fail at a time, if the listener can do that.
+// SetDeadline makes Accept fail at a time, if the listener can do that.
 func (l budgetListener) SetDeadline(at time.Time) error {
 	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {
@@ -103,13 +101,13 @@ type budgetConn struct {
 	net.Conn
 	budget *Budget
 	client netip.Prefix
-	idle   atomic.Uint64 // the Budget's idlings when it became idle, or fresh; 0 while a request is being answered
+	idle   atomic.Uint64 // the Budget's idleCount when it became idle, or fresh; 0 while a request is being answered
 	timing
 	pace pace
 	intake
 }
 
-// admit counts a connection; nil if there was no room and others have it, or it has been closed.
+// admit counts a connection; nil if there was no room, and it was closed or given to Overflow.
 func (b *Budget) admit(conn net.Conn) net.Conn {
 	c := &budgetConn{Conn: conn, budget: b, client: ClientOf(conn.RemoteAddr())}
 	c.idle.Store(fresh)
@@ -124,7 +122,7 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 		if victim = longestIdle(among); victim != nil {
 			full = false
 			b.leave(victim)
-			b.memory.TakeAnyway(b.base) // the victim gives it back
+			b.memory.TakeAnyway(b.base) // the victim gives as much back
 		}
 	}
 	if !full {
@@ -151,20 +149,20 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 	return c
 }
 
-// sampleSize is of how many connections the longest idle one is found. They are taken at random, so that a flood of
-// connections costs the same however many are open.
+// sampleSize is how many connections, taken at random, are compared to find the one that has been idle longest. So the
+// cost of a new connection does not depend on how many are open.
 const sampleSize = 256
 
-// longestIdle gives the connection that has been idle longest among some of these, or nil if none of those is; mu is held.
+// longestIdle compares some connections, and gives the one that has been idle longest; nil: none is idle. mu is held.
 func longestIdle(among map[*budgetConn]struct{}) *budgetConn {
 	var longest *budgetConn
 	since := uint64(math.MaxUint64)
-	looked := 0
+	compared := 0
 	for c := range among {
 		if idle := c.idle.Load(); idle != 0 && idle < since {
 			longest, since = c, idle
 		}
-		if looked++; looked == sampleSize {
+		if compared++; compared == sampleSize {
 			break
 		}
 	}
@@ -205,7 +203,7 @@ func within[T net.Conn](nc net.Conn) (T, bool) {
 	}
 }
 
-// ConnState keeps the order of idle connections; it is for http.Server.
+// ConnState keeps the order of idle connections; it is the hook of http.Server.
 func (b *Budget) ConnState(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*budgetConn)
 	if !ok {
@@ -214,7 +212,7 @@ func (b *Budget) ConnState(conn net.Conn, state http.ConnState) {
 	switch {
 	case !ok:
 	case state == http.StateIdle:
-		c.idle.Store(b.idlings.Add(1))
+		c.idle.Store(b.idleCount.Add(1))
 		c.giveBack()
 	case state == http.StateNew: // also when http1 has handed it over
 		c.idle.Store(fresh)

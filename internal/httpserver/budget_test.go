@@ -55,7 +55,7 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 	if _, err := oldest.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("F36: the longest idle connection: %v, want EOF", err)
 	}
-	s.wait("/wait") // takes the place of younger
+	s.wait("/wait") // younger is closed for it
 	if answered(s.dial("")) {
 		t.Error("F36: a connection beyond the budget is served")
 	}
@@ -63,13 +63,13 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 		t.Errorf("F36: closed %d idle and %d new, open %d; want 2, 1, 3", idle.Load(), fresh.Load(), open.Load())
 	}
 	stream.Close()
-	eventually(t, "the place of the stream is free", func() bool { return open.Load() == 2 })
+	eventually(t, "the stream is not counted any more", func() bool { return open.Load() == 2 })
 	if !answered(s.dial(get)) {
 		t.Error("no connection is served although there is room")
 	}
 }
 
-// A client that has its share gets the place of its own idle connection, or is passed on; others are served.
+// A client that has its share gets a connection only by losing an idle one, or goes to Overflow; others are served.
 func TestAClientHasItsShare(t *testing.T) {
 	b := NewBudget(3, nil, nil)
 	b.LimitClients(2)
@@ -85,11 +85,11 @@ func TestAClientHasItsShare(t *testing.T) {
 		t.Fatal("a client does not get its share")
 	}
 	if arrive("10.0.0.1") != nil || len(passedOn) != 1 {
-		t.Errorf("a third connection of one client is served, or was not passed on: %v", passedOn)
+		t.Errorf("a third connection of one client is served, or did not go to Overflow: %v", passedOn)
 	}
 	b.ConnState(first, http.StateIdle)
 	if arrive("10.0.0.1") == nil {
-		t.Error("a client does not get the place of its own idle connection")
+		t.Error("a client does not get a connection for its own idle one")
 	}
 	other := arrive("10.0.0.2")
 	if other == nil {

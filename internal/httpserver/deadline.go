@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// net/http sets five deadlines for a request that takes ten microseconds, and nearly all of them are lifted again long
-// before they pass. Each costs a change to the runtime's timers. Connections of a Budget only note a deadline that is
-// far away; a sweep over all of them, now and then, puts those in force that have passed. Near deadlines, and those in
-// the past, with which net/http interrupts a read, go to the connection at once. All is told by the monotonic clock: a
-// step of the wall clock moves no deadline.
+// net/http sets five deadlines for a request that takes ten microseconds, and removes nearly all of them long before they
+// pass. Each one changes the runtime's timers. A connection of a Budget only records a deadline that is far away; each
+// second a sweep over all connections enforces those that have passed. A near deadline, or one in the past, with which
+// net/http interrupts a read, is set on the connection at once. All times are of the monotonic clock, so a step of the
+// wall clock moves no deadline.
 //
-// Small answers have no write deadline at all. The sweep also cuts connections on which one write has taken too long,
-// because the client takes nothing.
+// Small answers have no write deadline. The sweep also cuts a connection if one write takes too long, because the client
+// does not read.
 
 const (
 	sweepInterval = time.Second
 	farDeadline   = 2 * sweepInterval
 
-	// writePatience is how long one write may take: at most a piece of an answer, or an event.
+	// writePatience is how long one write may take. It writes at most a piece of an answer, or an event.
 	writePatience = 60 * time.Second
 )
 
@@ -32,8 +32,8 @@ type timing struct {
 	writing bool  // the connection itself has a write deadline
 
 	writes atomic.Uint64 // beginnings and ends of writes: odd while there is one
-	seen   uint64        // writes, as the sweep saw it last
-	since  int64         // when it saw that first, by the Budget's clock
+	seen   uint64        // writes at the last sweep
+	since  int64         // when a sweep saw that value first, by the Budget's clock
 }
 
 // SetReadDeadline sets the time after which reads fail. A far one may come up to sweepInterval late.
@@ -75,14 +75,14 @@ func (c *budgetConn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// Write writes to the connection. The sweep sees how long it takes.
+// Write writes to the connection. The sweep measures how long it takes.
 func (c *budgetConn) Write(b []byte) (int, error) {
 	c.writes.Add(1)
 	defer c.writes.Add(1)
 	return c.Conn.Write(b)
 }
 
-// enforce puts a far deadline in force once it has passed, and ends a write that takes too long.
+// enforce sets a far deadline on the connection once it has passed, and ends a write that takes too long.
 func (c *budgetConn) enforce(now time.Time) {
 	c.timing.mu.Lock()
 	defer c.timing.mu.Unlock()
@@ -99,14 +99,14 @@ func (c *budgetConn) enforce(now time.Time) {
 	}
 	c.readBy = 0
 	c.reading = true
-	_ = c.Conn.SetReadDeadline(now) // fails on a closed connection, which has no deadline to keep
+	_ = c.Conn.SetReadDeadline(now) // fails on a closed connection, which needs no deadline
 }
 
-// at is a time by the clock of the budget, which counts from when it was made. One without a monotonic part, which
-// stands for a time long ago, is before that.
+// at is a time by the clock of the budget, which starts when the budget is made. A time without a monotonic part is one
+// long ago, and comes out negative.
 func (b *Budget) at(t time.Time) int64 { return int64(t.Sub(b.made)) }
 
-// startSweeping makes sure that a sweep will come; mu is held, and there is an open connection.
+// startSweeping starts sweeping for the first connection; mu is held.
 func (b *Budget) startSweeping() {
 	if len(b.open) == 1 {
 		b.clock.Store(b.at(time.Now()))
@@ -116,7 +116,7 @@ func (b *Budget) startSweeping() {
 	}
 }
 
-// sweep looks at the deadlines of all connections, and comes again as long as there are any.
+// sweep enforces the deadlines of all connections, and repeats as long as there are any.
 func (b *Budget) sweep(generation uint64) {
 	now := time.Now()
 	b.clock.Store(b.at(now))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// inBudget gives one end of a connection that is counted, in a bubble of fake time.
+// inBudget calls test with one end of a counted connection, in simulated time.
 func inBudget(t *testing.T, test func(t *testing.T, c net.Conn, b *Budget)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -79,12 +79,12 @@ func TestWriteDeadlinesPassInTime(t *testing.T) {
 	})
 }
 
-// A write without a deadline ends when the client takes nothing for too long, and not before: each write has its own time.
-func TestWritesThatGetStuckEnd(t *testing.T) {
+// A write without a deadline ends when the client does not read for too long, and not before. Each write has its own time.
+func TestAStuckWriteEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		c := NewBudget(1, nil, nil).admit(server)
-		go func() { // reads a byte now and then, for long
+		go func() { // reads a byte now and then, for a long time
 			for range 20 {
 				<-time.After(writePatience / 2)
 				if _, err := client.Read(make([]byte, 1)); err != nil {

@@ -37,7 +37,7 @@ type Options struct {
 
 	HTTP2Streams int // requests at once on one HTTP/2 connection; default 250
 
-	ErrorLog  func(line string)              // what net/http has to say, TLS failures above all; default: nothing is kept
+	ErrorLog  func(line string)              // called for each error of net/http, mostly failures of TLS; default: none
 	ConnState func(net.Conn, http.ConnState) // see Budget; default: none
 
 	ConnContext func(context.Context, net.Conn) context.Context // of a connection's requests; default: none
@@ -73,9 +73,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// New makes the server of a client listener: HTTP/1.1, and HTTP/2 with TLS or, by prior knowledge, without.
-// Its time-outs cover headers, small bodies and idling; the handler lifts them for what may take longer, and bounds the
-// sending of large answers itself. A deadline for each small one would cost two hundredths of the speed of reads.
+// New makes the server of a listener: HTTP/1.1, and HTTP/2 with TLS or, by prior knowledge, without. Its time-outs cover
+// headers, small bodies and idle connections. The handler removes them from a request that may take longer, and bounds the
+// time to send large answers itself. A deadline for each small answer would make reads two percent slower.
 func New(handler http.Handler, o Options) *http1.Server {
 	o = o.withDefaults()
 	if o.Memory != nil && !o.HTTP2Disabled {

@@ -9,24 +9,24 @@ import (
 	"canopy/internal/memory"
 )
 
-// What comes on a connection before a handler sees it takes memory as well. net/http bounds the bytes of a header, but
-// what it makes of them can be twenty times as much, since each line becomes an entry of a map. So a header that is not
-// small is counted as it comes, by bytes and lines, until its request has been answered.
+// What a connection receives takes memory before a handler runs. net/http bounds the bytes of a header, but parses them
+// into as much as twenty times their size, since each line becomes an entry of a map. So a header that is not small is
+// counted while it arrives, by bytes and lines, until its request has been answered.
 const (
-	freeHeaderBytes = 4 << 10 // are covered by what the connection takes
-	headerCopies    = 2       // of each byte: as it came, and in a name or value
+	freeHeaderBytes = 4 << 10 // are covered by the bytes of the connection
+	headerCopies    = 2       // of each byte: in the buffer, and in a name or value
 	headerLineBytes = 160     // of a line, in a map
 
-	http2Bytes       = 64 << 10  // of a connection of HTTP/2, above others: frames and tables
-	http2BodyBytes   = 256 << 10 // of bodies on such a connection, that no handler has read yet
+	http2Bytes       = 64 << 10  // of an HTTP/2 connection, in addition: frames and tables
+	http2BodyBytes   = 256 << 10 // of bodies on such a connection that no handler has read yet
 	http2StreamBytes = 16 << 10  // of a request on it
 )
 
-// intake is what a connection has taken of the budget for what it sends.
+// intake is the memory that a connection has taken for what it sends.
 type intake struct {
 	closed atomic.Bool
 
-	// Of the goroutine that reads.
+	// The goroutine that reads uses these.
 	phase         uint64 // idle of the connection when the present header began
 	header, lines int64  // of it
 	isHTTP2       bool
@@ -36,7 +36,7 @@ type intake struct {
 	streams atomic.Int64 // for being HTTP/2
 }
 
-// count takes what the next bytes need. Its error says to net/http that the connection is lost.
+// count takes the memory of the next bytes. For net/http its error means that the connection is lost.
 func (c *budgetConn) count(b []byte) error {
 	ok := true
 	switch {
@@ -82,7 +82,7 @@ func (c *budgetConn) countHTTP2() bool {
 	return true
 }
 
-// take takes more for a purpose, and gives it back at once if the connection was closed meanwhile.
+// take takes more memory for a purpose, and gives it back at once if the connection has been closed meanwhile.
 func (c *budgetConn) take(purpose *atomic.Int64, more int64) bool {
 	if !c.budget.memory.Take(more) {
 		return false
@@ -94,14 +94,14 @@ func (c *budgetConn) take(purpose *atomic.Int64, more int64) bool {
 	return true
 }
 
-// giveBack ends the header of a request.
+// giveBack gives the memory of a request's header back.
 func (c *budgetConn) giveBack() {
 	if c.taken.Load() != 0 {
 		c.budget.memory.Give(c.taken.Swap(0))
 	}
 }
 
-// countStreams has each request of HTTP/2 take its memory: there may be hundreds on a connection.
+// countStreams makes each HTTP/2 request take its memory: a connection may have hundreds.
 func (o *Options) countStreams(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 2 {
@@ -123,7 +123,7 @@ func (o *Options) countStreams(next http.Handler) http.Handler {
 	})
 }
 
-// headerBytes is what a request's line and headers take.
+// headerBytes is the memory of a request's line and headers.
 func headerBytes(r *http.Request) int64 {
 	n := len(r.RequestURI)
 	for name, values := range r.Header {

@@ -10,7 +10,7 @@ import (
 	"canopy/internal/memory"
 )
 
-// TestHeadersAreCountedByLines: a header of short lines takes many times its bytes, until its request is answered.
+// A header of short lines takes many times its bytes, until its request is answered.
 func TestHeadersAreCountedByLines(t *testing.T) {
 	budget := memory.New(1<<30, nil)
 	connections := NewBudget(0, nil, nil)

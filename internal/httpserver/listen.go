@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// vanishedAfter is how long a connection lives whose other side does not answer
-// any more, be it idle or with something on its way. It is longer than a client
-// has to take a part of an answer, so that slow ones are not cut by it.
+// vanishedAfter is how long a connection stays open when its other side does not answer any more, whether it is idle or
+// has unacknowledged data. It is longer than a client may take for a piece of an answer, so that it does not cut slow ones.
 const vanishedAfter = 75 * time.Second
 
-// Listen listens on a TCP address. Connections whose other side does not answer any more end by themselves.
+// Listen listens on a TCP address. A connection whose other side has vanished is closed after vanishedAfter.
 func Listen(address string) (net.Listener, error) {
 	how := net.ListenConfig{Control: noticeVanished, KeepAliveConfig: net.KeepAliveConfig{
 		Enable:   true,

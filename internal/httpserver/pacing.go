@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// HTTP/2 knows frames that are work for a server and no request: pings, settings, resets, fields that are short on the
-// wire and long when unpacked. net/http bounds the memory that they take, but not the time: one connection can keep a
-// processor busy (R111). So each connection has an allowance, of more than a client needs that sends requests as fast
-// as they are answered. One that has used it up is read more slowly; nothing else happens to it.
+// HTTP/2 has frames that cost a server work without being a request: pings, settings, resets, headers that are short on
+// the wire and long when decompressed. net/http bounds their memory, but not their time: one connection can keep a
+// processor busy (R111). So each connection has an allowance, which is larger than a client needs that sends requests as
+// fast as they are answered. The server slows a connection that has used up its allowance, and does nothing else to it.
 const (
-	paceRate  = 4 << 20      // what the frames of a connection may weigh in a second
-	paceBurst = paceRate / 8 // at once; little, since a client may come back with a new connection
+	paceRate  = 4 << 20      // weight of a connection's frames in a second
+	paceBurst = paceRate / 8 // weight at once; small, since a client may open a new connection
 	paceMax   = time.Second  // the longest pause
 
-	weighMuch   = 2 << 10 // a frame that has something done: 2048 of them in a second
-	headerSmall = 64      // bytes of a request's header that count once, and further ones four times
-	weighLittle = 64      // one of those that come with the bodies of answers and requests
+	weighMuch   = 2 << 10 // a frame that causes work: 2048 of them in a second
+	headerSmall = 64      // bytes of a header that count once; further ones count four times
+	weighLittle = 64      // a frame that comes with the bodies of answers and requests
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 	frameHeaderBytes = 9
 )
 
-// The types of frames that are told apart, numbered by RFC 9113, section 6.
+// The types of frames that have weights of their own, numbered by RFC 9113, section 6.
 const (
 	frameData         = 0
 	frameHeaders      = 1
@@ -32,21 +32,21 @@ const (
 	frameContinuation = 9
 )
 
-// pace follows what a client sends. It is used by one goroutine at a time, which reads.
+// pace measures what a client sends. The goroutine that reads uses it.
 type pace struct {
-	plain   bool // this is no HTTP/2, and nothing is followed any more
+	plain   bool // this is not HTTP/2, and is not measured
 	matched int  // bytes of the preface that have come
 
 	header [frameHeaderBytes]byte // of the frame that comes next
 	have   int                    // bytes of it
 	rest   int                    // bytes of the present frame that are still to come
 
-	data bool      // a body came
-	used int       // of the allowance
-	at   time.Time // when used was true
+	data bool // there was a DATA frame
+	used int  // of the allowance, at the time at
+	at   time.Time
 }
 
-// follow looks at the bytes that came next, and gives the pause that is due.
+// follow measures the next bytes, and gives the pause that is due.
 func (p *pace) follow(b []byte) time.Duration {
 	for len(b) > 0 && p.matched < len(preface) {
 		if b[0] != preface[p.matched] {
@@ -79,7 +79,7 @@ func (p *pace) follow(b []byte) time.Duration {
 	return p.charge(weight, time.Now())
 }
 
-// weigh gives what a frame counts.
+// weigh gives the weight of a frame.
 func weigh(kind byte, length int) int {
 	switch kind {
 	case frameHeaders, frameContinuation:
@@ -91,7 +91,7 @@ func weigh(kind byte, length int) int {
 	}
 }
 
-// charge takes from the allowance, and gives the time until it is enough.
+// charge takes a weight from the allowance, and gives the time until it is covered.
 func (p *pace) charge(weight int, now time.Time) time.Duration {
 	regained := min(now.Sub(p.at).Seconds()*paceRate, float64(p.used))
 	p.used += weight - int(regained)
@@ -99,10 +99,10 @@ func (p *pace) charge(weight int, now time.Time) time.Duration {
 	return min(time.Duration(p.used-paceBurst)*time.Second/paceRate, paceMax)
 }
 
-// isHTTP2 tells whether the client has said that it speaks HTTP/2.
+// isHTTP2 tells whether the client has sent the preface of HTTP/2.
 func (p *pace) isHTTP2() bool { return p.matched == len(preface) }
 
-// Read reads from the connection, at the pace that it is allowed, and as long as there is memory for what comes.
+// Read reads from the connection, at the permitted pace. It fails if there is no memory for what it has read.
 func (c *budgetConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n == 0 {

@@ -13,19 +13,19 @@ import (
 
 // PoolOptions say how a Pool behaves.
 type PoolOptions struct {
-	Most      int           // places; at least 1
+	Most      int           // slots; at least 1
 	PerClient int           // of them for one client; 0: no limit but Most
-	Patience  time.Duration // for the first request to arrive; 0: no limit
-	Cut       func()        // told of each connection that is closed for another; may be nil
+	Timeout   time.Duration // for the first request to arrive; 0: no limit
+	Cut       func()        // called for each connection that is closed for another; may be nil
 }
 
-// A Pool bounds the connections of clients that have not shown who they are, so that nobody keeps the others out. It has
-// a fixed number of places. A new connection always gets one: when all are taken, an older one is closed for it. That is
-// the oldest one of the client that has the most, so that a client that opens many pays for them itself. Clients that
-// the owner knows pay last.
+// A Pool bounds the connections of clients that have not identified themselves, so that nobody can keep the others out. It
+// has a fixed number of slots, and a new connection always gets one: if all are taken, the Pool closes the oldest
+// connection of the client that has most. So a client that opens many connections loses its own. The Pool closes
+// connections of clients that the owner knows only if there are no others.
 //
-// A connection leaves its place when it is closed, or when LeavePool is called for it, because it has shown who it is.
-// It gets a place again when it is idle.
+// A connection leaves its slot when it is closed, or when LeavePool is called because it has identified itself. It takes a
+// slot again when it is idle.
 //
 // A Pool is used by any number of goroutines.
 type Pool struct {
@@ -50,7 +50,7 @@ func NewPool(o PoolOptions) *Pool {
 	return &Pool{o: o, count: map[netip.Prefix]int{}}
 }
 
-// Prefer says whose connections are closed only when there are no others.
+// Prefer tells whose connections are closed only if there are no others.
 func (p *Pool) Prefer(known func(client netip.Prefix) bool) { p.known.Store(&known) }
 
 // prefers tells whether a client is one of those.
@@ -59,7 +59,7 @@ func (p *Pool) prefers(client netip.Prefix) bool {
 	return known != nil && (*known)(client)
 }
 
-// Listener gives l with a place for each of its connections.
+// Listener gives l with a slot for each of its connections.
 func (p *Pool) Listener(l net.Listener) net.Listener { return poolListener{l, p} }
 
 type poolListener struct {
@@ -76,30 +76,30 @@ func (l poolListener) Accept() (net.Conn, error) {
 	return l.pool.Take(nc), nil
 }
 
-// pooledConn is a connection that has a place in the pool, or had one.
+// pooledConn is a connection that has a slot in the pool, or had one.
 type pooledConn struct {
 	net.Conn
 	pool   *Pool
 	client netip.Prefix
-	at     *list.Element // nil: it has no place
+	at     *list.Element // nil: it has no slot
 	closed bool
-	late   *time.Timer // closes it, unless a request comes in time; may be nil
+	late   *time.Timer // closes it, unless a request arrives in time; may be nil
 }
 
-// Take gives a connection a place.
+// Take gives a connection a slot.
 func (p *Pool) Take(nc net.Conn) net.Conn {
 	c := &pooledConn{Conn: nc, pool: p, client: ClientOf(nc.RemoteAddr())}
 	p.mu.Lock()
 	victim := p.enter(c)
-	if p.o.Patience > 0 {
-		c.late = time.AfterFunc(p.o.Patience, func() { _ = c.Close() })
+	if p.o.Timeout > 0 {
+		c.late = time.AfterFunc(p.o.Timeout, func() { _ = c.Close() })
 	}
 	p.mu.Unlock()
 	p.cut(victim)
 	return c
 }
 
-// enter gives c the newest place, and takes away that of another one if need be; mu is held.
+// enter gives c the newest slot, and takes that of another connection if necessary; mu is held.
 func (p *Pool) enter(c *pooledConn) (victim *pooledConn) {
 	switch {
 	case p.count[c.client] >= p.o.PerClient:
@@ -115,16 +115,16 @@ func (p *Pool) enter(c *pooledConn) (victim *pooledConn) {
 	return victim
 }
 
-// victim is the oldest connection among the clients that have the most, preferred ones left out if there are others; mu is
-// held, and a place is taken.
+// victim is the oldest connection of the clients that have most, without preferred ones if there are others; mu is held,
+// and a slot is taken.
 func (p *Pool) victim() *pooledConn {
-	strange, most := false, 0
+	unknown, most := false, 0
 	for client, n := range p.count {
-		if s := !p.prefers(client); s && !strange || s == strange && n > most {
-			strange, most = s, n
+		if u := !p.prefers(client); u && !unknown || u == unknown && n > most {
+			unknown, most = u, n
 		}
 	}
-	return p.oldest(func(client netip.Prefix) bool { return p.count[client] == most && p.prefers(client) != strange })
+	return p.oldest(func(client netip.Prefix) bool { return p.count[client] == most && p.prefers(client) != unknown })
 }
 
 func (p *Pool) oldest(of func(netip.Prefix) bool) *pooledConn {
@@ -136,7 +136,7 @@ func (p *Pool) oldest(of func(netip.Prefix) bool) *pooledConn {
 	return nil
 }
 
-// remove takes the place of c away; mu is held.
+// remove takes the slot of c; mu is held.
 func (p *Pool) remove(c *pooledConn) {
 	if c.at == nil {
 		return
@@ -151,11 +151,11 @@ func (p *Pool) remove(c *pooledConn) {
 func (p *Pool) cut(victim *pooledConn) {
 	if victim != nil {
 		p.o.Cut()
-		_ = victim.Close() // nobody is left to be told
+		_ = victim.Close() // nothing can be done about an error
 	}
 }
 
-// Close closes the connection and frees its place.
+// Close closes the connection and frees its slot.
 func (c *pooledConn) Close() error {
 	c.pool.mu.Lock()
 	c.closed = true
@@ -173,7 +173,7 @@ func (c *pooledConn) inTime() {
 	}
 }
 
-// ConnState follows what connections do; it is for http.Server.
+// ConnState ends the time-out of a connection with a request, and gives an idle one a slot; it is the hook of http.Server.
 func (p *Pool) ConnState(nc net.Conn, state http.ConnState) {
 	c, ok := within[*pooledConn](nc)
 	if !ok || state != http.StateActive && state != http.StateIdle {
@@ -192,13 +192,13 @@ func (p *Pool) ConnState(nc net.Conn, state http.ConnState) {
 
 type pooledKey struct{}
 
-// PoolContext has LeavePool find the connection of a request; it is for http.Server.
+// PoolContext lets LeavePool find the connection of a request; it is the ConnContext of http.Server.
 func PoolContext(ctx context.Context, nc net.Conn) context.Context {
 	c, _ := within[*pooledConn](nc)
 	return context.WithValue(ctx, pooledKey{}, c)
 }
 
-// LeavePool frees the place of the connection of a request, which nobody closes any more.
+// LeavePool frees the slot of a request's connection, so that the Pool does not close it.
 func LeavePool(request context.Context) {
 	c, _ := request.Value(pooledKey{}).(*pooledConn)
 	if c == nil {
@@ -210,8 +210,7 @@ func LeavePool(request context.Context) {
 	c.inTime()
 }
 
-// ClientOf tells clients apart: by their address, and, as a host commonly has
-// a whole network of IPv6, by the network.
+// ClientOf tells clients apart: by their IPv4 address, or by their network of IPv6, since a host commonly has a whole one.
 func ClientOf(remote net.Addr) netip.Prefix {
 	tcp, ok := remote.(*net.TCPAddr)
 	if !ok {
@@ -220,7 +219,7 @@ func ClientOf(remote net.Addr) netip.Prefix {
 	return ClientOfAddr(tcp.AddrPort().Addr())
 }
 
-// ClientOfAddr is ClientOf for an address without a port. Those that are not valid are one client.
+// ClientOfAddr is ClientOf of an address without a port. All invalid addresses are one client.
 func ClientOfAddr(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	const network = 64

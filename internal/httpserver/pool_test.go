@@ -31,7 +31,7 @@ func callFrom(address string) *caller {
 	return &caller{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1))}
 }
 
-// cut gives the numbers of those that were closed.
+// cut gives the numbers of the connections that were closed.
 func cut(calls []*caller) []int {
 	var numbers []int
 	for n, c := range calls {
@@ -77,8 +77,8 @@ func TestWhoseConnectionIsClosedForAnother(t *testing.T) {
 	}
 }
 
-// A connection that has shown who it is takes no place until it is idle.
-func TestWhoLeavesIsNotClosed(t *testing.T) {
+// A connection that has identified itself takes no slot until it is idle.
+func TestAConnectionThatLeftThePoolIsNotClosed(t *testing.T) {
 	p := NewPool(PoolOptions{Most: 1})
 	member, second, third := callFrom("10.0.0.1"), callFrom("10.0.0.1"), callFrom("10.0.0.1")
 	c := p.Take(member)
@@ -90,7 +90,7 @@ func TestWhoLeavesIsNotClosed(t *testing.T) {
 	}
 	p.ConnState(c, http.StateIdle)
 	if !third.cut() || member.cut() {
-		t.Errorf("a connection that is idle again has no place: closed %v and %v", third.cut(), member.cut())
+		t.Errorf("a connection that is idle again has no slot: closed %v and %v", third.cut(), member.cut())
 	}
 	p.Take(callFrom("10.0.0.2"))
 	if !member.cut() {
@@ -98,13 +98,13 @@ func TestWhoLeavesIsNotClosed(t *testing.T) {
 	}
 	p.ConnState(c, http.StateIdle)
 	if p.taken.Len() != 1 || len(p.count) != 1 {
-		t.Errorf("%d places are taken by %v, want 1", p.taken.Len(), p.count)
+		t.Errorf("%d slots are taken by %v, want 1", p.taken.Len(), p.count)
 	}
 }
 
-func TestWhoAsksNothingIsClosed(t *testing.T) {
+func TestAConnectionWithoutARequestIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(PoolOptions{Most: 3, Patience: 2 * time.Second})
+		p := NewPool(PoolOptions{Most: 3, Timeout: 2 * time.Second})
 		silent, asking, leaving := callFrom("10.0.0.1"), callFrom("10.0.0.1"), callFrom("10.0.0.1")
 		p.Take(silent)
 		p.ConnState(p.Take(asking), http.StateActive)
@@ -112,7 +112,7 @@ func TestWhoAsksNothingIsClosed(t *testing.T) {
 		time.Sleep(1999 * time.Millisecond) // of simulated time
 		synctest.Wait()
 		if silent.cut() {
-			t.Error("it is closed before its time")
+			t.Error("it is closed too early")
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()

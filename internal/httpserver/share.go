@@ -4,12 +4,12 @@ import "net/netip"
 
 // shares are the connections of a Budget by client, so that one client cannot have all of them.
 type shares struct {
-	most int // connections of one client; 0: as many as there are
+	most int // connections of one client; 0: no bound
 	of   map[netip.Prefix]map[*budgetConn]struct{}
 }
 
 // LimitClients bounds the connections of one client, which is an IPv4 address or a /64 of IPv6; 0: by the budget alone.
-// It is called before any Listener is used.
+// Call it before any Listener is used.
 func (b *Budget) LimitClients(most int) {
 	if most > 0 && most < b.max {
 		b.shares = shares{most, map[netip.Prefix]map[*budgetConn]struct{}{}}
@@ -32,7 +32,7 @@ func (s *shares) remove(c *budgetConn) {
 	}
 }
 
-// crowd gives the connections of which there must be one less before a client gets another: all or its own; nil: there is
+// crowd gives the connections of which one must be closed before a client gets another: all, or its own; nil: there is
 // room. mu is held.
 func (b *Budget) crowd(client netip.Prefix) map[*budgetConn]struct{} {
 	own := b.shares.of[client]

@@ -7,15 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsentBytes is how much of an answer the system takes for a connection that
-// cannot send it yet. Else that is up to some MiB, of memory that no budget sees
-// and a cgroup counts, for each client that does not read.
+// unsentBytes is how much of an answer the system buffers while it cannot send. The default is several MiB for each client
+// that does not read: memory that no budget sees, and a cgroup counts.
 const unsentBytes = 128 << 10
 
-// noticeVanished has the connections of a listening socket fail once what was
-// sent has not been acknowledged for vanishedAfter. Without it the system tries
-// for a quarter of an hour, and sends no keep-alive meanwhile. The clients of
-// events that are on their way would keep what they take for as long.
+// noticeVanished makes the connections of a listening socket fail when sent data has not been acknowledged for
+// vanishedAfter. Without it the system tries for a quarter of an hour, and sends no keep-alive meanwhile; the memory of
+// the events that it tries to send would be held for as long.
 func noticeVanished(_, _ string, socket syscall.RawConn) error {
 	var failed error
 	err := socket.Control(func(fd uintptr) {

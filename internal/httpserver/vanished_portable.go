@@ -4,5 +4,5 @@ package httpserver
 
 import "syscall"
 
-// noticeVanished does nothing: keep-alive has to do.
+// noticeVanished does nothing: only keep-alive finds vanished clients.
 func noticeVanished(_, _ string, _ syscall.RawConn) error { return nil }

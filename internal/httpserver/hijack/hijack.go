@@ -1,7 +1,6 @@
-// Package hijack takes connections over from net/http, for answers that have
-// no end: events of a stream, as they happen. Such a connection costs two
-// goroutines with small stacks and no buffer while it waits, where a handler
-// would keep its request, its buffers and its deadlines.
+// Package hijack takes connections from net/http for answers without an end: the events of a stream. While such a
+// connection waits, it takes two goroutines with small stacks and no buffer. A handler would keep its request, its buffers
+// and its deadlines.
 package hijack
 
 import (
@@ -15,23 +14,23 @@ import (
 	"time"
 )
 
-// A Conn is a connection that was taken. It is closed once, or given back.
+// A Conn is a hijacked connection. It is closed once, or returned.
 type Conn struct {
 	net.Conn
-	early []byte        // of the next request; the reader's until it has ended
-	torn  bool          // more came than early holds, or the client has left; as above
-	read  chan struct{} // closed when the reader has ended; nil before Serve
+	early  []byte        // of the next request; only the reader uses it until it has ended
+	broken bool          // more arrived than early holds, or the client has left; as above
+	read   chan struct{} // closed when the reader has ended; nil before Serve
 
 	// mu guards over, for the length of closing a connection.
 	mu   sync.Mutex
-	over bool // it is closed, or given back
+	over bool // it is closed, or returned
 }
 
 // A returner is a connection that its server takes back.
 type returner interface{ Return(early []byte) }
 
-// Take takes the connection of a request. If it cannot, nothing has happened:
-// HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
+// Take hijacks the connection of a request. If it is false, nothing has happened: HTTP/1.0 has no chunks, and requests of
+// HTTP/2 share a connection.
 func Take(w http.ResponseWriter, r *http.Request) (*Conn, bool) {
 	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
 		return nil, false
@@ -43,24 +42,22 @@ func Take(w http.ResponseWriter, r *http.Request) (*Conn, bool) {
 	c := &Conn{Conn: conn}
 	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
 	c.keep(early)
-	c.torn = c.torn || err != nil
+	c.broken = c.broken || err != nil
 	return c, true
 }
 
-// Head is the beginning of a chunked answer on the wire, with these fields and
-// those that it needs. The header is changed.
+// Head is the head of a chunked answer on the wire, with the given headers and those of a stream. It changes header.
 func Head(header http.Header) []byte {
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	header.Set("Transfer-Encoding", "chunked")
-	header.Set("Connection", "close") // what follows on this connection is not read
+	header.Set("Connection", "close") // a further request on this connection is not read
 	_ = header.Write(&b)              // a bytes.Buffer takes everything
 	b.WriteString("\r\n")
 	return b.Bytes()
 }
 
-// Serve runs send, and closes the connection if that did not give it back. The
-// context of send ends when the client leaves.
+// Serve runs send, and closes the connection unless send returned it. The context of send ends when the client leaves.
 func (c *Conn) Serve(ctx context.Context, send func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	_ = c.SetDeadline(time.Time{}) // those of net/http
@@ -77,7 +74,7 @@ func (c *Conn) Serve(ctx context.Context, send func(context.Context)) {
 	<-c.read
 }
 
-// Close closes the connection, unless it is over.
+// Close closes the connection, unless it is closed or returned.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,10 +85,9 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// GiveBack ends the service of a connection whose answer is complete and said
-// nothing of closing: the server goes on with it. To close it would break the
-// request that the client may be sending now. It is called within Serve.
-func (c *Conn) GiveBack() {
+// Return returns the connection to its server, after a complete answer without "Connection: close". Closing it would break
+// the request that the client may be sending now. It is called within Serve.
+func (c *Conn) Return() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
@@ -104,31 +100,30 @@ func (c *Conn) GiveBack() {
 		err = c.SetDeadline(time.Time{})
 	}
 	server, takes := c.Conn.(returner)
-	if err != nil || c.torn || !takes {
-		_ = c.Conn.Close() // nobody is left to be told
+	if err != nil || c.broken || !takes {
+		_ = c.Conn.Close() // nothing can be done about an error
 		return
 	}
 	server.Return(c.early)
 }
 
-// The bounds of what a client may send on a stream before it counts as broken,
-// and of what is kept as the beginning of its next request.
+// How much a client may send on a stream before it counts as broken, and how much of that is kept for its next request.
 const (
 	strayBytesMax = 64 << 10
 	earlyBytesMax = 4 << 10
 )
 
-// keep keeps what the client sent before its answer was complete.
+// keep keeps bytes that the client sent before its answer was complete.
 func (c *Conn) keep(b []byte) {
 	if len(c.early)+len(b) > earlyBytesMax {
-		c.torn = true
+		c.broken = true
 		return
 	}
 	c.early = append(c.early, b...)
 }
 
-// awaitEnd returns when the client has closed its side, or sends what it should
-// not; then it is true. It is false when the connection is given back.
+// awaitEnd returns true when the client has closed its side or has sent too much, and false when the connection is
+// returned.
 func (c *Conn) awaitEnd() bool {
 	var b [32]byte
 	for stray := 0; stray < strayBytesMax; {
@@ -142,6 +137,6 @@ func (c *Conn) awaitEnd() bool {
 		}
 		stray += n
 	}
-	c.torn = true
+	c.broken = true
 	return true
 }

@@ -30,7 +30,7 @@ type twins struct {
 	plain        atomic.Int64 // requests that were found plain
 }
 
-// newTwins starts both. They echo requests, and answer in the ways that the query asks for.
+// newTwins starts both. They answer with echo.
 func newTwins(t testing.TB) *twins {
 	t.Helper()
 	w := &twins{}
@@ -61,7 +61,7 @@ func serve(t testing.TB, serve func(net.Listener) error, stop func() error) stri
 	return l.Addr().String()
 }
 
-// echo answers with what it was asked, in the way that the query says.
+// echo answers with the request, in the form that the query demands.
 func echo(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(r.Body)
 	seen, jsonErr := json.Marshal(struct {
@@ -111,7 +111,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// makesSense tells whether a handler would set such a header: what becomes of nonsense is nobody's affair.
+// makesSense tells whether a handler would set such a header. Others need not give the same answers.
 func makesSense(name string, values []string) bool {
 	switch name {
 	case "Content-Length":
@@ -126,7 +126,7 @@ func makesSense(name string, values []string) bool {
 
 var dateLine = regexp.MustCompile(`Date: [^\r]*\r\n`)
 
-// ask sends bytes to a server, and gives all that comes back, without dates.
+// ask sends bytes to a server, and gives its answers, without dates.
 func ask(t testing.TB, addr string, text []byte) []byte {
 	t.Helper()
 	conn, err := net.Dial("unix", addr)
@@ -151,7 +151,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// unchunk gives answers with their bodies in one piece each, as the sizes of chunks mean nothing.
+// unchunk joins the chunks of each body, since their sizes have no meaning.
 func unchunk(answers []byte) string {
 	var b strings.Builder
 	in := bufio.NewReader(bytes.NewReader(answers))
@@ -168,16 +168,16 @@ func unchunk(answers []byte) string {
 
 const badRequest = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"
 
-// alike demands the same answers from both.
+// alike checks that both give the same answers.
 func (w *twins) alike(t testing.TB, text []byte) {
 	if lower := bytes.ToLower(text); bytes.Contains(lower, []byte("transfer-encoding")) && (bytes.Contains(lower, []byte("content-length")) || bytes.Contains(lower, []byte("http/1.0"))) {
-		ask(t, w.ours, text) // is not served alike: TestAnUnclearFramingEndsTheConnection
+		ask(t, w.ours, text) // differs on purpose: TestAnUnclearFramingEndsTheConnection
 		return
 	}
 	t.Helper()
 	ours, theirs := ask(t, w.ours, text), ask(t, w.theirs, text)
 	if len(theirs) > 0 && !bytes.HasSuffix(theirs, []byte(badRequest)) {
-		// A few stray bytes before the end of a connection are nothing to net/http, unless they are its first.
+		// net/http ignores a few stray bytes at the end of a connection, unless they are its first.
 		ours = bytes.TrimSuffix(ours, []byte(badRequest))
 	}
 	if bytes.Equal(ours, theirs) || bytes.Contains(theirs, []byte("chunked")) && unchunk(ours) == unchunk(theirs) {
@@ -186,7 +186,7 @@ func (w *twins) alike(t testing.TB, text []byte) {
 	t.Errorf("to %q\nthe answer is  %q\nthat of net/http %q", text, ours, theirs)
 }
 
-// plainRequests are served here, the others by net/http; all of them alike.
+// http1 serves plainRequests, and net/http the others, with the same answers.
 var plainRequests = []string{
 	"GET /v2/keys/a HTTP/1.1\r\nHost: localhost:2379\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: [::1]:2379\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n",
@@ -299,7 +299,7 @@ func TestOtherRequestsAreLeftToNetHTTP(t *testing.T) {
 	}
 }
 
-// TestAnOtherRequestMayFollowPlainOnes changes hands in the middle of a connection, at any request.
+// The handover to net/http comes in the middle of a connection, at any request.
 func TestAnOtherRequestMayFollowPlainOnes(t *testing.T) {
 	w := newTwins(t)
 	for n, other := range otherRequests {

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// autoLength is the size up to which an answer is held back to find its length, as in net/http.
+	// autoLength is the size up to which an answer waits until its length is known, as in net/http.
 	autoLength = 2 << 10
-	// outBytes is what is gathered before it is written, if an answer has not ended.
+	// outBytes is how much of an answer is collected before it is written.
 	outBytes = 16 << 10
 	// outBytesKept is the largest buffer that a connection keeps between two answers.
 	outBytesKept = 4 << 10
@@ -32,8 +32,8 @@ type answer struct {
 	held        []byte // of the body, as long as the head waits for its length
 	begun       bool   // nothing is held any more
 	chunked     bool
-	length      int64 // as the handler declared it; -1 if it did not
-	taken       int64 // of the body, from the handler, with what was beyond length
+	length      int64 // that the handler declared; -1: none
+	taken       int64 // bytes of the body from the handler, even those beyond length
 	typed       bool  // there is a type, or a reason not to guess one
 	dated       bool
 	closes      bool // this is the last answer of the connection
@@ -55,13 +55,13 @@ func (a *answer) reset(r *http.Request) {
 // Header implements http.ResponseWriter.
 func (a *answer) Header() http.Header { return a.header }
 
-// HeaderLines is where a handler may put headers as the lines that they are sent as, each with its end, before it
-// writes: in order, a Content-Type among them, and none of what the server adds or minds itself (Content-Length,
-// Connection, Date and the like). They go before those of Header. For a handful of headers that are in each answer, a
-// map and sorting it cost as much as all the rest of answering.
+// HeaderLines takes headers as lines, before the handler writes: complete with their ends, sorted, a Content-Type among
+// them, and none that the server sets or interprets itself (Content-Length, Connection, Date and the like). They come
+// before those of Header. For the few headers that every answer has, a map and its sorting cost as much as the rest of
+// the answer.
 func (a *answer) HeaderLines() *[]byte { return &a.lines }
 
-// WriteHeader implements http.ResponseWriter. Informational answers are not for plain requests, and are left out.
+// WriteHeader implements http.ResponseWriter. It leaves informational answers out, since a plain request has none.
 func (a *answer) WriteHeader(status int) {
 	if a.status != 0 || status < http.StatusOK {
 		return
@@ -83,7 +83,7 @@ func (a *answer) WriteHeader(status int) {
 			continue
 		}
 		for _, value := range a.header[name] {
-			if a.note(name, value) {
+			if a.apply(name, value) {
 				a.out = appendField(a.out, name, value)
 			}
 		}
@@ -99,8 +99,8 @@ func reason(status int) string {
 	return "status code " + strconv.Itoa(status)
 }
 
-// note takes what a header of the handler says of the answer itself. False if it makes no sense there.
-func (a *answer) note(name, value string) bool {
+// apply applies a header of the handler that is about the answer itself. False if it must not be sent.
+func (a *answer) apply(name, value string) bool {
 	switch name {
 	case "Content-Length":
 		n, err := strconv.ParseInt(value, 10, 64)
@@ -146,7 +146,7 @@ func (a *answer) Write(b []byte) (int, error) {
 	case bodiless(a.status):
 		return 0, http.ErrBodyNotAllowed
 	}
-	a.taken += int64(len(b)) // what is refused counts too, so that nothing follows it
+	a.taken += int64(len(b)) // refused bytes count too, so that none follow them
 	switch {
 	case a.length >= 0 && a.taken > a.length:
 		return 0, http.ErrContentLength
@@ -165,7 +165,7 @@ func (a *answer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// start ends the head of an answer whose length is not known yet, unless the handler told it.
+// start ends the head of an answer whose length is not known, unless the handler declared it.
 func (a *answer) start(sample []byte) {
 	a.begun = true
 	a.chunked = a.length < 0 && !a.toHEAD && !bodiless(a.status)
@@ -175,7 +175,7 @@ func (a *answer) start(sample []byte) {
 	a.endHead(sample, -1)
 }
 
-// endHead writes the headers that are not the handler's; a length of less than 0 is left out.
+// endHead writes the headers of the server; a negative length is left out.
 func (a *answer) endHead(sample []byte, length int) {
 	if !a.dated {
 		a.out = append(a.out, a.c.server.today()...)
@@ -198,7 +198,7 @@ func (a *answer) endHead(sample []byte, length int) {
 	a.out = append(a.out, "\r\n"...)
 }
 
-// send puts a part of the body behind what is to be written, and writes when that is much.
+// send appends a part of the body to out, and writes out when it is large.
 func (a *answer) send(b []byte) {
 	if a.toHEAD || len(b) == 0 {
 		return
@@ -222,7 +222,7 @@ func (a *answer) send(b []byte) {
 	}
 }
 
-// write writes what was gathered.
+// write writes out.
 func (a *answer) write() {
 	if a.broken == nil && len(a.out) > 0 {
 		_, a.broken = a.c.Write(a.out)
@@ -230,7 +230,7 @@ func (a *answer) write() {
 	a.out = a.out[:0]
 }
 
-// FlushError sends all that there is to the client; it is for http.ResponseController.
+// FlushError writes all that the handler has written so far; it is for http.ResponseController.
 func (a *answer) FlushError() error {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
@@ -246,11 +246,11 @@ func (a *answer) FlushError() error {
 // Flush implements http.Flusher.
 func (a *answer) Flush() { _ = a.FlushError() }
 
-// SetReadDeadline is for http.ResponseController. There is nothing to read: the request is here.
+// SetReadDeadline is for http.ResponseController. It has no effect: the request has been read.
 func (a *answer) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline is for http.ResponseController. It holds for this answer. After the first call others may come from
-// any goroutine.
+// SetWriteDeadline is for http.ResponseController. It applies to this answer. After the first call, any goroutine
+// may call it.
 func (a *answer) SetWriteDeadline(t time.Time) error {
 	if !a.writeLimits {
 		a.writeLimits = true
@@ -258,7 +258,7 @@ func (a *answer) SetWriteDeadline(t time.Time) error {
 	return a.c.SetWriteDeadline(t)
 }
 
-// finish ends the answer, and tells whether the connection can go on.
+// finish ends the answer, and tells whether the connection can serve another request.
 func (a *answer) finish() bool {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
@@ -281,7 +281,7 @@ func (a *answer) finish() bool {
 	return a.broken == nil && !a.closes && !wrong
 }
 
-// ownLength is the Content-Length of an answer that is all held; -1 if none is to be told.
+// ownLength is the Content-Length of an answer that is held completely; -1 if it has none.
 func (a *answer) ownLength() int {
 	if a.length >= 0 || bodiless(a.status) || a.toHEAD && len(a.held) == 0 {
 		return -1

@@ -17,11 +17,11 @@ const bufferBytes = 4 << 10
 type conn struct {
 	net.Conn
 	server  *Server
-	buffer  []byte // what was read, and not served yet
-	room    []byte // buffer is a part of it
+	buffer  []byte // was read, and is not served yet
+	room    []byte // contains buffer
 	request request
 	answer  answer
-	client  presence
+	client  monitor
 	state   http.ConnState     // at the beginning
 	cancel  context.CancelFunc // ends the context of all requests
 }
@@ -32,7 +32,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.request.begin(ctx, nc.RemoteAddr().String())
 	c.answer.begin(c)
-	c.client = presence{conn: nc, leave: c.cancel, patience: s.http.ReadHeaderTimeout}
+	c.client = monitor{conn: nc, leave: c.cancel, idleTimeout: s.http.ReadHeaderTimeout}
 	return c
 }
 
@@ -84,7 +84,7 @@ func (c *conn) fill() bool {
 		n, err = c.Read(c.room)
 	}
 	if n == 0 && c.server.closing.Load() {
-		if err = c.SetReadDeadline(time.Now().Add(lastLook)); err == nil {
+		if err = c.SetReadDeadline(time.Now().Add(lastWait)); err == nil {
 			n, err = c.Read(c.room)
 		}
 	}
@@ -92,16 +92,16 @@ func (c *conn) fill() bool {
 	return err == nil
 }
 
-// handOver leaves the connection to net/http.
+// handOver gives the connection to net/http.
 func (c *conn) handOver(rest *Handover) {
 	c.release()
 	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest, framing: newFraming()})
 }
 
-// release ends everything that this package does to the connection, so that net/http can have it.
+// release prepares the connection for net/http: its monitor and its deadline end.
 func (c *conn) release() {
 	c.client.stop()
-	_ = c.SetReadDeadline(time.Time{}) // none of ours; fails if the connection is closed, which net/http will find out
+	_ = c.SetReadDeadline(time.Time{}) // fails if the connection is closed, and then net/http fails too
 }
 
 // do answers a request, and tells whether there may be another.
@@ -120,15 +120,15 @@ func (c *conn) do(r *http.Request) bool {
 func (c *conn) handle(r *http.Request) (gone bool) {
 	c.client.begin(c.server.http.IdleTimeout)
 	defer func() { // also when the handler panics
-		h := c.client.end()
-		c.buffer = append(c.buffer, h.b[:h.n]...)
-		gone = h.gone
+		got := c.client.end()
+		c.buffer = append(c.buffer, got.b[:got.n]...)
+		gone = got.gone
 	}()
 	c.server.handler.ServeHTTP(&c.answer, r)
 	return false
 }
 
-// tell keeps the server's owner informed of what the connection is doing.
+// tell calls the ConnState hook of the server.
 func (c *conn) tell(state http.ConnState) {
 	if hook := c.server.http.ConnState; hook != nil {
 		hook(c.Conn, state)
@@ -140,7 +140,7 @@ func (c *conn) end() {
 	c.tell(http.StateClosed)
 }
 
-// recover keeps the panic of a handler to its connection, as net/http does.
+// recover limits the panic of a handler to its connection, as net/http does.
 func (c *conn) recover() {
 	err := recover()
 	if err == nil {

@@ -8,20 +8,20 @@ import (
 	"sync/atomic"
 )
 
-// A request that says in two ways where its body ends may be two requests to somebody in front of this server. net/http
-// reads it in the one way that is right, but keeps the connection, and forgets that there were two. RFC 9112 has such a
-// connection closed (6.1): so a connection that came by here looks for both headers in what it reads. It need not know
-// where a request begins: a client that uses both framings on one connection only loses the connection.
+// If a request states the end of its body in two ways, a proxy in front of this server may read two requests. net/http
+// reads such a request in the one correct way, but keeps the connection. RFC 9112 (6.1) demands that it is closed. So a
+// connection that goes to net/http searches for both headers in what it reads. It does not know where a request begins:
+// a client that uses both framings on one connection only loses the connection.
 
-// A finder looks for a line that begins with a name, in bytes that come in any parts. The name begins with the end of the
-// line before, which is nowhere else in it.
+// A finder searches for a line that begins with a name, in bytes that come in any parts. The name starts with the end of
+// the line before, a byte that occurs nowhere else in it.
 type finder struct {
 	name  string
 	have  int // bytes of it that came last
 	found atomic.Bool
 }
 
-func (f *finder) look(b []byte) {
+func (f *finder) search(b []byte) {
 	for len(b) > 0 && !f.found.Load() {
 		if f.have == 0 {
 			next := bytes.IndexByte(b, f.name[0])
@@ -50,26 +50,26 @@ func (f *finder) look(b []byte) {
 	}
 }
 
-// framing is what a connection has said of where bodies end.
+// framing is how a connection has stated the end of bodies.
 type framing struct{ length, coding finder }
 
 func newFraming() framing {
 	return framing{length: finder{name: "\ncontent-length"}, coding: finder{name: "\ntransfer-encoding"}}
 }
 
-func (f *framing) look(b []byte) {
-	f.length.look(b)
-	f.coding.look(b)
+func (f *framing) search(b []byte) {
+	f.length.search(b)
+	f.coding.search(b)
 }
 
-// isUnclear tells whether a request may have said it in two ways. In HTTP/1.0 there are no codings.
+// isUnclear tells whether a request may have stated it in two ways. HTTP/1.0 has no codings.
 func (f *framing) isUnclear(r *http.Request) bool {
 	return len(r.TransferEncoding) > 0 && f.length.found.Load() || !r.ProtoAtLeast(1, 1) && f.coding.found.Load()
 }
 
 type connKey struct{}
 
-// closeUnclear has s close a connection after a request that may have said in two ways where its body ends.
+// closeUnclear makes s close a connection after a request that may have stated the end of its body in two ways.
 func closeUnclear(s *http.Server) {
 	before, handler := s.ConnContext, s.Handler
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {

@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// TestAnUnclearFramingEndsTheConnection sends requests that say in one or two ways where their body ends, the second one
-// of a connection too, and in parts: after one that says it in two ways there is no further answer.
+// TestAnUnclearFramingEndsTheConnection sends requests that state the end of their body in one or two ways, also as the
+// second request of a connection, and in parts. After a request with two ways there is no further answer.
 func TestAnUnclearFramingEndsTheConnection(t *testing.T) {
 	s := newSite(t)
 	close(s.leave)
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
-	go func() { // nobody needs to know
+	go func() { // the test looks at the answers only
 		for {
 			select {
 			case <-s.entered:
@@ -29,7 +29,7 @@ func TestAnUnclearFramingEndsTheConnection(t *testing.T) {
 	chunked, both := "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 	for name, each := range map[string]struct {
 		text    string
-		answers int // with that to next
+		answers int // including that to /next
 	}{
 		"a length":                    {"PUT /other HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" + next, 2},
 		"chunks":                      {"PUT /other HTTP/1.1\r\nHost: x\r\n" + chunked + next, 2},
@@ -42,7 +42,7 @@ func TestAnUnclearFramingEndsTheConnection(t *testing.T) {
 	} {
 		for _, part := range []int{1, len(each.text)} {
 			n := answersTo(t, s.dial(t).Conn, each.text, part)
-			early := n == 1 && strings.Contains(name, "second") // it has come with the first one
+			early := n == 1 && strings.Contains(name, "second") // it arrives together with the first one
 			if n != each.answers && !early {
 				t.Errorf("%s, in parts of %d bytes: %d answers, want %d", name, part, n, each.answers)
 			}
@@ -50,7 +50,7 @@ func TestAnUnclearFramingEndsTheConnection(t *testing.T) {
 	}
 }
 
-// answersTo sends a text in parts, and counts the answers until the server closes, or one is that to /next.
+// answersTo sends a text in parts, and counts the answers until the server closes or /next is answered.
 func answersTo(t *testing.T, conn net.Conn, text string, part int) int {
 	t.Helper()
 	defer conn.Close()

@@ -13,12 +13,12 @@ type Handover struct {
 	once   sync.Once
 }
 
-// NewHandover makes one that says to listen on an address.
+// NewHandover makes one whose Addr is addr.
 func NewHandover(addr net.Addr) *Handover {
 	return &Handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Give hands a connection over, or closes it if nobody accepts any more.
+// Give hands a connection over, or closes it if the Handover is closed.
 func (h *Handover) Give(c net.Conn) {
 	select {
 	case h.conns <- c:
@@ -37,7 +37,7 @@ func (h *Handover) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener. Connections that were accepted live on.
+// Close implements net.Listener. Connections that were accepted stay open.
 func (h *Handover) Close() error {
 	h.once.Do(func() { close(h.closed) })
 	return nil
@@ -46,33 +46,32 @@ func (h *Handover) Close() error {
 // Addr implements net.Listener.
 func (h *Handover) Addr() net.Addr { return h.addr }
 
-// A prefixedConn is a connection of which something has been read before. It has one reader.
+// A prefixedConn is a connection of which some bytes were read before. It has one reader.
 type prefixedConn struct {
 	net.Conn
 	prefix  []byte
-	server  *Server   // where it came from,
-	rest    *Handover // and by which way
+	server  *Server   // that accepted it
+	rest    *Handover // that it went through
 	framing framing
 }
 
-// Return gives a connection back that was hijacked: it is served on, beginning with what its user has read of the next
-// request.
+// Return gives a hijacked connection back to its server; early are the bytes that were read of its next request.
 func (c *prefixedConn) Return(early []byte) { c.server.resume(c.Conn, early, c.rest) }
 
-// Read gives what was read before, and then what comes.
+// Read gives the bytes that were read before, and then further ones.
 func (c *prefixedConn) Read(b []byte) (int, error) {
 	if len(c.prefix) == 0 {
 		n, err := c.Conn.Read(b)
-		c.framing.look(b[:n])
+		c.framing.search(b[:n])
 		return n, err
 	}
 	n := copy(b, c.prefix)
-	c.framing.look(b[:n])
+	c.framing.search(b[:n])
 	if c.prefix = c.prefix[n:]; len(c.prefix) == 0 {
 		c.prefix = nil
 	}
 	return n, nil
 }
 
-// NetConn is the connection itself, for those who need to know it.
+// NetConn is the connection below, as of tls.Conn.
 func (c *prefixedConn) NetConn() net.Conn { return c.Conn }

@@ -10,22 +10,22 @@ import (
 	"strings"
 )
 
-// A request is the place of one connection's requests, one after the other.
+// A request holds one connection's requests, one after the other.
 type request struct {
-	origin http.Request // what they have in common
+	origin http.Request // the fields that all of them share
 	r      http.Request
 	url    url.URL
 	body   body
 	fields fields
 }
 
-// begin sets what all requests of a connection have in common.
+// begin sets the fields that all requests of a connection share.
 func (q *request) begin(ctx context.Context, remoteAddr string) {
 	q.origin = *(&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: remoteAddr}).WithContext(ctx)
 }
 
-// parse reads the first request of b, of which it is the first n bytes; nil if it is not plain, or not whole. What it
-// gives holds until the next call.
+// parse reads the request that is the first n bytes of b; nil if it is not plain, or not complete. The result is valid
+// until the next call.
 func (q *request) parse(b []byte) (r *http.Request, n int) {
 	lineEnd := bytes.Index(b, crlf)
 	if lineEnd < 0 {
@@ -118,21 +118,21 @@ func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// isPathByte tells what stands for itself in a path, whoever writes or reads it (RFC 3986 §3.3, without those that some
-// escape).
+// isPathByte tells whether a byte of a path needs no escape for any reader or writer (RFC 3986 §3.3, without those that
+// some escape).
 func isPathByte(c byte) bool {
 	return isAlphanumeric(c) || strings.IndexByte("-_.~/:@&=+$", c) >= 0
 }
 
-// isQueryByte tells what stands for itself in a query, the mark before it included. Escapes are the handler's affair.
+// isQueryByte tells whether a byte is plain in a query and the mark before it. The handler decodes escapes.
 func isQueryByte(c byte) bool { return '!' <= c && c <= '~' && c != '#' }
 
-// fields are the headers of the latest request. Clients send the same ones again and again: those are not read anew,
-// unless a handler has changed the map that it was given.
+// fields are the headers of the latest request. Clients send the same ones again and again, so the same block is not
+// parsed again, unless a handler has changed its map.
 type fields struct {
-	block  []byte // what they were read from
+	block  []byte // that they were parsed from
 	header http.Header
-	read   []field // what is in header, if no handler has changed it
+	read   []field // the contents of header, before a handler could change it
 	host   string
 	length int // of the body
 }
@@ -142,7 +142,7 @@ type field struct {
 	values []string
 }
 
-// take reads a block of header lines, without the last line's end. It tells whether all of them are plain.
+// take parses a block of header lines, without the end of the last line. It tells whether all of them are plain.
 func (f *fields) take(block []byte) bool {
 	if f.header != nil && bytes.Equal(block, f.block) && f.unchanged() {
 		return true
@@ -157,7 +157,7 @@ func (f *fields) take(block []byte) bool {
 			return false
 		}
 		name = http.CanonicalHeaderKey(name)
-		if !f.note(name, value, header[name] != nil) {
+		if !f.apply(name, value, header[name] != nil) {
 			return false
 		}
 		if name != "Host" {
@@ -174,7 +174,7 @@ func (f *fields) take(block []byte) bool {
 	return true
 }
 
-// unchanged tells whether the header is as it was read.
+// unchanged tells whether the header is as it was parsed.
 func (f *fields) unchanged() bool {
 	if len(f.header) != len(f.read) {
 		return false
@@ -187,8 +187,8 @@ func (f *fields) unchanged() bool {
 	return true
 }
 
-// note takes what a header says of the request itself. False if that makes the request one for net/http.
-func (f *fields) note(name, value string, again bool) bool {
+// apply applies a header that is about the request itself. False if the request is one for net/http.
+func (f *fields) apply(name, value string, again bool) bool {
 	switch name {
 	case "Host":
 		again = f.host != ""
@@ -206,7 +206,7 @@ func (f *fields) note(name, value string, again bool) bool {
 	return true
 }
 
-// plainLength reads the length of a body that could be in the buffer.
+// plainLength parses the length of a body that fits the buffer.
 func plainLength(text string) (n int, ok bool) {
 	for i := range len(text) {
 		if text[i] < '0' || text[i] > '9' {
@@ -228,7 +228,7 @@ func isPlainValue(value string) bool {
 	return allAre(value, func(c byte) bool { return ' ' <= c && c <= '~' })
 }
 
-// A body is that of a request which is all there.
+// A body is that of a request that has arrived completely.
 type body struct{ rest []byte }
 
 // Read implements io.Reader.

@@ -1,10 +1,9 @@
 // Package http1 serves the plain requests of an HTTP/1.1 connection itself, and leaves all others to net/http.
 //
-// What clients of a key store send is nearly always the same few lines: a method, a short target, a handful of
-// headers, perhaps a small form. net/http is made for everything that HTTP can be, and spends more on such a request
-// than the store does: a goroutine that watches the connection, a context, deadlines, a request and its headers made
-// anew each time. Here a connection has one goroutine, which reads a whole request in one piece, hands it to the same
-// http.Handler, and writes the answer in one piece.
+// Nearly all requests of a key store are alike: a method, a short target, a few headers, perhaps a small form. net/http
+// supports all of HTTP, and spends more time on such a request than the store does: on a goroutine that watches the
+// connection, a context, deadlines, a new request and new headers each time. Here a connection has one goroutine. It reads
+// a whole request in one piece, calls the same http.Handler, and writes the answer in one piece.
 //
 //	accept → read → plain? → handler → write ┐
 //	           ↑      │no                    │
@@ -12,10 +11,10 @@
 //	                  ↓
 //	            http.Server, with all bytes that were read
 //
-// The rule that keeps it honest: this package refuses nothing. A request that is not plain in every byte (request.go),
-// that has not arrived as a whole, or that the owner does not want here, is never answered with an error, but given to
-// net/http together with its connection, for good. So it needs no limits, time-outs and error answers of its own, and
-// what both can serve they serve alike, to the byte; the tests hold one against the other.
+// This package refuses nothing. A request that is not plain in every byte (request.go), that has not arrived completely,
+// or that the owner does not want here, gets no error from it: the connection goes to net/http, for good, with all bytes
+// that were read. So the package needs no limits, time-outs and error answers of its own. Both give the same answers, to
+// the byte; the tests compare them.
 package http1
 
 import (
@@ -31,11 +30,11 @@ import (
 	"time"
 )
 
-// A Server serves the connections of listeners: plain requests by itself, the others through an http.Server whose
-// handler, time-outs and ConnState hold for both. A request that is served here
+// A Server serves the connections of listeners: plain requests by itself, and the others through an http.Server, whose
+// handler, time-outs and ConnState apply to both. A request that is served here
 //
-//   - is read completely before the handler is called, so that read deadlines which the handler sets mean nothing,
-//   - has a context that ends half a second after the client has left, at the latest,
+//   - is read completely before the handler is called, so a read deadline that the handler sets has no effect,
+//   - has a context that ends at most half a second after the client has left,
 //   - must not be used, nor its headers be changed, after the handler has returned,
 //   - cannot be hijacked, and has no trailers.
 //
@@ -48,7 +47,7 @@ type Server struct {
 
 	closing atomic.Bool // set under mu
 
-	// mu guards the fields below, for the length of one method; a look at all connections is the longest.
+	// mu guards the fields below, for the length of one method; check is the longest.
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
@@ -57,8 +56,8 @@ type Server struct {
 	serving   sync.WaitGroup // one for each of conns
 }
 
-// New makes a server around s, which must not be served by itself. Requests for which plain is false go to s, whatever
-// they look like; plain sees method, URL and headers, and no body.
+// New makes a server around s, whose own Serve must not be called. Requests for which plain is false go to s; plain sees
+// the method, the URL and the headers, and no body.
 func New(s *http.Server, plain func(*http.Request) bool) *Server {
 	handler := s.Handler
 	closeUnclear(s)
@@ -75,17 +74,17 @@ func (s *Server) Serve(l net.Listener) error {
 	rest := NewHandover(l.Addr())
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(rest) }()
-	stopLooking := s.keepLooking()
+	stopChecking := s.keepChecking()
 	err := s.accept(l, rest)
 	s.exit(l)
-	stopLooking()
-	if !errors.Is(err, http.ErrServerClosed) { // else Shutdown or Close ends it, when nothing comes from here any more
+	stopChecking()
+	if !errors.Is(err, http.ErrServerClosed) { // else Shutdown or Close ends it, after the last connection from here
 		rest.Close()
 	}
 	return errors.Join(err, <-served)
 }
 
-// enter notes a listener, unless the server is closing.
+// enter adds a listener, unless the server is closing.
 func (s *Server) enter(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,17 +105,17 @@ func (s *Server) exit(l net.Listener) {
 	s.accepting.Done()
 }
 
-// keepLooking looks now and then whether clients are still there, and have something to ask, until it is stopped.
-func (s *Server) keepLooking() (stop func()) {
+// keepChecking checks all connections every checkEvery, until it is stopped.
+func (s *Server) keepChecking() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(lookEvery)
+		tick := time.NewTicker(checkEvery)
 		defer tick.Stop()
 		for {
 			select {
 			case now := <-tick.C:
-				s.look(now)
+				s.check(now)
 			case <-done:
 				return
 			}
@@ -128,15 +127,15 @@ func (s *Server) keepLooking() (stop func()) {
 	}
 }
 
-func (s *Server) look(now time.Time) {
+func (s *Server) check(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.client.look(now)
+		c.client.check(now)
 	}
 }
 
-// The pauses after an Accept for which there were no descriptors or no memory.
+// The pauses after an Accept that failed for want of descriptors or memory.
 const (
 	acceptPause    = 5 * time.Millisecond
 	acceptPauseMax = time.Second
@@ -153,11 +152,11 @@ func (s *Server) accept(l net.Listener, rest *Handover) error {
 			pause = acceptPause
 			s.begin(nc, rest)
 		case s.closing.Load():
-			if last || !wakes(l, time.Now().Add(lastLook)) {
+			if last || !wakes(l, time.Now().Add(lastWait)) {
 				return http.ErrServerClosed
 			}
 			last = true
-		case isPassing(err):
+		case isTemporary(err):
 			time.Sleep(pause)
 			pause = min(2*pause, acceptPauseMax)
 		default:
@@ -166,12 +165,12 @@ func (s *Server) accept(l net.Listener, rest *Handover) error {
 	}
 }
 
-// isPassing tells whether Accept may work again, without anything being done about it: something lacked for a moment, or
-// it is the connection that failed.
-func isPassing(err error) bool {
-	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR,
+// isTemporary tells whether Accept may work again by itself: a resource was missing for a moment, or only that connection
+// failed.
+func isTemporary(err error) bool {
+	for _, temporary := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR,
 		syscall.ECONNABORTED, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH} {
-		if errors.Is(err, passing) {
+		if errors.Is(err, temporary) {
 			return true
 		}
 	}
@@ -187,10 +186,10 @@ func (s *Server) begin(nc net.Conn, rest *Handover) {
 	s.serving.Go(func() { c.serve(rest) })
 }
 
-// resume serves a connection on that net/http had, as an idle one, beginning with bytes that were read of it.
+// resume takes a connection back from net/http, as an idle one; early are the bytes that were read of its next request.
 func (s *Server) resume(nc net.Conn, early []byte, rest *Handover) {
 	c := newConn(s, nc)
-	c.state, c.client.patience = http.StateIdle, s.http.IdleTimeout
+	c.state, c.client.idleTimeout = http.StateIdle, s.http.IdleTimeout
 	c.room = make([]byte, bufferBytes)
 	c.buffer = append(c.room[:0], early...)
 	s.mu.Lock()
@@ -209,17 +208,17 @@ func (s *Server) forget(c *conn) {
 	s.mu.Unlock()
 }
 
-// lastLook is how long Shutdown still takes connections and requests, so that what had come before is served: a client
-// whose request is met by a closed port cannot know whether it was done.
-const lastLook = 10 * time.Millisecond
+// lastWait is how long Shutdown still takes connections and requests that have already arrived: a client that meets a
+// closed port cannot know whether its request was carried out.
+const lastWait = 10 * time.Millisecond
 
-// wakes has Accept fail at a time, and tells whether the listener can do so without being closed.
+// wakes makes Accept fail at a time, and tells whether the listener can do so without being closed.
 func wakes(l net.Listener, at time.Time) bool {
 	d, ok := l.(interface{ SetDeadline(time.Time) error })
 	return ok && d.SetDeadline(at) == nil
 }
 
-// close has no further Serve begin, and gives the listeners that there are.
+// close lets no further Serve begin, and gives the present listeners.
 func (s *Server) close() []net.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,7 +226,7 @@ func (s *Server) close() []net.Listener {
 	return slices.Collect(maps.Keys(s.listeners))
 }
 
-// open gives the connections that there are.
+// open gives the present connections.
 func (s *Server) open() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,9 +234,9 @@ func (s *Server) open() []*conn {
 }
 
 // Shutdown closes the listeners, then the idle connections, and waits until the requests in flight are answered or ctx
-// ends. What has come by then is in flight.
+// ends. A request that has arrived is in flight.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.http.SetKeepAlivesEnabled(false) // its Shutdown comes when nothing is handed over any more
+	s.http.SetKeepAlivesEnabled(false) // its Shutdown comes after the last handover
 	for _, l := range s.close() {
 		if !wakes(l, time.Unix(1, 0)) {
 			l.Close()
@@ -245,7 +244,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.accepting.Wait()
 	for _, c := range s.open() {
-		_ = c.SetReadDeadline(time.Now().Add(lastLook)) // wakes those that wait for a request
+		_ = c.SetReadDeadline(time.Now().Add(lastWait)) // wakes those that wait for a request
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -254,7 +253,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-ended: // the requests that are not served here are handed over
-	case <-time.After(2 * lastLook):
+	case <-time.After(2 * lastWait):
 	}
 	err := s.http.Shutdown(ctx)
 	select {

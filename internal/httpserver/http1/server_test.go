@@ -37,7 +37,7 @@ func newSite(t *testing.T) *site {
 	s.Server = New(&http.Server{
 		Handler:   http.HandlerFunc(s.handle),
 		ErrorLog:  log.New(s.log, "", 0),
-		ConnState: s.note,
+		ConnState: s.connState,
 	}, func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/other") })
 	s.addr = serve(t, s.Serve, s.Close)
 	return s
@@ -55,7 +55,7 @@ func (s *site) handle(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, r.URL.Path)
 }
 
-func (s *site) note(_ net.Conn, state http.ConnState) {
+func (s *site) connState(_ net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.states = append(s.states, state)
@@ -104,7 +104,7 @@ func (c *client) wants(body string, here, closes bool) {
 	}
 }
 
-// ends demands that the server has nothing more to say.
+// ends checks that the server sends nothing more.
 func (c *client) ends() {
 	c.t.Helper()
 	if text, err := io.ReadAll(c.in); isTimeout(err) || len(text) > 0 {
@@ -112,7 +112,7 @@ func (c *client) ends() {
 	}
 }
 
-func TestAConnectionChangesHandsForGood(t *testing.T) {
+func TestNetHTTPKeepsAConnection(t *testing.T) {
 	s := newSite(t)
 	close(s.leave)
 	c := s.dial(t)
@@ -139,7 +139,7 @@ func TestARequestInPiecesIsLeftToNetHTTP(t *testing.T) {
 	c.wants("/b", false, false)
 }
 
-func TestStatesAreToldAsNetHTTPTellsThem(t *testing.T) {
+func TestConnStateIsCalledAsByNetHTTP(t *testing.T) {
 	s := newSite(t)
 	close(s.leave)
 	c := s.dial(t)
@@ -174,14 +174,14 @@ func lingering(t *testing.T) (s *site, ended chan error) {
 	return s, ended
 }
 
-// listener gives what listens to the only client of the site.
-func (s *site) listener() chan heard {
+// monitorReads gives the channel of the goroutine that reads from the only client of the site; nil: there is none.
+func (s *site) monitorReads() chan received {
 	s.Server.mu.Lock()
 	defer s.Server.mu.Unlock()
 	for c := range s.conns {
 		c.client.mu.Lock()
 		defer c.client.mu.Unlock()
-		return c.client.listening
+		return c.client.reading
 	}
 	return nil
 }
@@ -198,17 +198,17 @@ func TestARequestEndsWhenItsClientLeaves(t *testing.T) {
 			t.Errorf("the context ended with %v", err)
 		}
 	}
-	halfway.wants("/b", true, false) // it may still want the answer
+	halfway.wants("/b", true, false) // only its sending side is closed
 	halfway.ends()
 }
 
-// TestAClientThatStaysIsHeard looks after a client that does not leave, and sends its next request early.
-func TestAClientThatStaysIsHeard(t *testing.T) {
+// The client sends its next request before it has its answer, while the monitor reads.
+func TestAClientThatStaysIsServedOn(t *testing.T) {
 	s, ended := lingering(t)
 	c := s.dial(t)
 	c.get("/a")
 	<-s.entered
-	eventually(t, func() bool { return s.listener() != nil })
+	eventually(t, func() bool { return s.monitorReads() != nil })
 	s.leave <- struct{}{}
 	if err := <-ended; err != nil {
 		t.Errorf("the context ended with %v", err)
@@ -216,9 +216,9 @@ func TestAClientThatStaysIsHeard(t *testing.T) {
 	c.wants("/a", true, false)
 	c.get("/b")
 	<-s.entered
-	eventually(t, func() bool { return s.listener() != nil })
+	eventually(t, func() bool { return s.monitorReads() != nil })
 	c.get("/c")
-	eventually(t, func() bool { return len(s.listener()) == 1 })
+	eventually(t, func() bool { return len(s.monitorReads()) == 1 })
 	close(s.leave)
 	c.wants("/b", true, false)
 	c.wants("/c", true, false)
@@ -296,7 +296,7 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// heldListener accepts nothing until it is woken or closed: a server that gets no processor.
+// heldListener accepts nothing until it is woken or closed, like a server that gets no processor.
 type heldListener struct {
 	*net.UnixListener
 	asked chan struct{} // something is sent at each Accept
@@ -320,7 +320,7 @@ func (l *heldListener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// A request that came before Shutdown is answered, though nobody had looked at its connection.
+// A request that arrived before Shutdown is answered, even if its connection was not accepted yet.
 func TestShutdownAnswersWhatWaitsAtThePort(t *testing.T) {
 	s := &site{entered: make(chan string, 10), leave: make(chan struct{})}
 	close(s.leave)
@@ -340,7 +340,7 @@ func TestShutdownAnswersWhatWaitsAtThePort(t *testing.T) {
 	handed.wants("/other", false, true)
 }
 
-// A request that was sent before Shutdown on a connection that was idle is answered.
+// A request that was sent on an idle connection before Shutdown is answered.
 func TestShutdownAnswersWhatWasSent(t *testing.T) {
 	for range 50 {
 		s := newSite(t)
@@ -400,33 +400,33 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	}
 }
 
-// TestARequestAtTheEndOfPatienceIsServed has the server lose patience while the request is being read.
-func TestARequestAtTheEndOfPatienceIsServed(t *testing.T) {
+// The idle time-out passes while the request is being read.
+func TestARequestAtTheIdleTimeoutIsServed(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
 	defer server.Close()
 	now := time.Now()
-	p := presence{conn: server, patience: time.Minute}
-	p.look(now)
-	p.look(now.Add(time.Minute))
+	m := monitor{conn: server, idleTimeout: time.Minute}
+	m.check(now)
+	m.check(now.Add(time.Minute))
 	if _, err := server.Read(make([]byte, 1)); !isTimeout(err) {
 		t.Fatalf("Read = %v after a minute", err)
 	}
-	p.begin(time.Minute)
-	p.end()
+	m.begin(time.Minute)
+	m.end()
 	go client.Write([]byte("x"))
 	if _, err := server.Read(make([]byte, 1)); err != nil {
 		t.Errorf("Read = %v after a request", err)
 	}
-	p.look(now.Add(2 * time.Minute))
-	p.look(now.Add(3*time.Minute - 1))
+	m.check(now.Add(2 * time.Minute))
+	m.check(now.Add(3*time.Minute - 1))
 	go client.Write([]byte("y"))
 	if _, err := server.Read(make([]byte, 1)); err != nil {
 		t.Errorf("Read = %v before a minute has passed", err)
 	}
 }
 
-// shakyListener fails in the way of a system without descriptors, now and then.
+// shakyListener fails a few times, as without file descriptors.
 type shakyListener struct {
 	net.Listener
 	failures int
@@ -468,7 +468,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	}
 }
 
-// TestTLSIsLeftToNetHTTP speaks HTTP/2, which net/http serves only on connections that it knows for those of TLS.
+// The client speaks HTTP/2, which net/http serves only on connections that it knows to be TLS.
 func TestTLSIsLeftToNetHTTP(t *testing.T) {
 	lender := httptest.NewUnstartedServer(http.NotFoundHandler())
 	lender.EnableHTTP2 = true
