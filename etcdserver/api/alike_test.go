@@ -25,7 +25,7 @@ func (s *site) raw(method, target, header, form string) string {
 	return dateLine.ReplaceAllString(string(text), "")
 }
 
-// TestAnswersAreTheSameWhoeverServes has the same requests answered by http1, where headers are lines, and by net/http.
+// The same requests go to http1, where headers are lines, and to net/http.
 func TestAnswersAreTheSameWhoeverServes(t *testing.T) {
 	here, there := newSite(t, Options{}, httpserver.Options{}), newSite(t, Options{}, httpserver.Options{})
 	for _, q := range []struct{ method, target, header, form string }{

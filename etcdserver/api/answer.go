@@ -24,7 +24,7 @@ const (
 	headerRetry     = "Retry-After"
 )
 
-// constantHeaders are values that all answers share. Whoever gets one must not change it.
+// constantHeaders are header values that all answers share. Nobody may change them.
 type constantHeaders struct {
 	json, text []string
 	clusterID  []string
@@ -68,7 +68,7 @@ func (h *Handler) appendPositions(b []byte, index store.Index) []byte {
 	return append(b, "\r\n"...)
 }
 
-// writeKeys is a whole successful keys answer.
+// writeKeys writes a successful keys answer.
 func (h *Handler) writeKeys(w http.ResponseWriter, r *http.Request, status int, index store.Index, body []byte) {
 	lines, ok := w.(interface{ HeaderLines() *[]byte }) // see http1
 	if ok && len(w.Header()) == 0 && len(body) <= autoLength && r.Method != http.MethodHead {
@@ -80,8 +80,8 @@ func (h *Handler) writeKeys(w http.ResponseWriter, r *http.Request, status int, 
 	h.writeBody(w, r, status, body)
 }
 
-// autoLength is up to which size net/http finds the length of an answer by itself; beyond, and for HEAD, it has to
-// be told.
+// autoLength is the size up to which net/http finds the length of an answer by itself. A larger answer, or one to HEAD,
+// needs a Content-Length.
 const autoLength = 2048
 
 // writeBody writes an answer whose headers are set but for its length.
@@ -98,20 +98,19 @@ func (h *Handler) writeBody(w http.ResponseWriter, r *http.Request, status int, 
 	case len(body) <= freeAnswerBytes:
 		_, _ = w.Write(body) // fails when the client has left
 	default:
-		_ = h.writePieces(w, body) // so does this
+		_ = h.writePieces(w, body) // as above
 	}
 }
 
 const (
-	// pieceBytes is what a client has WriteTimeout to take of an answer.
+	// pieceBytes is how much of an answer a client must read within WriteTimeout.
 	pieceBytes = 64 << 10
-	// freeAnswerBytes is the size up to which an answer is covered by what its connection takes of the budget of
-	// memory. It is written without a time-out, too: the socket takes it at once.
+	// freeAnswerBytes is the size up to which the memory of the connection covers an answer. Such an answer has no time-out
+	// either: the socket takes it at once.
 	freeAnswerBytes = 16 << 10
 )
 
-// writePieces writes a large body, for as long as the client goes on taking it. It is there already, and others may
-// write the same one.
+// writePieces writes a large body as long as the client reads it. The body is complete, and others may write it as well.
 func (h *Handler) writePieces(w http.ResponseWriter, body []byte) error {
 	out := h.patient(w)
 	out.hold = h.o.Memory.HoldAnyway(memory.Answer{Shared: &body[0], Bytes: int64(len(body)), Cut: out.cut})
@@ -144,14 +143,14 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	return status
 }
 
-// asKeysError finds code, cause and status of whatever went wrong (E7, E25).
+// asKeysError finds code, cause and status of an error (E7, E25).
 func asKeysError(err error) (status int, e *store.Error) {
 	if errors.As(err, &e) {
 		return statusOf(e.Code), e
 	}
 	var ended *store.ErrWatchEnded
 	if errors.As(err, &ended) && !errors.Is(err, etcdserver.ErrInconsistent) {
-		err = etcdserver.ErrStopped // the only other reason why a watch is refused
+		err = etcdserver.ErrStopped // a watch is refused for no other reason
 	}
 	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
 	switch {
@@ -163,8 +162,8 @@ func asKeysError(err error) (status int, e *store.Error) {
 	return statusOfFailure(err), e
 }
 
-// statusOfFailure is that of an error of the member. Proxies and clients repeat a write that is answered 503 or 507, so
-// these are only for errors that say that it is not applied.
+// statusOfFailure is the status of an error of the member. Proxies and clients repeat a write that is answered 503 or 507,
+// so only errors of writes that are not applied have these.
 func statusOfFailure(err error) int {
 	switch {
 	case etcdserver.OutcomeOf(err) != etcdserver.NotApplied:
@@ -223,13 +222,13 @@ func (h *Handler) writeMessage(w http.ResponseWriter, r *http.Request, status in
 	}{message}, "")
 }
 
-// writeJSON answers with v and the text that ends it.
+// writeJSON answers with v, followed by end.
 func (h *Handler) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any, end string) {
 	w.Header()[headerType] = h.names.json
 	h.writeBody(w, r, status, append(appendJSON(nil, v), end...))
 }
 
-// refuseMethod answers in shape C, naming what is allowed if anything is (E41).
+// refuseMethod answers in shape C; Allow names the allowed methods, if there are any (E41).
 func refuseMethod(w http.ResponseWriter, allow string) {
 	if allow != "" {
 		w.Header().Set("Allow", allow)
@@ -237,14 +236,14 @@ func refuseMethod(w http.ResponseWriter, allow string) {
 	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 }
 
-// buffer lends an empty buffer until release.
+// buffer gives an empty buffer; release takes it back.
 func (h *Handler) buffer() *[]byte {
 	b := h.buffers.Get().(*[]byte)
 	*b = (*b)[:0]
 	return b
 }
 
-// keptBufferBytes is the size up to which a buffer is worth keeping.
+// keptBufferBytes is the size up to which a buffer is kept for reuse.
 const keptBufferBytes = 64 << 10
 
 func (h *Handler) release(b *[]byte) {

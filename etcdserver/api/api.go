@@ -1,5 +1,5 @@
-// Package api is the client's door of a member: it turns HTTP requests into commands and reads, and their results
-// into the status codes and JSON of the etcd v2 API.
+// Package api is the client API of a member: it turns HTTP requests into commands and reads, and their results into the
+// status codes and JSON of the etcd v2 API.
 //
 // A request passes three stages. The guard checks what concerns every path: OPTIONS, CORS, the Host and Origin headers
 // (package middleware). The keys handler serves /v2/keys (keys.go, watch.go): a comparison of the prefix finds it, since
@@ -10,12 +10,11 @@
 //	                            ↘                           Member.Watch → watcher → stream
 //	                → router → stats, members, version, health, metrics, debug
 //
-// What is behind the door is a Member, an interface that the etcdserver package implements. This package knows of no
-// raft message and no file; in exchange nothing behind it knows of HTTP or JSON.
+// Behind it is a Member, an interface that package etcdserver implements. This package touches no raft message and no
+// file, and nothing below it knows of HTTP or JSON.
 //
-// A streaming watch over HTTP/1.1 leaves net/http: its connection is taken over, so that a watcher that waits for
-// months costs a few KiB and not the buffers and the stack of a request. Those connections are unknown to
-// http.Server.Shutdown, and are ended by Handler.Close.
+// A streaming watch over HTTP/1.1 hijacks its connection, so that a watch that waits for months takes a few KiB instead of
+// the buffers and the stack of a request. http.Server.Shutdown does not know such connections; Handler.Close ends them.
 package api
 
 import (
@@ -50,14 +49,14 @@ type Options struct {
 	WatchesMax     int            // watches open at once; default 100,000
 	WriteTimeout   time.Duration  // for a client to take 64 KiB of a large answer, or an event of a watch; default 60 s
 	HealthTimeout  time.Duration  // after which /health says false; default 1 s, meant to be an election time-out
-	GzipWritersMax int            // listings that are compressed at once, 0.3 MiB each; default 16; the rest goes out plain
+	GzipWritersMax int            // listings that are compressed at once, 0.3 MiB each; default 16; others are sent uncompressed
 	GzipDisabled   bool
 	PprofEnabled   bool                    // serve /debug/pprof (S36)
 	CommandLine    []string                // shown by /debug/vars
 	FileLimit      uint64                  // file descriptors this process may have, shown by /debug/vars
 	SetLogLevel    func(string) error      // for /config/local/log, with the name of a logrus level; default: nothing is set
 	AccessLog      func(middleware.Access) // called after each answer, watches included; default: none
-	Metrics        *metrics.Set            // what is counted here; default: counted, but not shown
+	Metrics        *metrics.Set            // counters of this package; default: counted, but not shown
 	Gatherer       prometheus.Gatherer     // what /metrics shows; default: nothing
 }
 
@@ -121,12 +120,12 @@ type Handler struct {
 
 	buffers sync.Pool // *[]byte, for bodies either way
 	watches watchSet
-	gzips   chan *gzipWriter // idle compressors; a nil one is still to be made
+	gzips   chan *gzipWriter // idle compressors; nil: one that is not made yet
 	frames  frameCache
 
 	watching   context.Context // ends every watch
 	endWatches context.CancelFunc
-	never      context.Context // has ended: to wait with it is not to wait
+	never      context.Context // has ended; waiting with it returns at once
 }
 
 // New makes the handler of a member.
@@ -136,7 +135,7 @@ func New(member Member, o Options) *Handler {
 	h.names = newConstantHeaders(member, h.o)
 	h.router = newRouter(h)
 	h.buffers.New = func() any { return new(make([]byte, 0, 1024)) }
-	h.gzips = make(chan *gzipWriter, h.o.GzipWritersMax) // one place for each that may exist
+	h.gzips = make(chan *gzipWriter, h.o.GzipWritersMax) // one for each compressor that may exist
 	for range h.o.GzipWritersMax {
 		h.gzips <- nil
 	}
@@ -174,8 +173,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, rea
 	h.writeMessage(w, r, status, message)
 }
 
-// Close ends every watch, each with a whole answer (K113), and waits until they are gone or ctx ends. Other requests
-// are not touched; new watches are refused.
+// Close ends every watch with a complete answer (K113), and waits until they have ended or ctx ends. It refuses new
+// watches, and does not affect other requests.
 func (h *Handler) Close(ctx context.Context) error {
 	gone := h.watches.close()
 	h.endWatches()

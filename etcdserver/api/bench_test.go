@@ -10,7 +10,7 @@ import (
 	"canopy/store"
 )
 
-// nullWriter takes an answer as http1 does, and forgets it, as cheaply as possible.
+// nullWriter takes an answer like http1, and drops it, at the lowest cost.
 type nullWriter struct {
 	header http.Header
 	lines  []byte
@@ -50,7 +50,7 @@ func benchmarkRequest(b *testing.B, method, target, form string) {
 	})
 }
 
-// request makes a request as the server would.
+// request makes a request like the server.
 func request(tb testing.TB, method, target, form string) *http.Request {
 	tb.Helper()
 	u, err := url.ParseRequestURI(target)
@@ -76,12 +76,12 @@ func BenchmarkGetQuorum(b *testing.B) { benchmarkRequest(b, "GET", "/v2/keys/k?q
 
 func BenchmarkGetMissing(b *testing.B) { benchmarkRequest(b, "GET", "/v2/keys/missing", "") }
 
-// BenchmarkPut includes what the test member does to encode, decode and apply the command.
+// BenchmarkPut includes encoding, decoding and applying the command in the test member.
 func BenchmarkPut(b *testing.B) {
 	benchmarkRequest(b, "PUT", "/v2/keys/k", "value="+strings.Repeat("x", 64))
 }
 
-// BenchmarkPutRefused is a PUT without the store: parsing and the answer.
+// BenchmarkPutRefused is a PUT without the store: parsing, and the answer.
 func BenchmarkPutRefused(b *testing.B) {
 	benchmarkRequest(b, "PUT", "/v2/keys/k", "value="+strings.Repeat("x", 64)+"&prevExist=true&ttl=x")
 }

@@ -16,16 +16,16 @@ import (
 const (
 	formType = "application/x-www-form-urlencoded"
 
-	// smallBodyBytes is the size up to which a body needs no time of its own.
+	// smallBodyBytes is the size up to which a body needs no time-out of its own.
 	smallBodyBytes = keptBufferBytes
 
-	// freeBodyBytes is the size up to which a body is covered by what its connection takes of the budget of memory.
-	// Beyond, it counts bodyCopies times: as it is read, as a value, as a command in the log, and in the event.
+	// freeBodyBytes is the size up to which the memory of the connection covers a body. A larger body counts bodyCopies
+	// times: in the buffer, as a value, as a command in the log, and in the event.
 	freeBodyBytes = 4 << 10
 	bodyCopies    = 4
 
-	// drainBytes is how much of a body that is too large is still read, so that the client gets to see the refusal
-	// instead of a reset connection.
+	// drainBytes is how much of a body that is too large is still read, so that the client receives the refusal and not a
+	// reset connection.
 	drainBytes = 32 << 20
 )
 
@@ -34,21 +34,21 @@ var (
 	errBodyTooSlow  = errors.New("the body did not arrive in time")
 )
 
-// params reads query and form, and checks them (K9, K10). Its error is fit for writeKeysError. What a large body takes
-// of the budget is the caller's to give back, also after an error.
+// params reads query and form, and checks them (K9, K10). Its error is one for writeKeysError. The caller gives taken back
+// to the budget of memory, also after an error.
 func (h *Handler) params(w http.ResponseWriter, r *http.Request) (_ params, taken int64, err error) {
 	var f fields
 	if taken, err = h.scanBody(&f, w, r); err != nil {
 		return params{}, taken, asFormError(err)
 	}
 	p, err := h.check(&f, r)
-	if err == nil && len(p.value) > smallBodyBytes { // in the event it may be six times as long
+	if err == nil && len(p.value) > smallBodyBytes { // the value may be six times as long in the event
 		taken, err = h.takeMore(taken, int64(len(p.value))*(bodyCopies-1)+int64(store.EscapedLen(p.value)))
 	}
 	return p, taken, err
 }
 
-// check takes the query too, and checks what was asked for.
+// check adds the query, and checks all parameters.
 func (h *Handler) check(f *fields, r *http.Request) (params, error) {
 	if r.URL.RawQuery != "" {
 		if err := scan(f, r.URL.RawQuery); err != nil {
@@ -67,7 +67,7 @@ func (h *Handler) check(f *fields, r *http.Request) (params, error) {
 	return p, nil
 }
 
-// asFormError makes a fault of the form code 210 (K16 row 1); that there is no room is no fault of the form.
+// asFormError gives a fault of the form code 210 (K16 row 1). A lack of memory is not a fault of the form.
 func asFormError(err error) error {
 	if errors.Is(err, memory.ErrUsedUp) {
 		return err
@@ -75,8 +75,8 @@ func asFormError(err error) error {
 	return &store.Error{Code: store.CodeInvalidForm, Cause: err.Error()}
 }
 
-// scanBody takes the fields of a form body of a PUT or POST. Any other body is ignored (K12), but it has to arrive as a
-// whole; a type that cannot be read is refused (K14).
+// scanBody takes the fields of a form body of PUT or POST. Any other body is ignored (K12), but must arrive completely. A
+// media type that cannot be parsed is refused (K14).
 func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) (taken int64, err error) {
 	isForm := r.Method == http.MethodPut || r.Method == http.MethodPost
 	if isForm {
@@ -100,8 +100,8 @@ func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) (t
 	return taken, scan(f, *buffer)
 }
 
-// skipBody reads a body that has no meaning, to its end: a client that could not send all of its request may want
-// something else than what has arrived, so nothing is done for it.
+// skipBody reads a body without a meaning to its end. If the client could not send all of it, the request is not carried
+// out: the client may have wanted something else.
 func (h *Handler) skipBody(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength > h.o.FormBytesMax {
 		h.drain(r)
@@ -119,26 +119,26 @@ func (h *Handler) skipBody(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// limitBodyTime bounds the time for a large body. Small ones have the time that the server allows a whole request.
+// limitBodyTime sets a time-out for a large body. The time-out of the whole request covers a small one.
 func (h *Handler) limitBodyTime(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength < 0 || r.ContentLength > smallBodyBytes {
 		setReadDeadline(w, time.Now().Add(h.o.BodyTimeout))
 	}
 }
 
-// bodyFault says why a body of which n bytes have come could not be read to its end.
+// bodyFault tells why a body of which n bytes arrived could not be read to its end.
 func (h *Handler) bodyFault(w http.ResponseWriter, r *http.Request, n int64, err error) error {
 	if errors.Is(err, errFormTooLarge) || errors.Is(err, memory.ErrUsedUp) {
 		return err
 	}
 	if r.ProtoMajor == 1 {
-		w.Header().Set("Connection", "close") // where the next request would begin is not known
+		w.Header().Set("Connection", "close") // the start of the next request is not known
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		h.o.Metrics.Refused("slow_body")
 		return errBodyTooSlow
-	case n < r.ContentLength, r.Context().Err() != nil: // trailers and HTTP/2 have words of their own for it
+	case n < r.ContentLength, r.Context().Err() != nil: // trailers and HTTP/2 have errors of their own for it
 		return io.ErrUnexpectedEOF
 	}
 	return err
@@ -157,8 +157,8 @@ func hasForm(header http.Header) (bool, error) {
 	return mediaType == formType, err
 }
 
-// readBody reads the body to its end. The buffer grows with what has come, not with what was announced, and so does what
-// is taken of the budget, which the caller gives back.
+// readBody reads the body to its end. Buffer and memory grow with what has arrived, not with what was announced. The caller
+// gives taken back.
 func (h *Handler) readBody(buffer *[]byte, r *http.Request) (taken int64, err error) {
 	limit := h.o.FormBytesMax
 	if r.ContentLength > limit {
@@ -191,7 +191,7 @@ func (h *Handler) readBody(buffer *[]byte, r *http.Request) (taken int64, err er
 	}
 }
 
-// takeMore takes what a request needs beyond what it has taken of the budget, and gives the sum.
+// takeMore takes the memory that a request needs beyond taken, and gives the sum.
 func (h *Handler) takeMore(taken, need int64) (int64, error) {
 	more := h.o.Memory.Share(need) - taken
 	if more <= 0 {
@@ -203,7 +203,7 @@ func (h *Handler) takeMore(taken, need int64) (int64, error) {
 	return taken + more, nil
 }
 
-// drain reads on for a while after a refusal. A client that waits for leave to send its body is not given it.
+// drain reads on for a while after a refusal. A client that waits for "100 Continue" does not get it.
 func (h *Handler) drain(r *http.Request) {
 	h.o.Metrics.Refused("body")
 	if r.Header.Get("Expect") == "" {
@@ -211,8 +211,8 @@ func (h *Handler) drain(r *http.Request) {
 	}
 }
 
-// setReadDeadline bounds reading from the client; the zero time takes the bound away. Where the server cannot do it
-// (in tests without a connection) there is nothing to bound.
+// setReadDeadline sets the deadline for reading from the client; the zero time removes it. It has no effect in tests without
+// a connection.
 func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	_ = http.NewResponseController(w).SetReadDeadline(t)
 }

@@ -16,12 +16,12 @@ import (
 	"canopy/etcdserver"
 )
 
-// changeBytesMax bounds the body of a request to change the membership. It is small enough to be covered by what the
-// connection takes of the budget of memory, so that members can be changed when that is used up.
+// changeBytesMax bounds the body of a request that changes the membership. The memory of the connection covers it, so that
+// members can be changed when the budget is used up.
 const changeBytesMax = 16 << 10
 
-// changeMembers answers POST, PUT and DELETE (M15–M29). What can be said without asking the leader comes first, in the
-// order of M18 and M22. POST to <id>/promote, which takes no body, is ours.
+// changeMembers answers POST, PUT and DELETE (M15–M29). Checks that do not need the leader come first, in the order of M18
+// and M22. POST to <id>/promote, which has no body, is an extension.
 func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below string) {
 	var urls []string
 	var err error
@@ -46,7 +46,7 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 	}
 	id, err := strconv.ParseUint(below, 16, 64)
 	if err == nil {
-		below = etcdserver.ID(id).String() // as it is written everywhere (M2), however it was asked for
+		below = etcdserver.ID(id).String() // the form that is used everywhere (M2)
 	}
 	if id == 0 || err != nil {
 		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+below)
@@ -67,7 +67,7 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// cutPromote takes the order to promote off a path.
+// cutPromote cuts the suffix for promotion off a path.
 func cutPromote(method, below string) (id string, promote bool) {
 	if method != http.MethodPost {
 		return below, false
@@ -84,8 +84,8 @@ func (h *Handler) addMember(w http.ResponseWriter, r *http.Request, urls []strin
 	h.writeJSON(w, r, http.StatusCreated, toMemberJSON(added), "\n")
 }
 
-// writeChangeError says why a change was not made. A 500 says it too (M28); the change may still come about then (M27), and
-// with no other status.
+// writeChangeError tells why a change failed (M28). A 500 means that the change may still be made (M27); no other status
+// does.
 func (h *Handler) writeChangeError(w http.ResponseWriter, r *http.Request, target string, err error) {
 	var refused *etcdserver.ReconfigurationError
 	switch {
@@ -103,7 +103,7 @@ func (h *Handler) writeChangeError(w http.ResponseWriter, r *http.Request, targe
 	}
 }
 
-// readPeerURLs reads {"peerURLs":[…]}, sorted. The texts of its errors are those of E31.
+// readPeerURLs parses {"peerURLs":[…]}, and sorts it. E31 has the texts of its errors.
 func readPeerURLs(w http.ResponseWriter, r *http.Request) ([]string, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, changeBytesMax))
 	if err != nil {

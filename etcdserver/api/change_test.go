@@ -47,7 +47,7 @@ func TestChangesOfMembersThatAreRefused(t *testing.T) {
 	}
 }
 
-// What became of a change is told by status and text (M15, M18, M22, M25, M26, M28, M34).
+// Status and text tell the outcome of a change (M15, M18, M22, M25, M26, M28, M34).
 func TestOutcomesOfChangesOfMembers(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	const self, body = "/v2/members/2ee3bf4adcf59b4", `{"peerURLs":["http://1.2.3.4:1"]}`

@@ -6,19 +6,19 @@ import (
 	"canopy/store"
 )
 
-// A collector answers a scrape with what the member knows at that moment.
+// A collector answers a scrape with the present state of the member.
 type collector struct {
 	member  Member
 	version string
 }
 
-// NewCollector makes the metrics that are asked for at each scrape rather than counted: those of store, raft and
-// leadership. version is our own.
+// NewCollector makes the metrics that are read at each scrape and not counted: those of store, raft and leadership. version
+// is the version of this program.
 func NewCollector(member Member, version string) prometheus.Collector {
 	return collector{member, version}
 }
 
-// Describe sends nothing: what is collected is known only then.
+// Describe sends nothing: the metrics are known only at a scrape.
 func (collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends one sample of each.

@@ -122,7 +122,7 @@ func TestNothingIsDoneForACutStream(t *testing.T) {
 	}
 }
 
-// readStream gives the body that a stream is answered with.
+// readStream gives the body of a stream's answer.
 func readStream(t *testing.T, framer *http2.Framer, stream uint32) string {
 	t.Helper()
 	var body []byte
@@ -143,7 +143,7 @@ func readStream(t *testing.T, framer *http2.Framer, stream uint32) string {
 	}
 }
 
-// TestMembersStayWhenARequestIsCut does the same where the body of a request decides over members, or has no meaning.
+// The body of the request decides about members, or has no meaning.
 func TestMembersStayWhenARequestIsCut(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{SetLogLevel: func(string) error { t.Error("the level was set"); return nil }}, httpserver.Options{})

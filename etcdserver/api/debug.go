@@ -12,7 +12,7 @@ import (
 	"canopy/etcdserver"
 )
 
-// raftStatusJSON is raft.status of /debug/vars, which tools read to learn a member's true role (S35).
+// raftStatusJSON is raft.status of /debug/vars, where tools read a member's true role (S35).
 type raftStatusJSON struct {
 	ID       string                  `json:"id"`
 	Term     uint64                  `json:"term"`
@@ -20,7 +20,7 @@ type raftStatusJSON struct {
 	Commit   uint64                  `json:"commit"`
 	Lead     string                  `json:"lead"`
 	State    string                  `json:"raftState"`
-	Progress map[string]progressJSON `json:"progress"` // on a leader; itself included
+	Progress map[string]progressJSON `json:"progress"` // of all members, on a leader
 }
 
 type progressJSON struct {
@@ -29,7 +29,7 @@ type progressJSON struct {
 	State string `json:"state"`
 }
 
-// debugVars answers with the layout of S34: a variable a line.
+// debugVars answers in the layout of S34: one variable a line.
 func (h *Handler) debugVars(w http.ResponseWriter, r *http.Request) {
 	commandLine := h.o.CommandLine
 	if commandLine == nil {
@@ -78,11 +78,11 @@ func progressName(m etcdserver.ProgressMode) string {
 	return "ProgressStateProbe"
 }
 
-// addPprof serves the profiles of S36, with and without the slash that the links of the index page need.
+// addPprof serves the profiles of S36, with and without the final slash that the links of the index page need.
 func (h *Handler) addPprof(r *mux.Router) {
 	r.HandleFunc("/debug/pprof", pprof.Index)
 	r.HandleFunc("/debug/pprof/", pprof.Index)
-	r.HandleFunc("/debug/pprof/cmdline", func(w http.ResponseWriter, r *http.Request) { // that of package pprof shows passwords
+	r.HandleFunc("/debug/pprof/cmdline", func(w http.ResponseWriter, r *http.Request) { // the handler of package pprof shows passwords
 		w.Header().Set(headerType, "text/plain; charset=utf-8")
 		h.writeBody(w, r, http.StatusOK, []byte(strings.Join(h.o.CommandLine, "\x00")))
 	})

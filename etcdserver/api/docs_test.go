@@ -11,8 +11,7 @@ import (
 	"canopy/internal/httpserver"
 )
 
-// TestManualIsTrue runs the shell examples of docs/api.md in order, and compares what they print with the block that
-// follows.
+// TestManualIsTrue runs the shell examples of docs/api.md in order, and compares their output with the block that follows.
 func TestManualIsTrue(t *testing.T) {
 	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {

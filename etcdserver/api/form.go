@@ -27,7 +27,7 @@ const (
 	fieldCount
 )
 
-// fieldNamed finds the parameter of a name. Names are case-sensitive, and unknown ones are no error (K13).
+// fieldNamed finds the parameter of a name. Names are case-sensitive, and an unknown one is not an error (K13).
 func fieldNamed[T ~string | ~[]byte](name T) (id fieldID, known bool) {
 	switch string(name) {
 	case "value":
@@ -62,8 +62,8 @@ func fieldNamed[T ~string | ~[]byte](name T) (id fieldID, known bool) {
 	return 0, false
 }
 
-// fields are the parameters of one request as text: of each known name the first value that was scanned (K10).
-// The known names have a place each, so that no map is made for a request and no number of parameters can grow it.
+// fields are the parameters of one request as text: for each known name the first value that was scanned (K10). It is an
+// array, so that a request needs no map and many parameters take no more memory.
 type fields struct {
 	present uint32 // a bit for each fieldID
 	text    [fieldCount]string
@@ -76,11 +76,11 @@ func (f *fields) put(id fieldID, text string) {
 	f.text[id] = text
 }
 
-// errSemicolon is the refusal of the separator that older form libraries took for an ampersand (K14).
+// errSemicolon refuses a separator that older form libraries accepted like an ampersand (K14).
 var errSemicolon = errors.New("invalid semicolon separator in query")
 
-// scan reads the pairs of a query or of a form body into f; a field that f has already keeps its value. The error is
-// the first fault of K14. What f keeps does not share memory with a []byte text.
+// scan reads the pairs of a query or form body into f. A field that f already has keeps its value. The error is the first
+// fault of K14. f shares no memory with a []byte text.
 func scan[T ~string | ~[]byte](f *fields, text T) error {
 	for len(text) > 0 {
 		end, equals, semicolon := pairBounds(text)
@@ -100,7 +100,7 @@ func scan[T ~string | ~[]byte](f *fields, text T) error {
 	return nil
 }
 
-// pairBounds finds where the first pair of text ends, and where its name does.
+// pairBounds finds the end of the first pair of text, and the end of its name.
 func pairBounds[T ~string | ~[]byte](text T) (end, equals int, semicolon bool) {
 	equals = -1
 	for end = 0; end < len(text) && text[end] != '&'; end++ {
@@ -119,7 +119,7 @@ func pairBounds[T ~string | ~[]byte](text T) (end, equals int, semicolon bool) {
 	return end, equals, semicolon
 }
 
-// take decodes one pair and keeps it if it is known and new. Also the unknown have to be well formed.
+// take decodes one pair, and keeps it if it is known and new. Unknown pairs must be well-formed too.
 func take[T ~string | ~[]byte](f *fields, name, value T) error {
 	id, known := fieldNamed(name)
 	if !known {
@@ -141,7 +141,7 @@ func take[T ~string | ~[]byte](f *fields, name, value T) error {
 	return nil
 }
 
-// unescape decodes %XX, and + as a space. Its result holds no more memory than its length, as values live long.
+// unescape decodes %XX, and + as a space. Its result holds no more memory than its length, since values live long.
 func unescape[T ~string | ~[]byte](text T) (string, error) {
 	count, err := escapes(text)
 	if err != nil || count == 0 {
@@ -163,7 +163,7 @@ func unescape[T ~string | ~[]byte](text T) (string, error) {
 	return b.String(), nil
 }
 
-// escapes counts what unescape has to replace, and finds the first escape that is none.
+// escapes counts what unescape has to replace, and finds the first invalid escape.
 func escapes[T ~string | ~[]byte](text T) (count int, err error) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -180,7 +180,7 @@ func escapes[T ~string | ~[]byte](text T) (count int, err error) {
 	return count, nil
 }
 
-// decodedLen is the length of text, whose escapes are good, once they are replaced.
+// decodedLen is the length of text after unescape; its escapes are valid.
 func decodedLen[T ~string | ~[]byte](text T) int {
 	n := len(text)
 	for i := 0; i < len(text); i++ {

@@ -12,8 +12,8 @@ import (
 	"canopy/store"
 )
 
-// FuzzRequest gives the handler whatever net/http takes for a request. No request may make it panic, hang, or answer
-// with a status that has no meaning here (R78, R79).
+// FuzzRequest gives the handler all requests that net/http accepts. None may make it panic, hang, or answer with a status
+// that has no meaning here (R78, R79).
 func FuzzRequest(f *testing.F) {
 	const form = "Host: localhost\r\nContent-Type: " + formType + "\r\nContent-Length: 7\r\n\r\nvalue=x"
 	for _, text := range []string{
@@ -42,7 +42,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // a watch finds that its client has left
+		cancel() // a watch sees that its client has left
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r.WithContext(ctx))
 		switch w.Code {

@@ -74,7 +74,7 @@ func TestHostsOfOthersAreRefused(t *testing.T) {
 	}
 	s := newSite(t, Options{AllowHost: allow}, httpserver.Options{})
 	for host, status := range map[string]int{"localhost": 404, "127.0.0.1:2379": 404, "evil.example": 421, "evil.example:2379": 421} {
-		for range 2 { // also when the answer is remembered
+		for range 2 { // also with the remembered host
 			if a := s.send("GET", "/v2/keys/k", http.Header{"Host": {host}}, nil); a.status != status {
 				t.Errorf("R73: Host %s = %d %s, want %d", host, a.status, a.body, status)
 			}

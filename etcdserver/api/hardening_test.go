@@ -19,11 +19,11 @@ import (
 	"canopy/internal/httpserver"
 )
 
-// exchange writes raw bytes and reads all that comes until the server closes, or until as many answers are there.
+// exchange writes raw bytes, and reads until the server closes or until there are as many answers.
 func (s *site) exchange(text string, answers int) (statuses []int) {
 	s.t.Helper()
 	conn := s.dial("")
-	_, _ = io.WriteString(conn, text) // fails if the server has had enough
+	_, _ = io.WriteString(conn, text) // fails if the server has closed the connection
 	r := bufio.NewReader(conn)
 	for range answers {
 		resp, err := http.ReadResponse(r, nil)
@@ -59,8 +59,8 @@ func TestGarbageIsAnsweredOrCut(t *testing.T) {
 	s.wants("GET", "/v2/keys", "", 200, `{"action":"get","node":{"dir":true}}`+"\n")
 }
 
-// TestNoRequestIsSmuggled sends a request whose end can be read in two ways, with another one behind it: at most the
-// first is served, and the key that the second would write is not there.
+// The end of the first request can be read in two ways, and a second one follows. At most the first is served: the key of
+// the second does not exist.
 func TestNoRequestIsSmuggled(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	const second = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -110,7 +110,7 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 	}
 }
 
-// TestClientsThatDoNotRead ask for large answers and take nothing: they are cut off (R76).
+// Clients ask for large answers and do not read them; they are cut off (R76).
 func TestClientsThatDoNotRead(t *testing.T) {
 	closed := make(chan struct{}, 10)
 	s := newSite(t, Options{WriteTimeout: 50 * time.Millisecond}, httpserver.Options{ConnState: func(_ net.Conn, state http.ConnState) {
@@ -134,12 +134,12 @@ func TestSlowRequestsDisturbNobody(t *testing.T) {
 	for range 500 {
 		s.dial("GET /v2/keys HTTP/1.1\r\nHost:")
 	}
-	for range 100 { // R74: each is answered within the patience of the client
+	for range 100 { // R74: each is answered in time
 		s.wants("GET", "/v2/keys", "", 200, `{"action":"get","node":{"dir":true}}`+"\n")
 	}
 }
 
-// TestCostlyBodiesAreBounded sends what has cost other servers far more than its size.
+// Each body costs a naive server far more than its size.
 func TestCostlyBodiesAreBounded(t *testing.T) {
 	s := newSite(t, Options{BodyTimeout: 2 * time.Second}, httpserver.Options{})
 	var extensions strings.Builder
@@ -217,7 +217,7 @@ func TestRapidResets(t *testing.T) {
 		resp, err := client.Get("http://" + s.addr + "/v2/keys/k?wait=true&stream=true")
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				continue // the server has had enough of the connection
+				continue // the server has closed the connection
 			}
 			t.Fatal(err)
 		}
@@ -227,7 +227,7 @@ func TestRapidResets(t *testing.T) {
 	s.wants("GET", "/v2/keys", "", 200, `{"action":"get","node":{"dir":true}}`+"\n")
 }
 
-// TestInvalidTextReachesNoMetric sends bytes that are no UTF-8 wherever a client can (R79).
+// A client sends bytes that are not UTF-8 in every part of a request (R79).
 func TestInvalidTextReachesNoMetric(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	s.exchange("P\xff /v2/keys/\xff?value=\xff HTTP/1.1\r\nHost: \xff\r\n\r\n", 1)

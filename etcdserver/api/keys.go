@@ -15,7 +15,7 @@ const (
 	keysMethods = "HEAD,GET,PUT,POST,DELETE"
 )
 
-// serveKeys answers a request to /v2/keys; raw is the decoded path after it. The order of work is that of K9.
+// serveKeys answers a request to /v2/keys; raw is the decoded path after it. K9 fixes the order of the checks.
 func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) {
 	key, err := store.ParseKey(raw)
 	if errors.Is(err, store.ErrAboveRoot) {
@@ -41,7 +41,7 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		return
 	}
 	if p.wait && !p.quorum { // with quorum, wait is dropped (K44)
-		if err = h.checkSize(key.Depth(), key.Bytes()); err != nil { // a watch keeps a place for each component
+		if err = h.checkSize(key.Depth(), key.Bytes()); err != nil { // a watch holds a node for each component
 			h.writeKeysError(w, r, err)
 			return
 		}
@@ -51,21 +51,21 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 	h.execute(w, r, key, &p)
 }
 
-// checkKey refuses a key that no command can have, and one beyond our own limits if the request makes a node. What is
-// there already, of a time with other limits, can be read and deleted.
+// checkKey refuses a key that no command can have, and one beyond our own limits if the request makes a node. Nodes that
+// exist since other limits were set can be read and deleted.
 func (h *Handler) checkKey(method string, key store.Key, err error) error {
 	switch {
 	case err != nil, method == http.MethodDelete && key.Depth() > store.MaxDepth:
 		return h.refuseKey("depth", fmt.Sprintf("the key has more components than the limit of %d", store.MaxDepth))
 	case method == http.MethodPut:
 		return h.checkSize(key.Depth(), key.Bytes())
-	case method == http.MethodPost: // its key is the directory's; the new node is one below
+	case method == http.MethodPost: // its key is that of the directory; the new node is one level below
 		return h.checkSize(key.Depth()+1, key.Bytes()+1+store.OrderedNameBytes)
 	}
 	return nil
 }
 
-// checkSize refuses what is beyond our own limits of depth and length.
+// checkSize refuses a key beyond our own limits of depth and length.
 func (h *Handler) checkSize(depth, bytes int) error {
 	if limit := h.o.KeyDepthMax; depth > limit {
 		return h.refuseKey("depth", fmt.Sprintf("the key has more components than the limit of %d", limit))
@@ -100,7 +100,7 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request, key store.Key,
 	counts.Duration.Observe(time.Since(start).Seconds())
 }
 
-// read answers GET and HEAD. Its errors are still to be answered.
+// read answers GET and HEAD. The caller answers its error.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p *params) error {
 	linearizable := p.quorum && r.Method == http.MethodGet // K8
 	if linearizable {
@@ -127,10 +127,10 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 	return nil
 }
 
-// write answers PUT, POST and DELETE. Its errors are still to be answered.
+// write answers PUT, POST and DELETE. The caller answers its error.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p *params) error {
-	setReadDeadline(w, time.Time{})                                             // the request is here; the member bounds the wait
-	applied, err := h.member.Do(context.Background(), p.command(r.Method, key)) // goes on without its client (K125)
+	setReadDeadline(w, time.Time{})                                             // the request has been read; the member bounds the wait
+	applied, err := h.member.Do(context.Background(), p.command(r.Method, key)) // it continues if its client leaves (K125)
 	if err != nil {
 		return err
 	}

@@ -163,12 +163,12 @@ func TestLimitsOfRequests(t *testing.T) {
 	eventually(t, "all memory is given back", func() bool { return budget.Used()%httpserver.ConnectionBytes == 0 })
 }
 
-// TestLimitsOfKeys: what is beyond a limit is not made, by PUT or as the child of a POST, and not watched; what is there
-// already can be read, listed and deleted.
+// A node beyond a limit is not made, by PUT or as the child of a POST, and not watched. An existing one can be read, listed
+// and deleted.
 func TestLimitsOfKeys(t *testing.T) {
 	s := newSite(t, Options{KeyDepthMax: 3, KeyBytesMax: 40}, httpserver.Options{})
 	long := strings.Repeat("l", 40)
-	for _, key := range []string{"/old/b/c/d", "/old/" + long} { // of a time with other limits
+	for _, key := range []string{"/old/b/c/d", "/old/" + long} { // made when other limits were set
 		k, err := store.ParseKey(key)
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestLimitsOfKeys(t *testing.T) {
 	}
 }
 
-// TestTheDeepestKeys: what no command can name is refused, whatever the method; the child of a POST counts.
+// A key that no command can name is refused, for each method; the child of a POST counts.
 func TestTheDeepestKeys(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	at := func(depth int) string { return "/v2/keys" + strings.Repeat("/a", depth) }

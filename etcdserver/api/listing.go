@@ -15,11 +15,11 @@ import (
 	"canopy/store"
 )
 
-// listingBytes is what a listing takes while it is written: its pieces, in the encoder and on their way.
+// listingBytes is the memory of a listing while it is written: its pieces, in the encoder and in the connection.
 const listingBytes = store.WriteBytes + pieceBytes
 
-// writeListing streams a large answer piece by piece, so that its size costs no memory. What a slow client makes us keep
-// counts against the budget; if that is used up, nothing was written.
+// writeListing streams a large answer piece by piece, so that its size takes no memory. The nodes that a slow client holds
+// in memory count against the budget; if that is used up, nothing is written.
 func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index store.Index, listing *store.Listing) error {
 	if r.Method == http.MethodHead {
 		var n countWriter
@@ -62,7 +62,7 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index sto
 // gzipWriter compresses one listing at a time.
 type gzipWriter = gzip.Writer
 
-// compressor takes an idle compressor if the client wants one; nil if not, or if all of them are busy.
+// compressor gives an idle compressor; nil if the client does not want compression, or all of them are busy.
 func (h *Handler) compressor(header http.Header) *gzipWriter {
 	if !acceptsGzip(header.Values("Accept-Encoding")) {
 		return nil
@@ -70,7 +70,7 @@ func (h *Handler) compressor(header http.Header) *gzipWriter {
 	select {
 	case z := <-h.gzips:
 		if z == nil {
-			z, _ = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is a valid one
+			z, _ = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
 		}
 		return z
 	default:
@@ -79,11 +79,11 @@ func (h *Handler) compressor(header http.Header) *gzipWriter {
 }
 
 func (h *Handler) putBack(z *gzipWriter) {
-	z.Reset(io.Discard) // keep no answer alive
+	z.Reset(io.Discard) // the compressor keeps no answer in memory
 	h.gzips <- z
 }
 
-// acceptsGzip reads Accept-Encoding: gzip or * is named, and not with q=0.
+// acceptsGzip parses Accept-Encoding: gzip or * is named, and not with q=0.
 func acceptsGzip(values []string) bool {
 	wanted := false
 	for _, value := range values {
@@ -107,7 +107,7 @@ func isZeroQuality(q string) bool {
 	return strings.EqualFold(strings.TrimSpace(name), "q") && err == nil && weight == 0
 }
 
-// patientWriter gives the client a while for each piece, instead of one for the whole answer.
+// patientWriter gives the client a time-out for each piece, and none for the whole answer.
 type patientWriter struct {
 	w        io.Writer
 	control  *http.ResponseController
@@ -117,20 +117,20 @@ type patientWriter struct {
 
 func (h *Handler) patient(w http.ResponseWriter) *patientWriter {
 	p := &patientWriter{w: w, control: http.NewResponseController(w), patience: h.o.WriteTimeout}
-	p.renew() // so that cut comes second
+	p.renew() // so that cut comes later
 	return p
 }
 
 func (p *patientWriter) renew() { _ = p.control.SetWriteDeadline(time.Now().Add(p.patience)) }
 
-// cut has the client's present piece fail.
+// cut makes the write of the present piece fail.
 func (p *patientWriter) cut() { _ = p.control.SetWriteDeadline(time.Unix(1, 0)) }
 
-// errCutOff is what the writer of an answer sees when its client was cut off.
+// errCutOff is the error of writing an answer whose client was cut off.
 var errCutOff = errors.New("the client does not take its answer, and the memory for requests is used up")
 
 func (p *patientWriter) Write(b []byte) (int, error) {
-	runtime.Gosched() // a long answer lets the short ones go first
+	runtime.Gosched() // short answers go before a long one
 	if p.hold.Over() {
 		return 0, errCutOff
 	}
@@ -139,7 +139,7 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-// countWriter counts what is written.
+// countWriter counts the bytes that are written.
 type countWriter int64
 
 func (c *countWriter) Write(b []byte) (int, error) {

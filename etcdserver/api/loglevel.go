@@ -29,7 +29,7 @@ func (h *Handler) logLevel(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// logrusLevel gives the logrus name of a level of etcd: a name, its first letter, or a number for ERROR to TRACE.
+// logrusLevel gives the logrus name of a level of etcd: a name, its first letter, or a number from ERROR to TRACE.
 func logrusLevel(name string) (level string, known bool) {
 	switch strings.ToUpper(name) {
 	case "CRITICAL", "C":

@@ -8,7 +8,7 @@ import (
 	"canopy/store"
 )
 
-// A Member is what the client API needs of a member of the cluster.
+// A Member is what the client API needs of a cluster member.
 type Member interface {
 	Keys
 	Cluster
@@ -17,10 +17,10 @@ type Member interface {
 
 // Keys is the way to the replicated store.
 type Keys interface {
-	// Do carries a command through the log, and returns once it is applied here. Its errors are *store.Error and
-	// those of package etcdserver. That ctx ends does not take the command back (K125).
+	// Do carries a command through the log, and returns once it is applied here. Its errors are *store.Error and those of
+	// package etcdserver. The end of ctx does not revoke the command (K125).
 	Do(ctx context.Context, c store.Command) (etcdserver.Applied, error)
-	// Read gives the present view of this member or, linearizable, one as of a point after the call (K43).
+	// Read gives the present view of this member or, if linearizable, one of a moment after the call (K43).
 	Read(ctx context.Context, linearizable bool) (*store.View, error)
 	Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error)
 	CountGet(ok bool) // a plain or quorum read was answered (S12)
@@ -29,7 +29,7 @@ type Keys interface {
 	Position() (raftIndex, raftTerm uint64)
 }
 
-// Cluster is what the member knows of its cluster, without asking anybody (M9).
+// Cluster is what the member knows of its cluster without a request to others (M9).
 type Cluster interface {
 	ClusterID() etcdserver.ID
 	ID() etcdserver.ID
@@ -38,22 +38,22 @@ type Cluster interface {
 	LeaderSince() time.Time
 	ClusterVersion() string // "" until decided
 
-	// The changes return once they are applied here. Their errors are those of package etcdserver.
+	// A change returns once it is applied here. Its errors are those of package etcdserver.
 	AddMember(ctx context.Context, peerURLs []string) (etcdserver.MemberInfo, error)
 	UpdateMember(ctx context.Context, id etcdserver.ID, peerURLs []string) error
 	PromoteMember(ctx context.Context, id etcdserver.ID) error
 	RemoveMember(ctx context.Context, id etcdserver.ID) error
 
-	Followers() []etcdserver.FollowerStats // of the others, as this leader sees them (S9)
+	Followers() []etcdserver.FollowerStats // of the other members, as this leader sees them (S9)
 	Traffic() etcdserver.Traffic
 }
 
-// Condition is how the member is.
+// Condition is the condition of the member.
 type Condition interface {
 	Consensus() etcdserver.Consensus
 	StartTime() time.Time
 	Health(ctx context.Context) error     // nil after a read index was confirmed (S17)
-	Differences() []etcdserver.Difference // members whose state is another one
+	Differences() []etcdserver.Difference // members whose state differs from the one here
 	StoreStats() store.Stats
 	HistoryRange() (oldest, newest store.Index)
 }

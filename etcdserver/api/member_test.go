@@ -11,8 +11,7 @@ import (
 	"canopy/store"
 )
 
-// soloMember is a Member around a real store, without a log: what is proposed is applied at once, one command after
-// the other.
+// soloMember is a Member around a real store, without a log: it applies a command at once, one after the other.
 type soloMember struct {
 	// mu is held while a command is applied.
 	mu    sync.Mutex
@@ -22,10 +21,10 @@ type soloMember struct {
 	started time.Time
 	leader  atomic.Uint64 // 0 for none
 	failDo  atomic.Pointer[error]
-	asked   atomic.Int64 // how often it was asked to change something
+	asked   atomic.Int64 // how often it was told to change something
 
-	changed     error  // what membership changes end with
-	changes     func() // called by each; nil: nobody wants to know
+	changed     error  // result of membership changes
+	changes     func() // called by each change; nil: not called
 	differences []etcdserver.Difference
 	followers   []etcdserver.FollowerStats
 	traffic     etcdserver.Traffic
@@ -36,7 +35,7 @@ const soloID etcdserver.ID = 0x2ee3bf4adcf59b4
 func newSoloMember(o store.Options) *soloMember {
 	m := &soloMember{store: store.New(o), started: time.Now()}
 	m.leader.Store(uint64(soloID))
-	for range 3 { // what a new cluster of one does by itself (K46)
+	for range 3 { // a new cluster of one makes these changes by itself (K46)
 		m.store.Advance()
 	}
 	m.store.Publish()
@@ -96,7 +95,7 @@ func (m *soloMember) Members() []etcdserver.MemberInfo {
 	}}
 }
 
-// change is what all changes of the members do.
+// change is the body of all membership changes.
 func (m *soloMember) change() error {
 	m.asked.Add(1)
 	if m.changes != nil {

@@ -18,7 +18,7 @@ type memberJSON struct {
 	Name       string   `json:"name"`
 	PeerURLs   []string `json:"peerURLs"`
 	ClientURLs []string `json:"clientURLs"`
-	Learner    bool     `json:"isLearner,omitempty"` // it follows without a vote, and is promoted when it has caught up
+	Learner    bool     `json:"isLearner,omitempty"` // it follows without a vote, and becomes a voter when it has caught up
 }
 
 func toMemberJSON(m etcdserver.MemberInfo) memberJSON {
@@ -33,7 +33,7 @@ func listed(urls []string) []string {
 	return urls
 }
 
-// members answers /v2/members and what is below.
+// members answers /v2/members and the paths below.
 func (h *Handler) members(w http.ResponseWriter, r *http.Request) {
 	below := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v2/members"), "/")
 	switch r.Method {
@@ -65,7 +65,7 @@ func (h *Handler) readMembers(w http.ResponseWriter, r *http.Request, below stri
 		h.writeJSON(w, r, http.StatusOK, list, "\n")
 	case "leader":
 		leader, known := h.find(h.member.Leader())
-		if !known { // also when the leader has just been removed (M11)
+		if !known { // also if the leader has just been removed (M11)
 			h.writeMessage(w, r, http.StatusServiceUnavailable, "During election")
 			return
 		}
@@ -108,9 +108,9 @@ func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
 	h.writeBody(w, r, http.StatusOK, middleware.VersionJSON(etcdserver.APIVersion, h.member.ClusterVersion()))
 }
 
-// health answers with the bytes that checkers have searched for since 2.0
-// (S14). It gives the reason of a false, and says so when another member's state
-// is not the one here (R12).
+// health answers with the bytes that health checkers have searched for since 2.0
+// (S14). It tells the reason of "false", and whether the state of another member
+// differs from the one here (R12).
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.o.HealthTimeout)
 	defer cancel()
@@ -124,7 +124,7 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	h.writeBody(w, r, http.StatusOK, []byte(`{"health": "true"`+h.alarm()+`}`))
 }
 
-// alarm is the field for members whose state is another one, or nothing.
+// alarm is the field for members whose state differs, or "".
 func (h *Handler) alarm() string {
 	var members []string
 	for _, d := range h.member.Differences() {

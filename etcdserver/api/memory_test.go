@@ -12,7 +12,7 @@ import (
 	"canopy/internal/memory"
 )
 
-// TestWithoutMemoryRequestsAreRefused: large requests get 503 and a time to come again, and small ones are served.
+// Large requests get 503 and a Retry-After, and small ones are served.
 func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 	budget := memory.New(1<<20, nil)
 	s := newSite(t, Options{Memory: budget}, httpserver.Options{})
@@ -45,7 +45,7 @@ func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// TestAllMemoryIsGivenBack uses memory in all ways, finishes some of what it does and cuts the rest.
+// TestAllMemoryIsGivenBack uses memory in all ways, finishes some requests and cuts the others.
 func TestAllMemoryIsGivenBack(t *testing.T) {
 	budget := memory.New(1<<30, nil)
 	s := newSite(t, Options{Memory: budget, WriteTimeout: time.Second}, httpserver.Options{})
@@ -67,7 +67,7 @@ func TestAllMemoryIsGivenBack(t *testing.T) {
 				conn.Close()
 				continue
 			}
-			// It is read a little, or not at all, until the end of the test.
+			// The client reads a little, or nothing, until the end of the test.
 			_, _ = io.ReadFull(bufio.NewReaderSize(conn, 16), make([]byte, 10))
 		}
 	}

@@ -62,8 +62,7 @@ func newProxy(t *testing.T, urls []string) string {
 	return server.URL
 }
 
-// TestOnlyWhatIsNotAppliedIsRepeated goes through all errors that a write can get: what clients and proxies make of the
-// answer is what the error says.
+// For each error that a write can get, clients and proxies act on the answer as the error demands.
 func TestOnlyWhatIsNotAppliedIsRepeated(t *testing.T) {
 	sites := []*site{newSite(t, Options{}, httpserver.Options{}), newSite(t, Options{}, httpserver.Options{})}
 	members := []string{"http://" + sites[0].addr, "http://" + sites[1].addr}

@@ -6,7 +6,7 @@ import (
 	"canopy/store"
 )
 
-// params are the parameters of a keys request, parsed and checked: whoever holds one need not check again.
+// params are the parameters of a keys request, parsed and checked.
 type params struct {
 	value            string
 	prevValue        string // "" = not compared
@@ -24,7 +24,7 @@ type params struct {
 	noValueOnSuccess bool
 }
 
-// A tristate is a boolean that may not have been given.
+// A tristate is a boolean that may be absent.
 type tristate uint8
 
 const (
@@ -33,32 +33,32 @@ const (
 	yes
 )
 
-// A check is one row of K16: what is refused unless the rule holds for the field.
+// A check is one row of K16: the error of a request for which the rule does not hold.
 type check struct {
 	code  store.Code
 	cause string
 	rule  rule
-	field fieldID // of the rules that parse one
+	field fieldID // that the rule parses, if it parses one
 }
 
-// A rule is what a check looks at. Those of the first group also put the parsed field into params.
+// A rule is the condition of a check. Those of the first group also put the parsed field into params.
 type rule uint8
 
 const (
-	isNumber  rule = iota // decimal digits (K15); an empty one is a fault, other than an absent one
+	isNumber  rule = iota // decimal digits (K15); an empty number is a fault, an absent one is not
 	isBoolean             // one of the spellings of K15, which are those of strconv
 	isTristate
 	isPrevValue
-	isTTL // an empty one is the same as none (K60)
+	isTTL // an empty one counts as absent (K60)
 
 	waitsInGET
 	refreshesWithoutValue
 	refreshesWithTTL
-	refreshesWhatIs // a refresh is of nothing that the request is about to make
+	refreshesWhatIs // a refresh must not make a node
 )
 
-// checks are the rows of K16 from the second on, in their fixed order: the first that fails is reported, and all of
-// them run for every method. The last is ours: a refresh that would make a node is refused (K71).
+// checks are the rows of K16 from the second on, in their fixed order: the first that fails is reported, and all of them
+// apply to every method. The last is ours: it refuses a refresh that would make a node (K71).
 var checks = [...]check{
 	{store.CodeIndexNotNumber, `invalid value for "prevIndex"`, isNumber, fieldPrevIndex},
 	{store.CodeIndexNotNumber, `invalid value for "waitIndex"`, isNumber, fieldWaitIndex},
@@ -79,7 +79,7 @@ var checks = [...]check{
 	{store.CodeInvalidField, `invalid value for refresh`, refreshesWhatIs, 0},
 }
 
-// parse turns the fields of a request into parameters. Its error is a *store.Error with index 0.
+// parse parses the fields of a request. Its error is a *store.Error with index 0.
 func (f *fields) parse(method string) (params, error) {
 	p := params{}
 	if f.present == 0 {
@@ -95,7 +95,7 @@ func (f *fields) parse(method string) (params, error) {
 	return p, nil
 }
 
-// take tells whether the rule of c holds for the text of its field, and keeps what it says.
+// take tells whether the rule of c holds for the text of its field, and stores the parsed field.
 func (p *params) take(c *check, text, method string) bool {
 	var err error
 	switch c.rule {
@@ -163,7 +163,7 @@ func (p *params) tristate(id fieldID) *tristate {
 	return &p.refresh
 }
 
-// makes tells whether a request makes a node rather than to change one that is there.
+// makes tells whether a request makes a node and does not change an existing one.
 func (p *params) makes(method string) bool {
 	switch method {
 	case "POST":
@@ -185,10 +185,10 @@ const (
 	kindCompareAndSwap
 )
 
-// compares tells whether the write depends on what is there. A prevIndex of 0 counts as absent (K63).
+// compares tells whether the write depends on the present node. A prevIndex of 0 counts as absent (K63).
 func (p *params) compares() bool { return p.prevValue != "" || p.prevIndex != 0 }
 
-// kind is the table of K50, whose first match counts.
+// kind is the table of K50; the first match counts.
 func (p *params) kind() putKind {
 	switch {
 	case p.prevExist == no:
@@ -202,7 +202,7 @@ func (p *params) kind() putKind {
 	}
 }
 
-// command is what a PUT, POST or DELETE asks of the store.
+// command is the store command of PUT, POST or DELETE.
 func (p *params) command(method string, key store.Key) store.Command {
 	prevIndex := store.Index(p.prevIndex)
 	refresh := p.refresh == yes

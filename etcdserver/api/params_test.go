@@ -66,7 +66,7 @@ type refusal struct {
 	query string
 }
 
-// refusals are the rows of K16 in order. Each query is refused by its own row alone.
+// refusals are the rows of K16 in order. Only its own row refuses each query.
 func refusals() []refusal {
 	return []refusal{
 		{210, `invalid URL escape "%zz"`, "value=%zz"},
@@ -95,7 +95,7 @@ func TestFirstFaultInOrderIsReported(t *testing.T) {
 		for i, first := range rows {
 			checkRefusal(t, method, first.query, first)
 			for _, second := range rows[i+1:] {
-				// A parameter given twice counts once; those pairs say nothing about order.
+				// A parameter that is given twice counts once, so such a pair shows nothing about the order.
 				if name, _, _ := strings.Cut(first.query, "="); strings.Contains(second.query, name+"=") {
 					continue
 				}
@@ -196,7 +196,7 @@ func TestCommandsAreChosenBeforeTheLog(t *testing.T) {
 	}
 }
 
-// FuzzParse compares the scanner with the one of net/url, and demands that every refusal is a row of K16.
+// FuzzParse compares the scanner with that of net/url, and checks that every refusal is a row of K16.
 func FuzzParse(f *testing.F) {
 	for _, r := range refusals() {
 		f.Add("PUT", r.query, "")

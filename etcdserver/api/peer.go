@@ -12,8 +12,8 @@ import (
 	"canopy/internal/middleware"
 )
 
-// NewPeer serves what programs other than members read on the peer port (R1–R5 of peer.md): who the members are, and
-// which version this one has.
+// NewPeer serves what programs other than members read on the peer port (R1–R5 of peer.md): the members, and the version of
+// this one.
 func NewPeer(member Cluster) http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.HandleFunc("/members", only(func(w http.ResponseWriter, _ *http.Request) { writePeerMembers(w, member) }, "GET"))
@@ -28,7 +28,7 @@ func NewPeer(member Cluster) http.Handler {
 	return r
 }
 
-// peerMember is a member as old proxies read it: its ID is a number, and empty fields are left out (R5).
+// peerMember is a member in the form for old proxies: its ID is a number, and empty fields are left out (R5).
 type peerMember struct {
 	ID         uint64   `json:"id"`
 	PeerURLs   []string `json:"peerURLs"`
@@ -54,11 +54,11 @@ func writeVersion(w http.ResponseWriter, member Cluster) {
 func writePeerJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(v); err != nil {
-		return // the connection is gone
+		return // the client has left
 	}
 }
 
-// NewMetrics serves /metrics and /health alone, for listeners of their own (F53).
+// NewMetrics serves only /metrics and /health, for listeners of their own (F53).
 func (h *Handler) NewMetrics() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))

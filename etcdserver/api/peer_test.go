@@ -9,7 +9,7 @@ import (
 	"canopy/store"
 )
 
-// What other programs read on the peer port (R1, R2, R4, R5 of peer.md, E44).
+// These are the paths of the peer port that other programs read (R1, R2, R4, R5 of peer.md, E44).
 func TestPeerPort(t *testing.T) {
 	handler := NewPeer(newSoloMember(store.Options{}))
 	cases := []struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// newRouter maps all paths but those of keys. Paths are exact and are not cleaned (S2).
+// newRouter maps all paths except those of keys. Paths are exact and are not cleaned (S2).
 func newRouter(h *Handler) *mux.Router {
 	r := mux.NewRouter().SkipClean(true)
 	r.HandleFunc("/version", only(h.version, "GET", "HEAD"))
@@ -29,11 +29,11 @@ func newRouter(h *Handler) *mux.Router {
 	return r
 }
 
-// scrapesMax is how many answers of /metrics are put together at once; more get 503.
+// scrapesMax is how many answers of /metrics are made at once; further requests get 503.
 const scrapesMax = 16
 
-// only serves the methods that allow names, and those of also, which the Allow header does not tell: it is compared to
-// the text by old clients (S1, E41).
+// only serves the methods in allow and also. The Allow header names only those in allow, since old clients compare its
+// text (S1, E41).
 func only(serve http.HandlerFunc, allow string, also ...string) http.HandlerFunc {
 	methods := append(strings.Split(allow, ","), also...)
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -21,7 +21,7 @@ func TestMethodsOfEachPath(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	for _, c := range []struct {
 		path, allow string
-		also        string // allowed without being told
+		also        string // allowed, but not in Allow
 		cluster     bool   // X-Etcd-Cluster-Id on success
 	}{
 		{"/version", "GET", "HEAD", false},

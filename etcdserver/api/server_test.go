@@ -67,7 +67,7 @@ func newSiteOf(t *testing.T, m *soloMember, o Options, l httpserver.Options) *si
 	return s
 }
 
-// answer is what a test looks at.
+// answer holds the parts of an answer that tests check.
 type answer struct {
 	status int
 	header http.Header

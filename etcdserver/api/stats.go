@@ -53,7 +53,7 @@ func (h *Handler) statsSelf(w http.ResponseWriter, r *http.Request) {
 	h.writeJSON(w, r, http.StatusOK, s, "")
 }
 
-// stateName is a role in the words of S5.
+// stateName is the name of a role in S5.
 func stateName(role etcdserver.Role) string {
 	switch role {
 	case etcdserver.RoleLeader:
@@ -88,7 +88,7 @@ func (h *Handler) statsLeader(w http.ResponseWriter, r *http.Request) {
 		h.writeMessage(w, r, http.StatusForbidden, "not current leader")
 		return
 	}
-	followers := map[string]followerJSON{} // encoded in the order of its keys
+	followers := map[string]followerJSON{} // JSON sorts the keys
 	for _, f := range h.member.Followers() {
 		var j followerJSON
 		j.Latency.Current, j.Latency.Average, j.Latency.Deviation = milliseconds(f.Current), milliseconds(f.Average), milliseconds(f.Deviation)
@@ -102,7 +102,7 @@ func (h *Handler) statsLeader(w http.ResponseWriter, r *http.Request) {
 	}{id.String(), followers}, "")
 }
 
-// statsStore answers with the counts in the fixed order of S12, whose spelling is irregular.
+// statsStore answers with the counters of S12, in its fixed order and irregular spelling.
 func (h *Handler) statsStore(w http.ResponseWriter, r *http.Request) {
 	s := h.member.StoreStats()
 	b := []byte{'{'}

@@ -12,8 +12,8 @@ import (
 	"canopy/store"
 )
 
-// A stream is a streaming watch on a connection that was taken over from net/http. It has two goroutines with small
-// stacks: one that sends events, and one that notices when the client leaves.
+// A stream is a streaming watch on a hijacked connection. It has two goroutines with small stacks: one sends events, and one
+// finds out that the client leaves.
 type stream struct {
 	h       *Handler
 	conn    *hijack.Conn
@@ -21,9 +21,9 @@ type stream struct {
 	renewed time.Time // when conn got its write deadline
 }
 
-// takeOver makes a stream of a request whose headers are set; false if its connection cannot be taken over, and
-// nothing has happened. HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
-func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher) bool {
+// startStream makes a stream of a request whose headers are set. False if its connection cannot be hijacked; then nothing has
+// happened. HTTP/1.0 has no chunks, and requests of HTTP/2 share a connection.
+func (h *Handler) startStream(w http.ResponseWriter, r *http.Request, watcher *store.Watcher) bool {
 	conn, taken := hijack.Take(w, r)
 	if !taken {
 		return false
@@ -35,7 +35,7 @@ func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, watcher *stor
 	return true
 }
 
-// run serves the stream until either side ends it.
+// run serves the stream until one side ends it.
 func (s *stream) run(ctx context.Context, head []byte) {
 	defer s.h.watches.leave()
 	s.conn.Serve(ctx, func(ctx context.Context) {
@@ -46,13 +46,13 @@ func (s *stream) run(ctx context.Context, head []byte) {
 	})
 }
 
-// A burst is what one write sends of events that are there already, at most.
+// A burst is the most that one write sends of events that are queued.
 const (
 	burstEvents = 64
 	burstBytes  = 32 << 10
 )
 
-// deliver sends one event after the other. Those that have come while it was busy go out in one write.
+// deliver sends one event after the other. Those that are queued meanwhile go out in one write.
 func (s *stream) deliver(ctx context.Context) {
 	for {
 		event, err := s.watcher.Next(ctx)
@@ -70,7 +70,7 @@ func (s *stream) deliver(ctx context.Context) {
 	}
 }
 
-// sendBurst sends first and what else is there. It gives back an event that it took but that no longer fitted.
+// sendBurst sends first and queued events. It gives back an event that it took and that did not fit.
 func (s *stream) sendBurst(first *store.Event) (next *store.Event, err error) {
 	next = s.queued()
 	if next == nil || len(first.JSON()) > sharedFrameBytesMax {
@@ -87,8 +87,8 @@ func (s *stream) sendBurst(first *store.Event) (next *store.Event, err error) {
 	return next, s.send(b)
 }
 
-// queued gives the next event if it is there already. Watcher.Next gives those before it looks at the context; its
-// other errors come again when it is called to wait.
+// queued gives the next event if there is one. Watcher.Next gives queued events before it checks the context; its other
+// errors occur again when deliver calls it to wait.
 func (s *stream) queued() *store.Event {
 	event, err := s.watcher.Next(s.h.never)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *stream) sendEvent(event *store.Event) error {
 	return s.sendPieces(json)
 }
 
-// sendPieces sends a large event. The client has its time for each piece.
+// sendPieces sends a large event. The client has its time-out for each piece.
 func (s *stream) sendPieces(json []byte) error {
 	hold := s.h.o.Memory.HoldAnyway(memory.Answer{Shared: &json[0], Bytes: int64(len(json)), Cut: s.cut})
 	defer hold.End()
@@ -131,7 +131,7 @@ func (s *stream) sendPieces(json []byte) error {
 	return nil
 }
 
-// cut has the present write fail.
+// cut makes the present write fail.
 func (s *stream) cut() { _ = s.conn.SetWriteDeadline(time.Unix(1, 0)) }
 
 func (s *stream) send(b []byte) error {
@@ -140,8 +140,7 @@ func (s *stream) send(b []byte) error {
 	return err
 }
 
-// renewDeadline gives the client the time it has to take the next event. To set it anew for each of a burst would
-// cost more than it is worth.
+// renewDeadline gives the client its time to read the next event. Setting it for each event of a burst would cost too much.
 func (s *stream) renewDeadline() {
 	patience := s.h.o.WriteTimeout
 	if now := time.Now(); now.Sub(s.renewed) > patience/2 {
@@ -150,21 +149,21 @@ func (s *stream) renewDeadline() {
 	}
 }
 
-// finish ends the body with the last chunk, after a line that says why if the watch could not go on.
+// finish ends the body with the last chunk. Before that it sends a line with the reason if the watch could not continue.
 func (s *stream) finish(err error) {
 	var end []byte
 	if line := s.h.lastLine(err); line != nil {
 		end = appendFrame(end, line)
 	}
 	end = append(end, "0\r\n\r\n"...)
-	_ = s.send(end) // fails if it is the client who left
+	_ = s.send(end) // fails if the client has left
 }
 
-// sharedFrameBytesMax is the size of event up to which a frame is kept for the other watchers of the event.
+// sharedFrameBytesMax is the size of an event up to which its frame is kept for other watchers.
 const sharedFrameBytesMax = 16 << 10
 
-// frameCache keeps the frames of the latest events, since all watchers of an event want the same at about the same
-// time. Its memory is bounded by its places and sharedFrameBytesMax.
+// frameCache keeps the frames of the latest events, since all watchers of an event need the same frame at about the same
+// time. Its length and sharedFrameBytesMax bound its memory.
 type frameCache [16]atomic.Pointer[frame]
 
 // A frame is an event as a chunk of an HTTP/1.1 body. It is immutable.

@@ -14,8 +14,8 @@ import (
 
 var errTooManyWatches = errors.New("etcdserver: too many watches are open")
 
-// watch answers GET with wait=true: it registers a watcher, sends the headers at once (K90), and then an event or,
-// with stream=true, one after the other.
+// watch answers GET with wait=true: it registers a watcher, sends the headers at once (K90), and then one event or, with
+// stream=true, all events.
 func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {
 	h.o.Metrics.WatchRequests.Inc()
 	if err := h.watches.enter(); err != nil {
@@ -34,8 +34,8 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p
 		return
 	}
 	h.putPositions(w.Header(), watcher.StartIndex())
-	if p.stream && h.takeOver(w, r, watcher) {
-		return // the stream closes the watcher, and leaves
+	if p.stream && h.startStream(w, r, watcher) {
+		return // the stream closes the watcher, and calls leave
 	}
 	defer h.watches.leave()
 	defer watcher.Close()
@@ -62,7 +62,7 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *store
 	}
 }
 
-// writeEvent gives the client its time to take an event.
+// writeEvent gives the client its time to read an event.
 func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseController, event *store.Event) error {
 	json := event.JSON()
 	if len(json) > freeAnswerBytes {
@@ -73,8 +73,8 @@ func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseContro
 	return err
 }
 
-// lastLine is what a watch ends with: an error in shape A when its place in history was lost (K110, K114), and nothing
-// when client or server have gone (K113).
+// lastLine is the end of a watch: an error in shape A if history no longer reaches back to its index (K110, K114), and
+// nothing if the client left or the server stops (K113).
 func (h *Handler) lastLine(err error) []byte {
 	var ended *store.ErrWatchEnded
 	if !errors.As(err, &ended) || !errors.Is(err, store.ErrHistoryLost) {
@@ -96,7 +96,7 @@ type watchSet struct {
 	empty  chan struct{} // closed when the set is closed and open is 0
 }
 
-// enter counts one more, unless there are too many or the set is closed. Whoever entered has to leave.
+// enter counts one more watch, unless there are too many or the set is closed. Each enter needs a leave.
 func (s *watchSet) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *watchSet) leave() {
 	}
 }
 
-// close lets nobody in any more. The channel is closed once all have left.
+// close refuses further watches. The channel is closed when all have left.
 func (s *watchSet) close() (empty <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -29,7 +29,7 @@ func next(t *testing.T, r *bufio.Reader) string {
 	return line
 }
 
-// rest reads to the end of a body, which has to be a proper one.
+// rest reads to the end of a body, which must be complete.
 func rest(t *testing.T, r *bufio.Reader) string {
 	t.Helper()
 	text, err := io.ReadAll(r)
@@ -186,7 +186,7 @@ func TestStoppingStoreEndsWatches(t *testing.T) {
 	})
 }
 
-// TestSlowStreamsGetAllOrAClearEnd reads nothing while more events happen than history holds.
+// The client reads nothing while more events happen than history holds.
 func TestSlowStreamsGetAllOrAClearEnd(t *testing.T) {
 	const events = 200
 	value := strings.Repeat("x", 100_000)
@@ -266,13 +266,13 @@ func TestWatchOverHTTP10EndsWithTheConnection(t *testing.T) {
 	}
 }
 
-// TestStreamOutlivesTheTimeouts shows that no time-out of the server cuts a watch (K111, R70).
+// No time-out of the server ends a watch (K111, R70).
 func TestStreamOutlivesTheTimeouts(t *testing.T) {
 	const short = 50 * time.Millisecond
 	s := newSite(t, Options{}, httpserver.Options{HeaderTimeout: short, IdleTimeout: short})
 	_, stream, _ := s.open("/v2/keys/w?wait=true&stream=true")
 	_, once, _ := s.open("/v2/keys/w?wait=true")
-	// A connection that sends half a request is cut; by then the time-outs of the watches would have passed as well.
+	// A connection that sends half a request is cut; the time-outs of the watches would have passed by then, too.
 	half := s.dial("GET /v2/keys/w HTTP/1.1\r\nHost:")
 	for range 3 {
 		if _, err := io.ReadAll(half); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -288,7 +288,7 @@ func TestStreamOutlivesTheTimeouts(t *testing.T) {
 	}
 }
 
-// TestManyStreamsShareAnEvent runs watches of mixed kinds under the race detector (R68).
+// Watches of mixed kinds run under the race detector (R68).
 func TestManyStreamsShareAnEvent(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	const watchers, events = 60, 20
