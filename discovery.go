@@ -8,15 +8,13 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"canopy/config"
 	"canopy/discovery/service"
 	"canopy/internal/httpserver"
 	"canopy/internal/memory"
+	"canopy/internal/ports"
 	"canopy/internal/process"
 )
 
@@ -40,44 +38,36 @@ func runDiscovery(argv, environ []string) (exit int) {
 	})
 }
 
-// discoveryStore is where the tokens are. Run ends with its context.
+// discoveryStore is where the tokens are kept. Run ends with its context.
 type discoveryStore interface {
 	http.RoundTripper
 	Run(ctx context.Context) error
 }
 
-// elsewhere is a store in another process, which needs no running.
-type elsewhere struct{ *service.Endpoints }
-
-// Run waits for the end.
-func (e elsewhere) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return e.Close()
-}
-
 func openDiscoveryStore(ctx context.Context, c config.Service, budget *memory.Budget, p *process.Process) (discoveryStore, error) {
 	if len(c.Endpoints) > 0 {
 		p.Log.Infof("tokens are kept in the cluster at %v", c.Endpoints)
-		endpoints, err := service.NewEndpoints(c.Endpoints)
-		return elsewhere{endpoints}, err
+		return service.NewEndpoints(c.Endpoints)
 	}
 	p.Log.Infof("tokens are kept in this process, data dir = %s", c.DataDir)
 	return service.OpenInside(p.Disk(ctx), c.DataDir, budget, p.Log)
 }
 
-// serveDiscovery serves until ctx ends. The store ends last, when nothing more
-// is asked of it.
+// serveDiscovery serves until ctx ends. The store ends last, after all requests.
 func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) error {
-	secure, err := tlsOf(c, p.Log)
-	if err != nil {
-		return err
+	secure := func(l net.Listener) net.Listener { return l }
+	if c.CertFile != "" {
+		certificate, err := service.OpenCertificate(c.CertFile, c.KeyFile, p.Log)
+		if err != nil {
+			return err
+		}
+		secure = func(l net.Listener) net.Listener { return tls.NewListener(l, certificate.Config()) }
 	}
 	listener, err := httpserver.Listen(c.Listen)
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := process.NewRegistry()
 	held, limit := p.MemoryBudget(c.Memory, registry)
 	p.Systemd.Does("opens the store of tokens")
 	store, err := openDiscoveryStore(ctx, c, held, p)
@@ -88,9 +78,9 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 		Store: store, Host: c.Host, TokenTTL: c.TokenTTL, Rate: float64(c.Rate), NewRate: float64(c.NewRate), Forwarded: c.Forwarded,
 		Memory: held, Registry: registry, Log: p.Log,
 	})
-	room := capacityOf(process.FileLimit(), 2, 0) // each may need another connection to the store
-	budget := httpserver.NewBudget(room.clients, nil, nil)
-	budget.LimitClients(room.perClient)
+	room := ports.CapacityOf(process.FileLimit(), 2, 0) // each may need another connection to the store
+	budget := httpserver.NewBudget(room.Clients, nil, nil)
+	budget.LimitClients(room.PerClient)
 	budget.Bound(held, httpserver.ConnectionBytes)
 	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
 	server := httpserver.New(handler, limits)
@@ -111,24 +101,12 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	group.Go(func() error {
 		<-ctx.Done()
 		defer stopStore()
-		last, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		last, cancel := context.WithTimeout(context.Background(), ports.DrainTimeout)
 		defer cancel()
 		if err := server.Shutdown(last); !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
-		return server.Close() // those who wait come back
+		return server.Close() // clients that wait ask again
 	})
 	return group.Wait()
-}
-
-// tlsOf gives what makes a listener speak TLS, if there is a certificate.
-func tlsOf(c config.Service, logger *logrus.Logger) (func(net.Listener) net.Listener, error) {
-	if c.CertFile == "" {
-		return func(l net.Listener) net.Listener { return l }, nil
-	}
-	certificate, err := service.OpenCertificate(c.CertFile, c.KeyFile, logger)
-	if err != nil {
-		return nil, err
-	}
-	return func(l net.Listener) net.Listener { return tls.NewListener(l, certificate.Config()) }, nil
 }

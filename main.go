@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"canopy/config"
 	"canopy/etcdserver"
+	"canopy/internal/process"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
@@ -68,19 +68,6 @@ func refuse(err error) (exit int) {
 	return faults.Exit
 }
 
-func versionText() string { return config.VersionText(etcdserver.APIVersion, version, revision()) }
-
-// revision is the commit that the program was built from, if the toolchain
-// recorded it.
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return "unknown"
+func versionText() string {
+	return config.VersionText(etcdserver.APIVersion, version, process.Revision())
 }

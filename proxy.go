@@ -2,22 +2,19 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"canopy/bootstrap"
 	"canopy/config"
 	"canopy/discovery"
+	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
-	"canopy/internal/disk"
 	"canopy/internal/memory"
+	"canopy/internal/ports"
 	"canopy/internal/process"
 	"canopy/internal/tuning"
 	"canopy/proxy"
@@ -44,72 +41,63 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	announceProgram(p.Log)
 	tuning.Proxy(tuned(c))
 	c.ListenPeerURLs = nil // nobody talks to a proxy but clients
-	lock, err := lockProxyDir(disk.OS{}, c.DataDir, p.Log)
+	lock, err := bootstrap.LockProxyDir(c.DataDir, p.Log)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := process.NewRegistry()
 	budget, _ := p.MemoryBudget(c.HTTP.MemoryBudget, registry) // all that a proxy holds is counted
-	options := proxyOptions(c, firstPeers, budget, registry, p.Log)
+	options := proxyOptions(c, firstPeers, budget, registry, p)
 	options.FS = p.Disk(ctx)
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err
 	}
-	warnOfUnusedFlags(c, handler, p.Log)
-	listeners, err := listenAll(c, p.Log)
+	if handler.KnowsCluster() {
+		bootstrap.WarnOfUnusedFlags(c, p.Log)
+	}
+	ports, err := ports.Open(ports.Options{
+		Config:   c,
+		Capacity: ports.CapacityOf(process.FileLimit(), 2, c.HTTP.MaxPerClient),
+		Memory:   budget,
+		Metrics:  metrics.New(prometheus.NewRegistry()),
+		Fast:     api.IsFast,
+		Log:      p.Log,
+	})
 	if err != nil {
 		return err
 	}
-	servers := newServers(c, listeners, capacityOf(process.FileLimit(), 2, c.HTTP.MaxPerClient), budget, metrics.New(prometheus.NewRegistry()), p.Log)
 	p.Systemd.Does(proxyServes)
-	servers.client.open(handler)
-	servers.metrics.open(handler.NewMetrics())
-	return runProxy(ctx, handler, servers, p)
+	ports.Client.Open(handler)
+	ports.Metrics.Open(handler.NewMetrics())
+	return runProxy(ctx, handler, ports, p)
 }
 
 // proxyServes is what a proxy does that looks for nobody.
 const proxyServes = "serves as a proxy"
 
-// runProxy runs the proxy behind its servers. When ctx ends things stop in
+// runProxy runs the proxy behind its ports. When ctx ends things stop in
 // order: no new connections, watches end, requests in flight are finished.
-func runProxy(ctx context.Context, handler *proxy.Proxy, servers *servers, p *process.Process) error {
+func runProxy(ctx context.Context, handler *proxy.Proxy, ports *ports.Ports, p *process.Process) error {
 	proxyCtx, stopProxy := context.WithCancel(context.Background())
 	defer stopProxy()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(servers.serve)
+	group.Go(ports.Serve)
 	group.Go(func() error { return handler.Run(proxyCtx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		p.Log.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))
-		servers.drain(handler, p.Log)
+		ports.Drain(handler)
 		stopProxy()
-		return servers.close()
+		return ports.Close()
 	})
 	p.Systemd.Serves() // it answers, with 503 if there is no member yet
 	p.Log.Info("ready to serve client requests")
 	return group.Wait()
 }
 
-// lockProxyDir makes the data directory of a proxy, and takes it for this
-// process (B7).
-func lockProxyDir(fsys disk.FS, dir string, logger *logrus.Logger) (io.Closer, error) {
-	if err := fsys.MkdirAll(filepath.Join(dir, "proxy")); err != nil {
-		return nil, fmt.Errorf("make the data directory of a proxy: %w", err)
-	}
-	tightened, err := fsys.Secure(dir)
-	if err != nil {
-		return nil, fmt.Errorf("others can read %s, chmod 0700 it: %w", dir, err)
-	}
-	if tightened {
-		logger.Warnf("others could read %s; its mode is 0700 now", dir)
-	}
-	return fsys.Lock(filepath.Join(dir, "lock"))
-}
-
-func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, error), budget *memory.Budget, registry *prometheus.Registry, logger *logrus.Logger) proxy.Options {
+func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, error), budget *memory.Budget, registry *prometheus.Registry, p *process.Process) proxy.Options {
 	orNone := func(t time.Duration) time.Duration {
 		if t == 0 {
 			return -1
@@ -132,19 +120,7 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		Origins:         c.HTTP.CORS,
 		AllowHost:       c.HTTP.Hosts.Allows,
 		Registry:        registry,
-		AccessLog:       accessLog(c.HTTP.AccessLog, logger),
-		Log:             logger,
-	}
-}
-
-// warnOfUnusedFlags tells that the list of peers that was kept counts (P5).
-func warnOfUnusedFlags(c config.Config, p *proxy.Proxy, logger *logrus.Logger) {
-	if !p.KnowsCluster() {
-		return
-	}
-	for _, flag := range []string{"discovery", "discovery-srv", "initial-cluster"} {
-		if c.Source(flag).IsSet() {
-			logger.Warnf("--%s is ignored, since the proxy knows its cluster; delete %s to move it to another one", flag, filepath.Join(c.DataDir, "proxy"))
-		}
+		AccessLog:       p.AccessLog(c.HTTP.AccessLog),
+		Log:             p.Log,
 	}
 }

@@ -4,22 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
+	"os"
 
 	"canopy/bootstrap"
 	"canopy/config"
 	"canopy/discovery"
 	"canopy/etcdserver"
-	"canopy/internal/disk"
 	"canopy/internal/process"
 	"canopy/internal/tuning"
-	"canopy/wal"
 )
 
 // runServer runs a member or a proxy, or does what a flag asks for instead.
 func runServer(argv, environ []string) (exit int) {
-	invocation, err := config.Parse(argv, environ, begunBefore)
+	invocation, err := config.Parse(argv, environ, bootstrap.Begun)
 	if err != nil {
 		return refuse(err)
 	}
@@ -49,38 +46,38 @@ func runServer(argv, environ []string) (exit int) {
 	})
 }
 
+// check prints the configuration in force, warnings, and what a start would
+// refuse (F61).
+func check(invocation config.Invocation) (exit int) {
+	if !invocation.Quiet {
+		fmt.Print(invocation.Config.Effective())
+	}
+	for _, note := range invocation.Notes {
+		if note.Warning {
+			fmt.Fprintln(os.Stderr, "warning: "+note.Text)
+		}
+	}
+	if err := bootstrap.Check(invocation.Config); err != nil {
+		return refuse(err)
+	}
+	return 0
+}
+
 // tuned reports whether the runtime is to be adjusted to the load.
 func tuned(c config.Config) bool { return c.RuntimeTuning != "off" }
 
 // serve runs a member or a proxy: what the data directory belongs to, or what
 // the flags ask for if it is new (B6).
 func serve(ctx context.Context, c config.Config, p *process.Process) error {
-	begun, err := begunAs(disk.OS{}, c.DataDir)
+	asProxy, err := bootstrap.AsProxy(c, p.Log)
 	if err != nil {
 		return err
 	}
-	wanted := c.Proxy.Mode != config.ProxyOff
-	switch {
-	case slices.Equal(begun, []string{"proxy"}):
-		p.Log.Info("the server is already initialized as proxy before, starting as etcd proxy...")
-		if !wanted && c.Source("proxy").IsSet() {
-			p.Log.Warnf("--proxy=off is ignored: %s belongs to a proxy", c.DataDir)
-		}
-		wanted = true
-	case len(begun) > 0:
-		if ran, err := wal.Exists(disk.OS{}, c.LogDir()); err == nil && ran { // or it only waits for others (D24)
-			p.Log.Info("the server is already initialized as member before, starting as etcd member...")
-		}
-		if wanted {
-			p.Log.Warnf("--proxy=%s is ignored: %s belongs to a member", c.Proxy.Mode, c.DataDir)
-		}
-		wanted = false
-	}
-	if wanted {
+	if asProxy {
 		finder := bootstrap.New(bootstrap.Options{Config: c, Waiting: p.Systemd.Awaits, Log: p.Log})
 		return serveProxy(ctx, c, func(ctx context.Context) ([]string, error) {
 			defer p.Systemd.Does(proxyServes)
-			return finder.PeerURLs(ctx, knowsCluster(c))
+			return finder.PeerURLs(ctx, bootstrap.KnowsCluster(c))
 		}, p)
 	}
 	err = serveMember(ctx, c, p)
@@ -88,16 +85,4 @@ func serve(ctx context.Context, c config.Config, p *process.Process) error {
 		return becomeProxy(ctx, c, full, p)
 	}
 	return err
-}
-
-// begunAs lists which of "member" and "proxy" a data directory contains.
-func begunAs(fsys disk.FS, dir string) ([]string, error) {
-	names, err := fsys.List(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look into the data directory: %w", err)
-	}
-	return slices.DeleteFunc(names, func(name string) bool { return name != "member" && name != "proxy" }), nil
 }

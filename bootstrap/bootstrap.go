@@ -103,3 +103,16 @@ func (f *Finder) fetch(ctx context.Context, peerURL string) (etcdserver.ID, []et
 	}
 	return etcdserver.ID(cluster), members, nil
 }
+
+// SamePeers compares peer URLs by their addresses: the list may have names where
+// this member has addresses, as with DNS. If a name does not resolve, the URLs
+// may be the same.
+func SamePeers(ctx context.Context, x, y []string) bool {
+	unsure := false
+	lookup := func(host string) ([]string, error) {
+		found, err := net.DefaultResolver.LookupHost(ctx, host)
+		unsure = unsure || err != nil
+		return found, err
+	}
+	return config.SamePeers(x, y, lookup) || unsure
+}

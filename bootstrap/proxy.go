@@ -2,14 +2,8 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"canopy/config"
 	"canopy/discovery"
 )
 
@@ -46,15 +40,4 @@ func PeerURLs(peers []discovery.Peer) []string {
 		urls = append(urls, peer.PeerURLs...)
 	}
 	return urls
-}
-
-// MakeProxyDir turns the data directory of a member that found no room in its
-// cluster, and has no data, into one that a proxy can use (B6, D16).
-func MakeProxyDir(c config.Config) error {
-	for _, dir := range []string{c.SnapDir(), filepath.Join(c.MemberDir(), "wal"), c.MemberDir()} {
-		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("make the data directory one of a proxy: %w", err)
-		}
-	}
-	return nil
 }

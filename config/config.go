@@ -126,3 +126,21 @@ func (c Config) LogDir() string {
 	}
 	return filepath.Join(c.MemberDir(), "wal")
 }
+
+// GivenPeerURLs are the advertised peer URLs, if the flag was given. They have no effect once the cluster knows the
+// member (M24).
+func (c Config) GivenPeerURLs() []string {
+	if !c.Source("initial-advertise-peer-urls").IsSet() {
+		return nil
+	}
+	return c.AdvertisePeerURLs.Strings()
+}
+
+// ForcedPeerURLs is ForcePeerURLs as text.
+func (c Config) ForcedPeerURLs() map[string][]string {
+	forced := map[string][]string{}
+	for name, urls := range c.ForcePeerURLs {
+		forced[name] = urls.Strings()
+	}
+	return forced
+}

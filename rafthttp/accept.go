@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"canopy/raft"
@@ -31,6 +32,20 @@ func (t *Transport) Handler() http.Handler {
 		default:
 			t.serveReference(w, r)
 		}
+	})
+}
+
+// Beside serves the paths of members, and passes all other paths to a handler.
+func (t *Transport) Beside(others http.Handler) http.Handler {
+	members := t.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		isRaft := path == "/raft" || strings.HasPrefix(path, "/raft/") && path != "/raft/probing" && path != "/raft/"
+		if isRaft || strings.HasPrefix(path, "/canopy/peer/") {
+			members.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
 	})
 }
 

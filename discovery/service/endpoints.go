@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +54,12 @@ func NewEndpoints(urls []string) (*Endpoints, error) {
 		return nil, errors.New("there are no endpoints")
 	}
 	return e, nil
+}
+
+// Run waits until ctx ends, and closes the connections.
+func (e *Endpoints) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return e.Close()
 }
 
 // Close gives up connections that are idle.

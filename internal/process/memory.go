@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sirupsen/logrus"
 
 	"canopy/internal/memory"
@@ -32,6 +33,13 @@ func (p *Process) MemoryBudget(size int64, registry *prometheus.Registry) (*memo
 	gauge("canopy_memory_budget_bytes", "Memory that clients can make this process hold.", budget.Max)
 	gauge("canopy_memory_budget_used_bytes", "Memory that clients make this process hold now.", budget.Used)
 	return budget, limit
+}
+
+// NewRegistry makes a registry with the metrics of Go's runtime and of the process.
+func NewRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
 }
 
 // heapPart is the part of a memory limit that the heap may use. The rest is for

@@ -1,4 +1,4 @@
-package main
+package ports
 
 import (
 	"encoding/json"
@@ -11,57 +11,56 @@ import (
 	"canopy/internal/middleware"
 )
 
-// gate is what a listener serves from the moment it is bound. Until the member
-// is there, because its log is being read or its cluster is being asked,
-// requests wait for as long as a start usually takes: a script that writes as
-// soon as the port is open finds a member. If it takes longer, they are told so
-// (F32).
-type gate struct {
+// Gate is the handler of a port. It is closed while the member starts: it reads
+// its log, or asks its cluster. Until it opens, requests wait for as long as a
+// start usually takes, so that a script can write as soon as the port is bound.
+// If the start takes longer, they are refused (F32).
+type Gate struct {
 	behind  atomic.Pointer[http.Handler]
 	leaving atomic.Bool
 
-	// What follows is set before the gate is used, by hold; without it no request waits.
-	until   time.Time     // requests wait till then
-	forBody time.Duration // that a request has for its body once it has waited
-	changed chan struct{} // closed when the gate opens, or is about to close
-	change  func()        // closes it, once
+	// hold sets what follows, before the gate is used. Otherwise no request waits.
+	until   time.Time     // when requests stop to wait
+	forBody time.Duration // time for the body of a request that has waited
+	changed chan struct{} // closed when the gate opens, or the process begins to stop
+	change  func()        // closes changed, once
 	held    atomic.Int64  // requests that wait; at most heldMax
 	early   http.Handler  // of /metrics, until the gate opens; nil: none
 }
 
-// heldMax bounds the requests that wait: each has a connection and a goroutine.
+// heldMax bounds the requests that wait, since each has a connection and a goroutine.
 const heldMax = 1024
 
-// hold has requests wait for the gate to open, for so long from now.
-func (g *gate) hold(grace, forBody time.Duration) {
+// hold lets requests wait for the gate to open, until grace is over.
+func (g *Gate) hold(grace, forBody time.Duration) {
 	g.until, g.forBody = time.Now().Add(grace), forBody
 	g.changed = make(chan struct{})
 	g.change = sync.OnceFunc(func() { close(g.changed) })
 }
 
-// open lets requests through to a handler from now on.
-func (g *gate) open(h http.Handler) {
+// Open passes requests to a handler from now on.
+func (g *Gate) Open(h http.Handler) {
 	g.behind.Store(&h)
 	g.wake()
 }
 
-// leave has each answer from now on tell the client that its connection ends, so
-// that it goes elsewhere before the port is closed. A request on a connection
-// that is just being closed is lost, and nobody knows whether it was done.
-func (g *gate) leave() {
+// leave adds "Connection: close" to all answers from now on, so that clients go
+// elsewhere before the port is closed. A request on a connection that is being
+// closed is lost, and its client cannot know whether it was executed.
+func (g *Gate) leave() {
 	g.leaving.Store(true)
 	g.wake()
 }
 
-// wake ends the waiting of requests.
-func (g *gate) wake() {
+// wake lets requests that wait go on.
+func (g *Gate) wake() {
 	if g.change != nil {
 		g.change()
 	}
 }
 
-// ServeHTTP serves what is behind the gate, or says that it is closed.
-func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP calls the handler, or answers that the gate is closed.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := g.behind.Load()
 	if h == nil && g.await(w, r) {
 		h = g.behind.Load()
@@ -76,9 +75,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.refuse(w, r)
 }
 
-// await waits for a change of the gate, for as long as a start usually takes.
-// What asks how the process is, is answered at once.
-func (g *gate) await(w http.ResponseWriter, r *http.Request) bool {
+// await waits for a change of the gate, and reports whether there was one.
+// Requests for the health of the process do not wait.
+func (g *Gate) await(w http.ResponseWriter, r *http.Request) bool {
 	left := time.Until(g.until)
 	switch r.URL.Path {
 	case "/version", "/health", "/metrics":
@@ -100,14 +99,14 @@ func (g *gate) await(w http.ResponseWriter, r *http.Request) bool {
 	case <-r.Context().Done():
 		return false
 	}
-	if r.ContentLength != 0 { // its time went by while it waited
+	if r.ContentLength != 0 { // the time for the body has passed during the wait
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.forBody)) // fails if the client has left
 	}
 	return true
 }
 
-// refuse answers what a closed gate can.
-func (g *gate) refuse(w http.ResponseWriter, r *http.Request) {
+// refuse answers a request at a closed gate.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/metrics" && g.early != nil {
 		g.early.ServeHTTP(w, r)
 		return

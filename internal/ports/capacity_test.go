@@ -1,4 +1,4 @@
-package main
+package ports
 
 import (
 	"testing"
@@ -22,11 +22,11 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 		{0, 1, 0, 1 << 20, 1<<20 - 1<<14}, // not known
 		{1, 2, 0, 1, 1},
 	} {
-		c := capacityOf(tt.limit, tt.descriptors, tt.perClient)
-		if c.clients != tt.clients || c.perClient != tt.each {
-			t.Errorf("of %d descriptors there are %d connections, %d of one client; want %d and %d", tt.limit, c.clients, c.perClient, tt.clients, tt.each)
+		c := CapacityOf(tt.limit, tt.descriptors, tt.perClient)
+		if c.Clients != tt.clients || c.PerClient != tt.each {
+			t.Errorf("of %d descriptors there are %d connections, %d of one client; want %d and %d", tt.limit, c.Clients, c.PerClient, tt.clients, tt.each)
 		}
-		if all := c.clients*int(tt.descriptors) + c.peers + c.urgent + c.metrics + ownShare; tt.limit > process.FilesReserved && all > int(tt.limit) {
+		if all := c.Clients*int(tt.descriptors) + c.peers + c.urgent + c.metrics + ownShare; tt.limit > process.FilesReserved && all > int(tt.limit) {
 			t.Errorf("%d descriptors are shared out, of %d", all, tt.limit)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package ports
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 )
 
 // ask sends a request to a gate, and gives the answer and how long it took.
-func ask(ctx context.Context, g *gate, path string) (*httptest.ResponseRecorder, time.Duration) {
+func ask(ctx context.Context, g *Gate, path string) (*httptest.ResponseRecorder, time.Duration) {
 	w, begun := httptest.NewRecorder(), time.Now()
 	g.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil))
 	return w, time.Since(begun)
 }
 
 func TestAClosedGateSaysSo(t *testing.T) { // F32
-	var g gate
+	var g Gate
 	get := func(path string) *httptest.ResponseRecorder {
 		w, _ := ask(t.Context(), &g, path)
 		return w
@@ -33,7 +33,7 @@ func TestAClosedGateSaysSo(t *testing.T) { // F32
 	if w := get("/metrics"); w.Code != http.StatusSeeOther {
 		t.Errorf("/metrics of a closed gate: %d %s", w.Code, w.Body)
 	}
-	g.open(http.NotFoundHandler())
+	g.Open(http.NotFoundHandler())
 	if w := get("/v2/keys/a"); w.Code != http.StatusNotFound {
 		t.Errorf("an open gate answers %d", w.Code)
 	}
@@ -47,18 +47,18 @@ func TestAClosedGateSaysSo(t *testing.T) { // F32
 func TestRequestsWaitForTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const grace = 5 * time.Second
-		var g gate
+		var g Gate
 		g.hold(grace, time.Second)
 		for _, path := range []string{"/health", "/version", "/metrics"} {
 			if _, took := ask(t.Context(), &g, path); took != 0 {
 				t.Errorf("%s waits %v", path, took)
 			}
 		}
-		time.AfterFunc(time.Second, func() { g.open(http.NotFoundHandler()) })
+		time.AfterFunc(time.Second, func() { g.Open(http.NotFoundHandler()) })
 		if w, took := ask(t.Context(), &g, "/v2/keys/a"); w.Code != http.StatusNotFound || took != time.Second {
 			t.Errorf("a gate that opens after a second answers %d after %v", w.Code, took)
 		}
-		var late, left gate
+		var late, left Gate
 		late.hold(grace, time.Second)
 		<-time.After(2 * time.Second)
 		if w, took := ask(t.Context(), &late, "/v2/keys/a"); w.Code != 503 || w.Header().Get("Retry-After") == "" || took != 3*time.Second {
@@ -78,7 +78,7 @@ func TestRequestsWaitForTheGate(t *testing.T) {
 // TestFewRequestsWaitForTheGate: their number is bounded, and clients that leave make room.
 func TestFewRequestsWaitForTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var g gate
+		var g Gate
 		g.hold(time.Minute, time.Second)
 		gone, leave := context.WithCancel(t.Context())
 		for range heldMax {
@@ -90,7 +90,7 @@ func TestFewRequestsWaitForTheGate(t *testing.T) {
 		}
 		leave()
 		synctest.Wait()
-		time.AfterFunc(time.Second, func() { g.open(http.NotFoundHandler()) })
+		time.AfterFunc(time.Second, func() { g.Open(http.NotFoundHandler()) })
 		if w, _ := ask(t.Context(), &g, "/v2/keys/a"); w.Code != http.StatusNotFound {
 			t.Errorf("when the others have left: %d", w.Code)
 		}
