@@ -54,7 +54,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 		Config:   c,
 		Capacity: ports.CapacityOf(process.FileLimit(), 1, c.HTTP.MaxPerClient),
 		Memory:   budget,
-		Metrics:  set,
+		Metrics:  set.HTTP,
 		Fast:     api.IsFast,
 		Early:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 1}),
 		Log:      p.Log,

@@ -48,8 +48,9 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	defer lock.Close()
 	registry := process.NewRegistry()
 	budget, _ := p.MemoryBudget(c.HTTP.MemoryBudget, registry) // all that a proxy holds is counted
+	set := metrics.NewProxyHTTP(registry)
 	options := proxyOptions(c, firstPeers, budget, registry, p)
-	options.FS = p.Disk(ctx)
+	options.FS, options.Refused = p.Disk(ctx), set.Refused
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 		Config:   c,
 		Capacity: ports.CapacityOf(process.FileLimit(), 2, c.HTTP.MaxPerClient),
 		Memory:   budget,
-		Metrics:  metrics.New(prometheus.NewRegistry()),
+		Metrics:  set,
 		Fast:     api.IsFast,
 		Log:      p.Log,
 	})

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -302,4 +304,53 @@ func TestADirectoryStaysWhatItIs(t *testing.T) {
 	if text := member.output.String(); !strings.Contains(text, "already initialized as member before") || !strings.Contains(text, "--proxy=on is ignored") {
 		t.Errorf("B6: %s", text)
 	}
+}
+
+// TestAProxyCountsWhatItRefuses: the series are there from the beginning, and count a foreign host and origin, a body
+// that does not arrive in time, and a connection that is one too many.
+func TestAProxyCountsWhatItRefuses(t *testing.T) {
+	parallel(t)
+	p := newProxy(t, newServer(t).start(), "--body-timeout", "100ms", "--cors", "http://friend.example", "--max-connections-per-client", "3")
+	p.launch()
+	p.awaitEndpoints(1)
+	refused := func(reason string) string {
+		label, text := `canopy_http_refused_total{reason="`+reason+`"} `, p.must(http.StatusOK, http.MethodGet, "/metrics", "").body
+		_, count, there := strings.Cut(text, label)
+		if !there {
+			return "none"
+		}
+		count, _, _ = strings.Cut(count, "\n")
+		return count
+	}
+	reasons := []string{"host", "origin", "slow_body", "connection", "idle connection", "spare connection"}
+	for _, reason := range reasons {
+		if n := refused(reason); n != "0" {
+			t.Errorf("%s = %s at the beginning, want 0", reason, n)
+		}
+	}
+	for _, head := range []string{
+		"GET /v2/keys HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+		"DELETE /v2/keys/k HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n",
+		"PUT /v2/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\nvalue=x",
+	} {
+		connection := p.dial()
+		_, _ = io.WriteString(connection, head)
+		_, _ = io.ReadAll(connection) // until the proxy closes it
+		_ = connection.Close()
+	}
+	for _, reason := range reasons[:3] {
+		eventually(t, hang, "a refusal to be counted", func() error {
+			if n := refused(reason); n != "1" {
+				return fmt.Errorf("%s = %s, want 1", reason, n)
+			}
+			return nil
+		})
+	}
+	p.dialMany(10)
+	eventually(t, hang, "connections beyond the limit to be counted", func() error {
+		if refused("idle connection") == "0" && refused("connection") == "0" {
+			return errors.New("none is")
+		}
+		return nil
+	})
 }

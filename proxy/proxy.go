@@ -69,6 +69,7 @@ type Options struct {
 	Origins   []string                              // web origins whose pages may read and write; "*": all; empty: members decide (S44)
 	AllowHost func(host string, loopback bool) bool // which Host headers are served; nil: all
 
+	Refused   func(reason string)     // called for each request that a guard or a time-out refuses: host, origin, slow_body; nil: none
 	Registry  *prometheus.Registry    // of what /metrics shows; default: a new one
 	AccessLog func(middleware.Access) // called after each answer; nil: none
 	Log       *logrus.Logger          // required
@@ -114,6 +115,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.lag == 0 {
 		o.lag = defaultLag
+	}
+	if o.Refused == nil {
+		o.Refused = func(string) {}
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
@@ -162,7 +166,7 @@ func New(o Options) (*Proxy, error) {
 	p.known = known
 	p.startup.until = time.Now().Add(o.StartupGrace)
 	p.scrapes = promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax})
-	p.guard.Origins, p.guard.AllowHost, p.guard.Refuse = o.Origins, o.AllowHost, refuse
+	p.guard.Origins, p.guard.AllowHost, p.guard.Refuse = o.Origins, o.AllowHost, p.refuseForeign
 	p.guard.Delegate = true // members decide if no origins are set
 	p.buffers.New = func() any { return new(make([]byte, bufferBytes)) }
 	p.heads.New = func() any { return new(make([]byte, 0, headBytes)) }

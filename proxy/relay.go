@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -229,6 +230,9 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // ended, but a client that only closed its own side can still be told.
 func (p *Proxy) refuseBody(w http.ResponseWriter, r *http.Request, cut *bodyError) {
 	p.o.Log.Debugf("%s %s: the body: %v", r.Method, r.URL.Path, cut)
+	if errors.Is(cut.cause, os.ErrDeadlineExceeded) {
+		p.o.Refused("slow_body")
+	}
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close") // where the next request would begin is not known
 	}

@@ -47,8 +47,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuse answers a request that the guard refuses.
-func refuse(w http.ResponseWriter, _ *http.Request, status int, _, message string) {
+// refuseForeign answers a request that the guard refuses.
+func (p *Proxy) refuseForeign(w http.ResponseWriter, _ *http.Request, status int, reason, message string) {
+	p.o.Refused(reason)
 	writeMessage(w, status, message)
 }
 

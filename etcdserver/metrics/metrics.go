@@ -17,12 +17,13 @@ import (
 
 // A Set is all of them. It is used by any number of goroutines.
 type Set struct {
+	*HTTP
+
 	// Of the client API.
 
 	WatchRequests   prometheus.Counter
 	HealthSuccesses prometheus.Counter
 	HealthFailures  prometheus.Counter
-	OpenConnections prometheus.Gauge // that count against the budget of all client listeners
 
 	// Of the member.
 
@@ -34,11 +35,10 @@ type Set struct {
 	MessagesRefused prometheus.Counter // of other members, by raft
 	DiskFull        prometheus.Gauge   // 1: writes are refused for want of room
 
-	keys    map[string]*Keys // by method; read only
-	quorum  *Keys
-	refused *prometheus.CounterVec
-	reads   pair // by recursive
-	missed  pair
+	keys   map[string]*Keys // by method; read only
+	quorum *Keys
+	reads  pair // by recursive
+	missed pair
 
 	proposals       prometheus.Observer
 	proposalsFailed [2]prometheus.Counter
@@ -72,10 +72,11 @@ const (
 func New(reg prometheus.Registerer) *Set {
 	f := factory{reg}
 	s := &Set{
+		HTTP: newHTTP(reg, refusals()),
+
 		WatchRequests:   f.counter("etcd_store_watch_requests_total", "Watches asked for."),
 		HealthSuccesses: f.counter("etcd_server_health_success", "Answers of /health that were true."),
 		HealthFailures:  f.counter("etcd_server_health_failures", "Answers of /health that were false."),
-		OpenConnections: f.gauge("canopy_http_connections", "Client connections that are open, on all listeners."),
 
 		LastIndexSaved:  f.gauge("etcd_wal_last_index_saved", "Last log index written."),
 		FileDescriptors: f.gauge("etcd_server_file_descriptors_used_total", "File descriptors that are open."),
@@ -85,26 +86,11 @@ func New(reg prometheus.Registerer) *Set {
 		MessagesRefused: f.counter("canopy_raft_refused_total", "Invalid messages from other members."),
 
 		DiskFull: f.gauge("canopy_disk_full", "1 while writes are refused since the disk is full, else 0."),
-
-		refused: f.counters("canopy_http_refused_total", "Requests and connections refused by a limit or a guard.", "reason"),
-	}
-	for _, reason := range refusals() {
-		s.refused.WithLabelValues(reason)
 	}
 	f.addKeys(s)
 	f.addMember(s)
 	return s
 }
-
-// refusals are what Refused is called with. Their series are there from the beginning: of a counter that appears with its first
-// count, nobody sees that count as an increase.
-func refusals() []string {
-	return []string{"value", "slow_body", "body", "depth", "host", "origin", "watches", "connection", "idle connection", "spare connection", "peer connection"}
-}
-
-// Refused counts one request or connection that a limit or a guard turned away. There are few reasons, all from
-// package api: no text that a client sent.
-func (s *Set) Refused(reason string) { s.refused.WithLabelValues(reason).Inc() }
 
 // Reads counts reads of the store asked here, those that failed included.
 func (s *Set) Reads(recursive bool) prometheus.Counter { return s.reads.of(recursive) }

@@ -65,14 +65,14 @@ const handshakeBytes = 4 << 10
 
 // provisionalPeers is the pool of the peer port, for connections that have not
 // identified themselves. A member leaves it after the handshake.
-func provisionalPeers(c Capacity, h config.HTTP, set *metrics.Set) *httpserver.Pool {
+func provisionalPeers(c Capacity, h config.HTTP, set *metrics.HTTP) *httpserver.Pool {
 	return httpserver.NewPool(httpserver.PoolOptions{Most: c.peers, PerClient: h.MaxPerClient, Timeout: handshakeTimeout,
 		Cut: func() { set.Refused("peer connection") }})
 }
 
 // sparePool is for connections beyond the budget, or apart from it: clients
 // cannot take its slots by opening many connections.
-func sparePool(most int, set *metrics.Set) *httpserver.Pool {
+func sparePool(most int, set *metrics.HTTP) *httpserver.Pool {
 	return httpserver.NewPool(httpserver.PoolOptions{Most: most, Timeout: handshakeTimeout, Cut: func() { set.Refused("spare connection") }})
 }
 

@@ -36,7 +36,7 @@ type Options struct {
 	Config   config.Config
 	Capacity Capacity
 	Memory   *memory.Budget           // for connections and requests of clients
-	Metrics  *metrics.Set             // counts connections
+	Metrics  *metrics.HTTP            // counts connections
 	Fast     func(*http.Request) bool // see httpserver.Options
 	Early    http.Handler             // of /metrics until its gate opens; nil: none
 	Log      *logrus.Logger
@@ -105,7 +105,7 @@ func (p *Ports) add(on []net.Listener, h http.Handler, o httpserver.Options, b b
 	}
 }
 
-func newClientBudget(c Capacity, set *metrics.Set) *httpserver.Budget {
+func newClientBudget(c Capacity, set *metrics.HTTP) *httpserver.Budget {
 	refused := func(idle bool) {
 		if idle {
 			set.Refused("idle connection")
