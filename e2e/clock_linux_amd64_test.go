@@ -287,3 +287,19 @@ func TestStepsOfTheClockMoveNoDeadline(t *testing.T) {
 		}
 	}
 }
+
+// TestStepsOfTheClockMoveNoEndpoint: a proxy whose member has answered a moment ago is healthy, though its clock has
+// jumped by an hour since.
+func TestStepsOfTheClockMoveNoEndpoint(t *testing.T) {
+	parallel(t)
+	p := newProxy(t, newServer(t).start(), "--proxy-failure-wait", "10m", "--proxy-refresh-interval", "10m")
+	p.launch()
+	p.awaitEndpoints(1)
+	p.must(http.StatusOK, http.MethodGet, "/v2/keys", "")
+	for _, by := range []time.Duration{0, time.Hour, -time.Hour} {
+		p.shift(by)
+		if a := p.must(http.StatusOK, http.MethodGet, "/v2/config/local/health", ""); a.body != `{"health": "true"}` {
+			t.Errorf("with a clock that is %v off: %s", by, a.body)
+		}
+	}
+}

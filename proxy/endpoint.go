@@ -30,9 +30,9 @@ type endpoint struct {
 	o       *Options
 
 	resting  atomic.Pointer[rest]
-	leaving  atomic.Int64 // Unix time in ns until which it is only the second choice
+	leaving  atomic.Int64 // by Options.now, until when it is only the second choice
 	unproven atomic.Bool  // it is only the second choice until a probe finds it well
-	answered atomic.Int64 // Unix time in ns of the last answer; 0: none yet
+	answered atomic.Int64 // by Options.now, the last answer; 0: none yet
 	distance distance     // of the prober
 
 	mu      sync.Mutex // guards what follows
@@ -192,8 +192,11 @@ func (e *endpoint) isSecondChoice() bool {
 		return true
 	}
 	until := e.leaving.Load()
-	return until != 0 && time.Now().UnixNano() < until
+	return until != 0 && e.o.now() < until
 }
+
+// now is the time since the proxy began, in ns. A step of the wall clock does not move it.
+func (o *Options) now() int64 { return int64(time.Since(o.began)) }
 
 // An endpointList is all endpoints, those first that are preferred. The slice behind it is replaced, not changed.
 type endpointList struct {

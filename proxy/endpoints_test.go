@@ -94,8 +94,9 @@ func TestTheLastChoice(t *testing.T) {
 
 // When all were restarted a moment ago, the one that is about to stop now is the last to be asked.
 func TestTheOneThatIsStoppingNowComesLast(t *testing.T) {
-	now := time.Now().Add(time.Minute).UnixNano()
-	stopping, first, added := &endpoint{url: "stopping"}, &endpoint{url: "first"}, &endpoint{url: "added"}
+	o := Options{}.withDefaults()
+	now := o.now() + int64(time.Minute)
+	stopping, first, added := &endpoint{url: "stopping", o: &o}, &endpoint{url: "first", o: &o}, &endpoint{url: "added", o: &o}
 	stopping.leaving.Store(now)
 	first.leaving.Store(now - int64(time.Second))
 	added.unproven.Store(true)

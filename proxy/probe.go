@@ -136,9 +136,8 @@ func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
 	case status != http.StatusOK:
 		v.err = fmt.Errorf("/version was answered with status %d", status)
 	default:
-		now := time.Now()
-		e.answered.Store(now.UnixNano())
-		e.distance.measure(v.here, v.took, now, distanceSpan*p.o.FailureWait)
+		e.answered.Store(p.o.now())
+		e.distance.measure(v.here, v.took, time.Now(), distanceSpan*p.o.FailureWait)
 	}
 	if v.err != nil || version.Etcdcluster == "not_decided" {
 		return v // it is starting, or has never had a leader

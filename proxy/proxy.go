@@ -74,6 +74,7 @@ type Options struct {
 	AccessLog func(middleware.Access) // called after each answer; nil: none
 	Log       *logrus.Logger          // required
 
+	began    time.Time           // see now
 	isHere   func(net.Conn) bool // tells of a connection whether it ends on this host (P45)
 	calm     time.Duration       // after which a watch for one event counts as one that waits for long
 	lag      int64               // bytes that a client may be behind others that share its watch
@@ -125,6 +126,7 @@ func (o Options) withDefaults() Options {
 	if o.isHere == nil {
 		o.isHere = isHere
 	}
+	o.began = time.Now()
 	o.patience = 5*time.Second + 2*o.Election // longer than a member waits for its quorum (P18, K121)
 	o.readers = &sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readerBytes) }}
 	return o

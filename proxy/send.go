@@ -163,7 +163,7 @@ func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *
 		}
 		return nil, unsent, err
 	}
-	e.answered.Store(time.Now().UnixNano())
+	e.answered.Store(p.o.now())
 	if x.answer.Close && !(q.watch && isChunked(x.answer)) { // a stream takes its connection with it
 		p.noteLeaving(e, x.answer)
 	}
@@ -277,7 +277,7 @@ func (p *Proxy) restAs(e *endpoint, r rest) bool {
 // about to stop; one that closes it because it did not understand the request is not.
 func (p *Proxy) noteLeaving(e *endpoint, answer *http.Response) {
 	if answer.StatusCode < http.StatusBadRequest || answer.StatusCode == http.StatusNotFound {
-		e.leaving.Store(time.Now().Add(p.o.FailureWait).UnixNano())
+		e.leaving.Store(p.o.now() + int64(p.o.FailureWait))
 	}
 }
 

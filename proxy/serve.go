@@ -92,9 +92,10 @@ func (p *Proxy) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
 		return
 	}
-	since := time.Now().Add(-max(p.o.RefreshInterval, 2*p.o.FailureWait)).UnixNano()
+	since := p.o.now() - int64(max(p.o.RefreshInterval, 2*p.o.FailureWait))
 	healthy := slices.ContainsFunc(p.list.all(), func(e *endpoint) bool {
-		return e.resting.Load() == nil && e.answered.Load() > since
+		answered := e.answered.Load()
+		return e.resting.Load() == nil && answered != 0 && answered > since
 	})
 	w.Header().Set("Content-Type", "application/json")
 	if !healthy {
