@@ -11,46 +11,46 @@ import (
 	"canopy/internal/memory"
 )
 
-// keptBytes is how much of a body that is not small is kept, in order to send it again (P20), as long as there is memory.
+// keptBytes is how much of a large body is kept in order to send it again (P20), if there is memory.
 const keptBytes = 1 << 20
 
-// errMemory is why a request is refused that would take more memory than there is.
+// errMemory refuses a request that needs more memory than there is.
 var errMemory = errors.New("proxy: the memory for requests is used up")
 
-// bodyError says why the body of a request could not be read to its end.
+// bodyError tells why the body of a request could not be read to its end.
 type bodyError struct {
 	cause error
-	cut   bool // less came than the client had announced
+	cut   bool // fewer bytes arrived than the client had announced
 }
 
-// Error gives the words of a member for the same.
+// Error gives the text of a member for the same error.
 func (e *bodyError) Error() string {
 	switch {
 	case errors.Is(e.cause, os.ErrDeadlineExceeded):
 		return "the body did not arrive in time"
-	case e.cut: // trailers and HTTP/2 have words of their own for it
+	case e.cut: // trailers and HTTP/2 have errors of their own for it
 		return io.ErrUnexpectedEOF.Error()
 	}
 	return e.cause.Error()
 }
 
-// Unwrap gives what reading failed with.
+// Unwrap gives the error of reading.
 func (e *bodyError) Unwrap() error { return e.cause }
 
-// A body is that of a request, on its way. What has been sent of it can be sent again, as long as it is not too much.
+// A body is the body of a request that is being sent. What was sent can be sent again, unless it is too large.
 type body struct {
 	from    io.Reader
-	length  int64 // -1: unknown, so that it goes out in chunks
+	length  int64 // -1: unknown, so it is sent in chunks
 	kept    []byte
 	forgot  bool       // more was read than is kept
 	failure *bodyError // of reading from the client
 
 	memory *memory.Budget
-	taken  int64 // of it, for what is kept
+	taken  int64 // of the budget of memory, for kept
 }
 
-// addBody reads a small body into the head, which is complete then, or makes ready to stream a larger one. It needs a
-// buffer while it works.
+// addBody reads a small body into the head, which is then complete, or prepares to stream a larger one. It needs a buffer
+// while it works.
 func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		if q.method != http.MethodGet && q.method != http.MethodHead {
@@ -60,7 +60,7 @@ func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) erro
 		return nil
 	}
 	if r.ContentLength < 0 || r.ContentLength > bufferBytes {
-		// Small ones have the time that the server allows a whole request.
+		// The time-out of the whole request covers a small body.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.o.BodyTimeout))
 	}
 	buffer := p.buffer()
@@ -81,8 +81,8 @@ func (p *Proxy) addBody(q *request, w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-// readUpTo fills the buffer, unless the body ends before; whole tells that it did. A body that is cut is an error,
-// which io.ReadFull does not tell from an end.
+// readUpTo fills the buffer, unless the body ends before; whole tells whether it ended. A body that is cut is an error, which
+// io.ReadFull does not distinguish from an end.
 func readUpTo(body io.Reader, buffer []byte) (n int, whole bool, err error) {
 	for n < len(buffer) {
 		m, err := body.Read(buffer[n:])
@@ -97,7 +97,7 @@ func readUpTo(body io.Reader, buffer []byte) (n int, whole bool, err error) {
 	return n, false, nil
 }
 
-// finishHead says how long the body is, and ends the head.
+// finishHead adds the length of the body, and ends the head.
 func (q *request) finishHead(length int64) {
 	if length < 0 {
 		q.head = append(q.head, "Transfer-Encoding: chunked\r\n\r\n"...)
@@ -108,7 +108,7 @@ func (q *request) finishHead(length int64) {
 	q.head = append(q.head, "\r\n\r\n"...)
 }
 
-// sendTo writes what is kept and then the rest, which it keeps as far as there is room.
+// sendTo writes the kept part and then the rest, which it keeps as far as there is memory.
 func (b *body) sendTo(c *conn, buffer []byte) error {
 	if err := b.sendPart(c, b.kept); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (b *body) sendTo(c *conn, buffer []byte) error {
 	}
 }
 
-// keep remembers a part, or gives up remembering.
+// keep keeps a part, or forgets all.
 func (b *body) keep(part []byte) {
 	if b.forgot {
 		return
@@ -147,7 +147,7 @@ func (b *body) keep(part []byte) {
 	b.kept = append(b.kept, part...)
 }
 
-// take makes room to keep more.
+// take takes memory to keep more.
 func (b *body) take(more int64) bool {
 	if !b.memory.Try(more) {
 		return false
@@ -156,7 +156,7 @@ func (b *body) take(more int64) bool {
 	return true
 }
 
-// forget gives up what is kept: the body can no longer be sent again.
+// forget drops the kept part: the body cannot be sent again.
 func (b *body) forget() {
 	b.forgot, b.kept = true, nil
 	b.memory.Give(b.taken)

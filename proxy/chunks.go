@@ -2,15 +2,15 @@ package proxy
 
 import "errors"
 
-// A chunkScanner finds the frames in a chunked body (RFC 9112, 7.1), which may then be passed on as it is. It takes them in the
-// one form that members write, and nothing that could be read in two ways: no extensions, no bare line feeds, no
+// A chunkScanner finds the frames in a chunked body (RFC 9112, 7.1), so that its bytes can be sent on unchanged. It accepts
+// only the form that members write, and nothing that could be read in two ways: no extensions, no bare line feeds, no
 // trailers.
 type chunkScanner struct {
 	state   chunkState
 	digits  int
-	left    uint64 // bytes of the chunk that are still to come
-	payload bool   // there was a byte of a body
-	ended   bool   // the last chunk was there
+	left    uint64 // bytes of the chunk that have not come yet
+	payload bool   // there was a byte of the body
+	ended   bool   // the last chunk has come
 }
 
 type chunkState uint8
@@ -27,13 +27,13 @@ const (
 
 var (
 	errChunk    = errors.New("the member sent a malformed chunk")
-	errAfterEnd = errors.New("the member sent something after the last chunk")
+	errAfterEnd = errors.New("the member sent data after the last chunk")
 )
 
-// chunkDigits is how long the size of a chunk may be.
+// chunkDigits bounds the length of a chunk's size.
 const chunkDigits = 8
 
-// scan looks at the next bytes. If it is given a function, that gets what is within the chunks.
+// scan scans the next bytes. If payload is not nil, it gets the contents of the chunks.
 func (s *chunkScanner) scan(b []byte, within func([]byte) error) error {
 	for len(b) > 0 {
 		if s.ended {
@@ -62,7 +62,7 @@ func (s *chunkScanner) scan(b []byte, within func([]byte) error) error {
 	return nil
 }
 
-// frame looks at one byte between data.
+// frame scans one byte between contents.
 func (s *chunkScanner) frame(c byte) error {
 	switch {
 	case s.state == inSize && c != '\r':

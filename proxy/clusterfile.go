@@ -11,37 +11,37 @@ import (
 	"canopy/internal/disk"
 )
 
-// A clusterNote is what a proxy remembers of its cluster: how to find it again, and which one it is (P9, P12).
+// A clusterNote is what a proxy stores about its cluster: how to find it again, and its ID (P9, P12).
 type clusterNote struct {
 	PeerURLs   []string // sorted
 	ClientURLs []string // sorted; none: not known
-	ClusterID  uint64   // 0: not known; written by a server that does not note it
+	ClusterID  uint64   // 0: not known; another server wrote the file
 }
 
-// noteText is a note in the file. Servers of the reference write and read the first field alone.
+// noteText is a note in the file. Servers of the reference write and read only the first field.
 type noteText struct {
 	PeerURLs   []string
 	ClientURLs []string `json:",omitempty"`
 	ClusterID  string   `json:",omitempty"` // hexadecimal
 }
 
-// noteBytesMax bounds what is read of the file.
+// noteBytesMax bounds how much of the file is read.
 const noteBytesMax = 1 << 20
 
-// clusterFile is where the note is kept.
+// clusterFile is the file of the note.
 type clusterFile struct {
 	fs   disk.FS
 	dir  string
 	name string
 }
 
-// ClusterFileError says why the list of peer URLs cannot be used (P6).
+// ClusterFileError tells why the list of peer URLs cannot be used (P6).
 type ClusterFileError struct {
 	Path string
 	Err  error
 }
 
-// Error names the file, what is wrong with it, and what to do.
+// Error names the file, the fault, and the remedy.
 func (e *ClusterFileError) Error() string {
 	return fmt.Sprintf("proxy: the list of peer URLs in %s cannot be read: %v; delete the file to begin from the flags again", e.Path, e.Err)
 }
@@ -53,7 +53,7 @@ func newClusterFile(fsys disk.FS, dir string) clusterFile {
 	return clusterFile{fsys, dir, filepath.Join(dir, "cluster")}
 }
 
-// read gives the note, or nil if there is none.
+// read gives the note; nil: there is none.
 func (f clusterFile) read() (*clusterNote, error) {
 	data, err := disk.ReadFile(f.fs, f.name, noteBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +75,7 @@ func parseNote(data []byte) (*clusterNote, error) {
 		return nil, err
 	}
 	if len(text.PeerURLs) == 0 {
-		return nil, errors.New("it names no peer")
+		return nil, errors.New("it contains no peer")
 	}
 	note := &clusterNote{PeerURLs: text.PeerURLs, ClientURLs: text.ClientURLs}
 	if text.ClusterID == "" {
@@ -89,7 +89,7 @@ func parseNote(data []byte) (*clusterNote, error) {
 	return note, nil
 }
 
-// write replaces the note as a whole: a crash leaves the old one or the new one.
+// write replaces the note atomically: a crash leaves the old one or the new one.
 func (f clusterFile) write(note *clusterNote) error {
 	data, err := json.Marshal(noteText{note.PeerURLs, note.ClientURLs, strconv.FormatUint(note.ClusterID, 16)})
 	if err != nil {

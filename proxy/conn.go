@@ -13,22 +13,22 @@ import (
 	"time"
 )
 
-// A conn is a connection to a member. One goroutine at a time uses it, to write a request and read the answer.
+// A conn is a connection to a member. One goroutine at a time uses it, to write a request and to read the answer.
 type conn struct {
 	net.Conn
-	raw  syscall.RawConn // to look at it without reading; nil with TLS
-	in   *bufio.Reader   // of this conn; what it holds comes first. Nil after detach
-	held []byte          // what in held when it was detached
+	raw  syscall.RawConn // to check for input without reading; nil with TLS
+	in   *bufio.Reader   // reads from this conn; its buffer comes first. Nil after detach
+	held []byte          // the buffer of in when it was detached
 	o    *Options
 
-	heldBy *endpoint // that counts it among its watches; nil: none
+	heldBy *endpoint // counts it among its watches; nil: none
 
-	left int       // bytes that may still come, while the head of an answer is read
+	left int       // bytes that may still come while the head of an answer is read
 	idle time.Time // since when it has been idle
 
 	readBy, writeBy time.Time // the deadlines of the connection; zero: none
 	interrupted     atomic.Bool
-	stale           bool // what look found
+	stale           bool // result of look
 	peeked          [1]byte
 	look            func(fd uintptr) bool
 }
@@ -38,7 +38,7 @@ const (
 	readerBytes     = 4 << 10
 	interimMax      = 8 // answers 1xx before the real one
 
-	// justNow is how long a connection may have been idle without being looked at: less than a look takes to be worth it.
+	// justNow is how long a connection may have been idle without a check: a check would cost more than it is worth.
 	justNow = time.Millisecond
 )
 
@@ -68,8 +68,8 @@ func (c *conn) attach() {
 	c.in.Reset(c)
 }
 
-// detach takes the reader away: from now on the connection is to be read directly, after what was held. A watch that
-// waits needs no reader.
+// detach takes the reader away: from now on reads go directly to the connection, after held. A watch that waits needs no
+// reader.
 func (c *conn) detach() {
 	if c.in == nil {
 		return
@@ -80,8 +80,7 @@ func (c *conn) detach() {
 	c.in = nil
 }
 
-// isCalm waits until there is something to read, at most so long, and tells whether nothing came. The connection is
-// detached.
+// isCalm waits for input, at most for d, and tells whether none came. The connection is detached.
 func (c *conn) isCalm(d time.Duration) bool {
 	if c.raw == nil || len(c.held) > 0 {
 		return false
@@ -92,7 +91,7 @@ func (c *conn) isCalm(d time.Duration) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted.Load()
 }
 
-// Close closes the connection, also one that is closed.
+// Close closes the connection; it may be closed already.
 func (c *conn) Close() error {
 	if c.heldBy != nil {
 		c.heldBy.unhold(c)
@@ -100,8 +99,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// discard closes a connection at once, without the port waiting for a minute for what may still come: of watches that
-// are shared there may be hundreds a second (P41).
+// discard closes a connection with a reset, so that its port is free at once and not after a minute: shared watches may end
+// hundreds of connections a second (P41).
 func (c *conn) discard() {
 	if plain, ok := c.Conn.(*net.TCPConn); ok {
 		_ = plain.SetLinger(0)
@@ -109,7 +108,7 @@ func (c *conn) discard() {
 	c.Close()
 }
 
-// Read reads what in asks for, up to the limit of a head.
+// Read reads for in, up to the limit of a head.
 func (c *conn) Read(b []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errHeadTooLarge
@@ -119,7 +118,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// isStale tells of an idle connection whether the member has closed it, or has sent what nobody asked for.
+// isStale tells whether the member has closed an idle connection, or has sent data without a request.
 func (c *conn) isStale() bool {
 	if c.in.Buffered() > 0 {
 		return true
@@ -127,12 +126,12 @@ func (c *conn) isStale() bool {
 	if c.raw == nil || time.Since(c.idle) < justNow {
 		return false
 	}
-	c.expectBy(c.o.patience) // an old deadline would be taken for an end
+	c.expectBy(c.o.patience) // an old deadline would look like an end
 	err := c.raw.Read(c.look)
 	return c.stale || err != nil
 }
 
-// awaitInput waits until there is something to read, without a buffer to read into. The connection is detached.
+// awaitInput waits for input, without a buffer to read into. The connection is detached.
 func (c *conn) awaitInput() error {
 	if c.raw == nil {
 		return nil
@@ -140,8 +139,8 @@ func (c *conn) awaitInput() error {
 	return c.raw.Read(func(fd uintptr) bool { return hasInput(fd, c.peeked[:]) })
 }
 
-// expectBy sees to it that reads fail after d, or up to half as long again: to move a deadline costs more than a
-// request can pay each time. 0 stands for never.
+// expectBy makes reads fail after d, or up to half as long again: setting the deadline for each request would cost too much.
+// 0: never.
 func (c *conn) expectBy(d time.Duration) {
 	if d <= 0 {
 		if !c.readBy.IsZero() {
@@ -155,7 +154,7 @@ func (c *conn) expectBy(d time.Duration) {
 	}
 }
 
-// setReadBy moves the deadline of reads, unless the connection was interrupted. A connection that is closed needs none.
+// setReadBy sets the deadline of reads, unless the connection was interrupted. A closed connection needs none.
 func (c *conn) setReadBy(t time.Time) {
 	c.readBy = t
 	_ = c.SetReadDeadline(t)
@@ -164,14 +163,13 @@ func (c *conn) setReadBy(t time.Time) {
 	}
 }
 
-// interrupt has whoever reads or writes fail at once, now and later. It may be called by any goroutine. The connection
-// has to be closed then.
+// interrupt makes all reads and writes fail, now and later. Any goroutine may call it. The connection must be closed then.
 func (c *conn) interrupt() {
 	c.interrupted.Store(true)
 	_ = c.SetDeadline(time.Unix(1, 0))
 }
 
-// send writes, within Options.WriteTimeout or up to half as long again. It tells whether any byte may have gone out.
+// send writes, within Options.WriteTimeout or up to half as long again. It tells whether any byte may have been sent.
 func (c *conn) send(b []byte) (sent bool, err error) {
 	if d := c.o.WriteTimeout; d > 0 {
 		now := time.Now()
@@ -187,7 +185,7 @@ func (c *conn) send(b []byte) (sent bool, err error) {
 	return n > 0, err
 }
 
-// Write is send, for what takes an io.Writer.
+// Write is send as an io.Writer.
 func (c *conn) Write(b []byte) (int, error) {
 	if _, err := c.send(b); err != nil {
 		return 0, err
@@ -195,7 +193,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// receive reads the head of an answer. Those that only say that the real one is to come are passed over.
+// receive reads the head of an answer, and skips informational answers.
 func (c *conn) receive(method string) (*http.Response, error) {
 	c.left = answerHeadBytes
 	defer func() { c.left = math.MaxInt }()
@@ -209,11 +207,11 @@ func (c *conn) receive(method string) (*http.Response, error) {
 			return answer, nil
 		}
 		if answer.StatusCode == http.StatusSwitchingProtocols {
-			return nil, errors.New("the member answered 101, which nobody asked for")
+			return nil, errors.New("the member answered 101 without a request to upgrade")
 		}
 	}
 	return nil, errInterim
 }
 
-// chunkHead is what comes before the bytes of a chunk.
+// chunkHead precedes the bytes of a chunk.
 func chunkHead(b []byte, n int) []byte { return append(strconv.AppendInt(b, int64(n), 16), "\r\n"...) }

@@ -43,7 +43,7 @@ func TestNothingIsDoneForACutRequest(t *testing.T) {
 	}
 }
 
-// TestACutLargeBodyIsNotWritten cuts a body that is already on its way to the member.
+// The body is cut while it is being sent to the member.
 func TestACutLargeBodyIsNotWritten(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, membertest.Start(t, 1).PeerURLs()).await(1)

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Endpoints whose answers take within twice the time of each other, and a millisecond, are equally near. A probe over a
-// network in one place takes a fraction of that, and what schedulers do to it is of the same size, so that less would
-// be chance; and a write takes more than that for its quorum. Between places it is several times as much.
+// Endpoints are equally near if the times of their answers differ by at most a factor of two and a millisecond. A probe
+// within one site takes a fraction of that, and scheduling delays are of the same size, so a smaller difference would be
+// random; and a write takes longer for its quorum. Between sites the difference is several times as large.
 const (
 	nearFactor = 2
 	nearMargin = time.Millisecond
 
-	// distanceSpan is for how many Options.FailureWait a difference has to last before it counts: 20 s by default.
+	// distanceSpan is for how many times Options.FailureWait a difference must last before it counts: 20 s by default.
 	distanceSpan = 4
 )
 
-// A distance is how near an endpoint is, as probes found it. One goroutine at a time uses it.
+// A distance tells how near an endpoint is, measured by probes. One goroutine at a time uses it.
 type distance struct {
 	here  bool             // on this host
-	least [2]time.Duration // that an answer took, in the span that goes on, and in the one before
-	begun time.Time        // the span that goes on; zero: nothing is known
+	least [2]time.Duration // shortest time of an answer, in the present span, and in the one before
+	begun time.Time        // beginning of the present span; zero: nothing is known
 }
 
-// measure takes the answer to a probe into account.
+// measure adds the answer to a probe.
 func (d *distance) measure(here bool, took time.Duration, now time.Time, span time.Duration) {
 	d.here = here
 	switch {
@@ -37,9 +37,9 @@ func (d *distance) measure(here bool, took time.Duration, now time.Time, span ti
 	}
 }
 
-// isNearerThan tells of a clear difference: on this host or not, or in what answers took at their quickest, which is
-// what the way takes rather than what there was to do. It has to show in two spans, except at first. At most one of two
-// endpoints is nearer than the other.
+// isNearerThan tells whether there is a clear difference: one is on this host and the other is not, or the shortest times
+// of answers differ, which depend on the network and not on load. Two spans must show it, except at first. At most one of
+// two endpoints is nearer than the other.
 func (d *distance) isNearerThan(other *distance) bool {
 	switch {
 	case d.begun.IsZero() || other.begun.IsZero():
@@ -50,9 +50,8 @@ func (d *distance) isNearerThan(other *distance) bool {
 	return slices.Min(other.least[:]) > nearFactor*slices.Max(d.least[:])+nearMargin
 }
 
-// arranged gives the endpoints in an order in which none comes after one that it is nearer than. Otherwise they stay
-// as they are, so that clients stay with their member (P15), and those of many proxies spread over all that are equally
-// near (P45).
+// arranged sorts the endpoints so that none comes after one that it is nearer than. Otherwise it keeps their order, so that
+// clients stay with their member (P15), and the clients of many proxies spread over all that are equally near (P45).
 func arranged(list []*endpoint) []*endpoint {
 	left, order := slices.Clone(list), make([]*endpoint, 0, len(list))
 	for len(left) > 0 {
@@ -64,15 +63,15 @@ func arranged(list []*endpoint) []*endpoint {
 	return order
 }
 
-// isHere tells whether a connection ends on the host that it begins on: the system gives it the same address at both
-// ends then.
+// isHere tells whether a connection ends on the host that it begins on: then the system gives it the same address at both
+// ends.
 func isHere(c net.Conn) bool {
 	from, ok := c.LocalAddr().(*net.TCPAddr)
 	to, ok2 := c.RemoteAddr().(*net.TCPAddr)
 	return ok && ok2 && (to.IP.IsLoopback() || to.IP.Equal(from.IP))
 }
 
-// arrange puts those first that are nearest. It tells whether another one is the first choice now.
+// arrange puts the nearest endpoints first. It tells whether the first choice has changed.
 func (l *endpointList) arrange() (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// far is a server that answers after a while, as one that is far away.
+// far is a server that answers after a delay, like a distant one.
 func far(t testing.TB, delay *atomic.Int64) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,7 +26,7 @@ func far(t testing.TB, delay *atomic.Int64) string {
 	return server.URL
 }
 
-// farCluster is servers that answer after these times, and a peer URL that names them all.
+// farCluster is servers that answer after these delays, and a peer URL that names them all.
 func farCluster(t testing.TB, delays ...time.Duration) (peer string, urls []string, change []*atomic.Int64) {
 	t.Helper()
 	for _, d := range delays {
@@ -39,9 +39,9 @@ func farCluster(t testing.TB, delays ...time.Duration) (peer string, urls []stri
 
 func elsewhere(o *Options) { o.isHere = func(net.Conn) bool { return false } }
 
-const distant = 60 * time.Millisecond // more than what this machine's other work can be taken for
+const distant = 60 * time.Millisecond // more than a delay by other work of this machine
 
-// P45: those that are far come last, and of the others each is the first choice of some proxy.
+// P45: distant endpoints come last, and each of the others is the first choice of some proxy.
 func TestTheNearestAreChosen(t *testing.T) {
 	peer, urls, _ := farCluster(t, 0, 2*distant, 0)
 	firsts := map[string]bool{}
@@ -54,14 +54,14 @@ func TestTheNearestAreChosen(t *testing.T) {
 	})
 }
 
-// P45: a proxy stays with its choice, unless another one is clearly nearer for long.
+// P45: a proxy keeps its choice, unless another endpoint is clearly nearer for a long time.
 func TestADistanceThatGrows(t *testing.T) {
 	peer, urls, delays := farCluster(t, distant/3, distant/3)
 	s := newSite(t, []string{peer}, elsewhere, func(o *Options) { o.FailureWait = 120 * time.Millisecond }).await(2)
 	before := slices.Index(urls, s.available()[0])
 	delays[before].Store(int64(4 * distant))
 	eventually(t, "the nearer endpoint to be chosen", func() bool { return s.available()[0] == urls[1-before] })
-	eventually(t, "the log to tell of the change", func() bool { return strings.Contains(s.log.String(), "it is nearer") })
+	eventually(t, "the log to tell of the change", func() bool { return strings.Contains(s.log.String(), "which is nearer") })
 	delays[before].Store(int64(distant / 3))
 	for range 5 { // as near as the other one again: no reason to change
 		e := s.list.all()[1]
@@ -91,7 +91,7 @@ func TestTheMemberOfTheSameHostIsChosen(t *testing.T) {
 	}
 }
 
-// noAddresses is a connection that does not tell its ends.
+// noAddresses is a connection without addresses.
 type noAddresses struct{ io.ReadWriteCloser }
 
 func (noAddresses) LocalAddr() net.Addr              { return nil }
@@ -100,7 +100,7 @@ func (noAddresses) SetDeadline(time.Time) error      { return nil }
 func (noAddresses) SetReadDeadline(time.Time) error  { return nil }
 func (noAddresses) SetWriteDeadline(time.Time) error { return nil }
 
-// after gives a distance as it is after probes, a quarter of a span apart, whose answers took so many milliseconds.
+// after gives a distance after probes, a quarter of a span apart, whose answers took these times in milliseconds.
 func after(took ...float64) *distance {
 	d, now := &distance{}, time.Unix(0, 0)
 	for _, ms := range took {
@@ -135,7 +135,7 @@ func TestDistances(t *testing.T) {
 	}
 }
 
-// Whatever the distances, the order keeps its promise, has all endpoints, and is left alone once it is right.
+// For all distances, the order is correct, has all endpoints, and does not change any more once it is correct.
 func TestArranged(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Idle connections are closed long before a member would do it, which is after 5 minutes: a request on a connection
-// that is just being closed is lost.
+// Idle connections are closed long before a member closes them, after 5 minutes: a request on a connection that is being
+// closed is lost.
 const (
 	idleMax     = 128 // per endpoint (P21)
 	idleTimeout = time.Minute
@@ -30,10 +30,10 @@ type endpoint struct {
 	o       *Options
 
 	resting  atomic.Pointer[rest]
-	leaving  atomic.Int64 // by Options.now, until when it is only the second choice
-	unproven atomic.Bool  // it is only the second choice until a probe finds it well
+	leaving  atomic.Int64 // by Options.now, until when it is only a second choice
+	unproven atomic.Bool  // it is only a second choice until a probe succeeds
 	answered atomic.Int64 // by Options.now, the last answer; 0: none yet
-	distance distance     // of the prober
+	distance distance     // of the goroutine that probes
 
 	mu      sync.Mutex // guards what follows
 	idle    []*conn    // the one used last comes last
@@ -41,11 +41,11 @@ type endpoint struct {
 	watches map[*conn]struct{} // connections of watches
 }
 
-// rest is why no requests go to an endpoint, and since when.
+// rest tells why no requests go to an endpoint, and since when.
 type rest struct {
 	reason  string
 	since   time.Time
-	answers bool // it has no quorum, but is asked before nobody is
+	answers bool // it has no quorum, but is used if all others fail
 }
 
 func newEndpoint(text string, o *Options) (*endpoint, error) {
@@ -63,9 +63,8 @@ func newEndpoint(text string, o *Options) (*endpoint, error) {
 	return &endpoint{url: text, address: net.JoinHostPort(u.Hostname(), port), secure: u.Scheme == "https", host: u.Hostname(), o: o}, nil
 }
 
-// take gives an idle connection that is still good, or nil. One that the member has closed means that it was started
-// anew, since it would keep idle connections for longer than we do: until it has caught up it may lack what clients
-// have seen.
+// take gives a usable idle connection, or nil. If the member has closed one, it was restarted, since it keeps idle
+// connections longer than the proxy does: until it has caught up it may lack what clients have seen.
 func (e *endpoint) take() *conn {
 	for {
 		e.mu.Lock()
@@ -85,7 +84,7 @@ func (e *endpoint) take() *conn {
 	}
 }
 
-// give takes back a connection whose answer was read to its end.
+// give takes a connection back whose answer was read to its end.
 func (e *endpoint) give(c *conn) {
 	c.idle = time.Now()
 	if c.in == nil {
@@ -120,7 +119,7 @@ func (e *endpoint) expire(before time.Time) {
 // drop closes all idle connections.
 func (e *endpoint) drop() { e.expire(time.Now().Add(time.Hour)) }
 
-// retire drops the idle connections, and keeps no more.
+// retire drops the idle connections, and keeps no further ones.
 func (e *endpoint) retire() {
 	e.mu.Lock()
 	e.closed = true
@@ -128,7 +127,7 @@ func (e *endpoint) retire() {
 	e.drop()
 }
 
-// hold notes that a connection is that of a watch, until it is closed or unheld.
+// hold adds a connection to those of watches, until it is closed or unheld.
 func (e *endpoint) hold(c *conn) {
 	c.heldBy = e
 	e.mu.Lock()
@@ -139,7 +138,7 @@ func (e *endpoint) hold(c *conn) {
 	e.watches[c] = struct{}{}
 }
 
-// unhold undoes hold. From then on letGo does not touch the connection.
+// unhold undoes hold. After that letGo does not touch the connection.
 func (e *endpoint) unhold(c *conn) {
 	c.heldBy = nil
 	e.mu.Lock()
@@ -147,7 +146,7 @@ func (e *endpoint) unhold(c *conn) {
 	e.mu.Unlock()
 }
 
-// letGo breaks all watches, so that they are taken up by another endpoint, or cut (P32, P33).
+// letGo breaks all watches, so that another endpoint continues them, or they are cut (P32, P33).
 func (e *endpoint) letGo() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -186,7 +185,7 @@ func (e *endpoint) dial(ctx context.Context) (*conn, error) {
 	return newConn(secured, e.o), nil
 }
 
-// isSecondChoice tells whether the member said that it is about to stop, or was started anew or added a moment ago.
+// isSecondChoice tells whether the member said that it is about to stop, or was restarted or added a moment ago.
 func (e *endpoint) isSecondChoice() bool {
 	if e.unproven.Load() {
 		return true
@@ -198,7 +197,7 @@ func (e *endpoint) isSecondChoice() bool {
 // now is the time since the proxy began, in ns. A step of the wall clock does not move it.
 func (o *Options) now() int64 { return int64(time.Since(o.began)) }
 
-// An endpointList is all endpoints, those first that are preferred. The slice behind it is replaced, not changed.
+// An endpointList is all endpoints, preferred ones first. Its slice is replaced, not changed.
 type endpointList struct {
 	mu      sync.Mutex // guards replacing
 	current atomic.Pointer[[]*endpoint]
@@ -211,8 +210,9 @@ func (l *endpointList) all() []*endpoint {
 	return nil
 }
 
-// next gives the first endpoint that is well and not among those tried; failing that, a second choice, and the one that
-// said longest ago that it is about to stop: it may be back by now; or one that rests but answers; nil if there is none.
+// next gives the first available endpoint that was not tried. Without one it gives a second choice: of those that said that
+// they were about to stop, the one that said so longest ago, since it may be back; or an unavailable one that answers; nil:
+// there is none.
 func (l *endpointList) next(tried []*endpoint) *endpoint {
 	var second, last *endpoint
 	for _, e := range l.all() {
@@ -230,14 +230,14 @@ func (l *endpointList) next(tried []*endpoint) *endpoint {
 	return cmp.Or(second, last)
 }
 
-// isAnyWell tells whether there is an endpoint that does not rest.
+// isAnyWell tells whether any endpoint is available.
 func (l *endpointList) isAnyWell() bool {
 	return slices.ContainsFunc(l.all(), func(e *endpoint) bool { return e.resting.Load() == nil })
 }
 
-// replace makes the list one of these URLs. Those that are there keep their state and order, so that clients stay
-// with their member (P13, P15). New ones are put in at random places, so that the clients of many proxies spread; but
-// unless all are new, they are only the second choice until a probe has found them well, and how near they are.
+// replace makes the list one of these URLs. Endpoints that remain keep their state and order, so that clients stay with
+// their member (P13, P15). New ones are inserted at random positions, so that the clients of many proxies spread. Unless all
+// are new, they are only a second choice until a probe has succeeded and has measured their distance.
 func (l *endpointList) replace(urls []string, o *Options) (bad error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -273,7 +273,7 @@ func (l *endpointList) replace(urls []string, o *Options) (bad error) {
 	return bad
 }
 
-// close gives up all idle connections, and those that come back.
+// close closes all idle connections, and those that come back.
 func (l *endpointList) close() {
 	for _, e := range l.all() {
 		e.retire()

@@ -20,8 +20,8 @@ import (
 
 func ok(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok")) }
 
-// P15, P16, P13: clients stay with one endpoint, leave it when it fails, and come back to it; a look at the members in
-// between changes nothing about that.
+// P15, P16, P13: clients stay with one endpoint, leave it when it fails, and come back to it; a refresh in between changes
+// nothing.
 func TestStickiness(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs(), func(o *Options) { o.RefreshInterval = 10 * time.Millisecond }).await(3)
@@ -48,8 +48,8 @@ func TestStickiness(t *testing.T) {
 	}
 }
 
-// P18: a member that takes connections and says nothing is found out by the probe; and a request that meets it before
-// goes elsewhere, if it may, when the time for an answer is over.
+// P18: a probe detects a member that accepts connections and does not answer; a request that meets it before that goes to
+// another member, if it may, after the time-out of the answer.
 func TestFrozenMember(t *testing.T) {
 	frozen, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,7 +70,7 @@ func TestFrozenMember(t *testing.T) {
 	}
 }
 
-// One that has no quorum is better than none, but comes after all others.
+// An endpoint without a quorum is better than none, but comes after all others.
 func TestTheLastChoice(t *testing.T) {
 	dead, last, second, well := &endpoint{url: "dead"}, &endpoint{url: "last"}, &endpoint{url: "second"}, &endpoint{url: "well"}
 	dead.resting.Store(&rest{})
@@ -92,7 +92,7 @@ func TestTheLastChoice(t *testing.T) {
 	}
 }
 
-// When all were restarted a moment ago, the one that is about to stop now is the last to be asked.
+// If all were restarted a moment ago, the one that is about to stop now comes last.
 func TestTheOneThatIsStoppingNowComesLast(t *testing.T) {
 	o := Options{}.withDefaults()
 	now := o.now() + int64(time.Minute)
@@ -111,7 +111,7 @@ func TestTheOneThatIsStoppingNowComesLast(t *testing.T) {
 	}
 }
 
-// P17: one that answers nothing while another one does has to rest.
+// P17: an endpoint that does not answer while another one does becomes unavailable.
 func TestASilentEndpointRests(t *testing.T) {
 	silent := newRaw(t, func(string) string { return "" })
 	_, members := fakeCluster(t, ok)
@@ -123,13 +123,13 @@ func TestASilentEndpointRests(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		if marked := "marked endpoint " + silent.url + " unavailable"; isFirst && !strings.Contains(s.log.String(), marked) {
-			t.Errorf("the log lacks %q", marked) // a probe, which it answers, may have brought it back
+			t.Errorf("the log lacks %q", marked) // a probe, which it answers, may have made it available again
 		}
 		return isFirst
 	})
 }
 
-// P17: a probe that began before an endpoint had to rest does not bring it back.
+// P17: a probe that began before an endpoint became unavailable does not make it available.
 func TestAnOldProbeBringsNobodyBack(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)
 	peer := fakePeer(t, 1, func() []string { return []string{members[0].url, members[1].url} }).URL
@@ -147,7 +147,7 @@ func TestAnOldProbeBringsNobodyBack(t *testing.T) {
 	}
 }
 
-// P11, P12: an answer of another cluster, and none at all, leave everything as it is.
+// P11, P12: an answer of another cluster, or none at all, changes nothing.
 func TestTheLastGoodListIsKept(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)
 	var cluster atomic.Uint64
@@ -174,7 +174,7 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 	}
 }
 
-// A member that has not told its client URLs yet is about to: the proxy does not wait an interval for it.
+// A member that has not published its client URLs is starting: the proxy refreshes sooner.
 func TestAMemberThatBeginsIsFoundSoon(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)
 	var begun atomic.Bool
@@ -193,7 +193,7 @@ func TestAMemberThatBeginsIsFoundSoon(t *testing.T) {
 	s.await(2)
 }
 
-// What most peers say counts: one that lags, or was removed without knowing it, changes nothing (R105).
+// The answer of most peers counts: one that lags, or was removed without knowing it, changes nothing (R105).
 func TestTheMajorityOfThePeersCounts(t *testing.T) {
 	now := report{cluster: 1, peers: []string{"http://p:1", "http://p:2"}, clients: []string{"http://c:1"}}
 	old := report{cluster: 1, peers: []string{"http://p:1", "http://p:3"}, clients: []string{"http://c:3"}}
@@ -214,7 +214,7 @@ func TestTheMajorityOfThePeersCounts(t *testing.T) {
 	}
 }
 
-// P40, P14: new client URLs are followed, and a failure is a reason to look at once.
+// P40, P14: the proxy follows new client URLs, and refreshes at once after a failure.
 func TestMembersThatMove(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)
 	var urls atomic.Pointer[[]string]
@@ -228,7 +228,7 @@ func TestMembersThatMove(t *testing.T) {
 	}
 }
 
-// R101, P19: a proxy whose own URL is advertised does not talk to itself for ever, and gets over it.
+// R101, P19: a proxy whose own URL is advertised does not send requests to itself for ever, and recovers.
 func TestALoopIsCut(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -250,7 +250,7 @@ func TestALoopIsCut(t *testing.T) {
 	urls.Store(&[]string{own, members[0].url})
 	eventually(t, "the member to be found", func() bool { return s.get("/x").body == "ok" })
 
-	// Two proxies that lead to each other, and one of them to a member.
+	// Two proxies lead to each other, and one of them to a member.
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +262,7 @@ func TestALoopIsCut(t *testing.T) {
 			t.Errorf("R101: through two proxies: %+v", a)
 		}
 	}
-	for range 10 { // s looks whether two is well, which asks s
+	for range 10 { // s probes two, which asks s
 		request, err := http.NewRequest("GET", two.url+"/version", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -285,7 +285,7 @@ func TestALoopIsCut(t *testing.T) {
 	}
 }
 
-// R104, P6: the list is written as a whole, and one that was damaged otherwise is refused with advice.
+// R104, P6: the list is written atomically, and a list that was damaged otherwise is refused with advice.
 func TestClusterFileThatWasCut(t *testing.T) {
 	const path = "/data/proxy/cluster"
 	fsys := disk.NewMem()
@@ -315,7 +315,7 @@ func TestClusterFileThatWasCut(t *testing.T) {
 			t.Errorf("R104: %q: %v", whole[:n], err)
 		}
 	}
-	// A loss of power at any moment leaves what was, or what was to be.
+	// After a loss of power at any moment there is the old list or the new one.
 	for seed := range uint64(50) {
 		crashed := fsys.Clone()
 		if err := newClusterFile(crashed, "/data/proxy").write(&clusterNote{PeerURLs: []string{"http://127.0.0.1:3"}, ClusterID: 0xabc}); err != nil {
@@ -335,7 +335,7 @@ func TestClusterFileThatWasCut(t *testing.T) {
 	}
 }
 
-// P3, P5, P9: what was learned is kept, comes before the flags, and is doubted only after long silence.
+// P3, P5, P9: the list is kept, replaces the flags, and is doubted only after long silence.
 func TestTheClusterIsRemembered(t *testing.T) {
 	cluster, fsys := membertest.Start(t, 2), disk.NewMem()
 	keep := func(o *Options) { o.FS = fsys }
@@ -360,8 +360,8 @@ func TestTheClusterIsRemembered(t *testing.T) {
 	}
 }
 
-// Members whose peer ports cannot be reached any more are asked at their client ports, of the same cluster alone, and
-// after a restart as well (P11, P12, P39).
+// Members whose peer ports cannot be reached any more are asked at their client ports, only those of the same cluster, also
+// after a restart (P11, P12, P39).
 func TestMembersAreFollowedByTheirClientURLs(t *testing.T) {
 	cluster, fsys := membertest.Start(t, 1), disk.NewMem()
 	keep := func(o *Options) { o.FS, o.RefreshInterval = fsys, 10*time.Millisecond }
@@ -399,7 +399,7 @@ func TestMembersAreFollowedByTheirClientURLs(t *testing.T) {
 	}
 }
 
-// One client URL that is left is enough to find all others (P39).
+// One client URL is enough to find all others (P39).
 func TestOneClientURLIsEnough(t *testing.T) {
 	cluster, fsys := membertest.Start(t, 3), disk.NewMem()
 	known := &clusterNote{PeerURLs: []string{"http://127.0.0.1:1"}, ClientURLs: []string{"http://127.0.0.1:1", cluster.ClientURLs()[2]}}
@@ -413,7 +413,7 @@ func TestOneClientURLIsEnough(t *testing.T) {
 	})
 }
 
-// A proxy whose first peers cannot be told ends; one that is stopped while it waits for them ends well (P4).
+// A proxy that cannot find its first peers ends with an error; one that is stopped meanwhile ends without (P4).
 func TestFirstPeers(t *testing.T) {
 	wrong := errors.New("the token is unknown")
 	s := newSite(t, nil, func(o *Options) {
@@ -432,12 +432,12 @@ func TestFirstPeers(t *testing.T) {
 	}
 }
 
-// Safe requests are never dropped while members restart one by one, and a member that says that it is about to stop,
-// or starts, costs no write either.
+// Safe requests are never dropped while members restart one by one. A member that says that it is about to stop, or that
+// starts, does not fail a write either.
 func TestNothingIsDroppedWhileMembersRestart(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs()).await(3)
-	for _, key := range []string{"k", "later"} { // with the second one members learn, and write, that the first is committed
+	for _, key := range []string{"k", "later"} { // with the second write members learn, and write, that the first is committed
 		s.do("PUT", "/v2/keys/"+key, "value=1")
 		for _, member := range cluster.ClientURLs() {
 			eventually(t, "each member to have the key", func() bool {

@@ -7,38 +7,38 @@ import (
 	"sync"
 )
 
-// A feed is what a member sends to a watch. Other watches of the same may share it while it waits for its first event
-// (P41). Each has been answered by a member first, so that it has headers of its own, and an index: it has had all
-// events up to that. It may share a feed by which all later ones are still to come, and is given none that are not
-// later. So it gets what it would have got alone, whatever was on its way when it joined.
+// A feed is the stream of a member for a watch. Other watches of the same key may share it while it waits for its first
+// event (P41). A member has answered each of them before, so each has its own headers and an index: it has had all events up
+// to that index. It may share a feed on which all later events are still to come, and gets only later ones. So it gets the
+// same events as alone, whatever was being sent when it joined.
 //
-// As long as a feed has one watch, what comes is passed on as it is, and the member waits for the client. After that
-// it is taken apart into events, each of which is framed once, and put in the queues of all. As it is known then which
-// event was the last, another member can go on even if there were some.
+// While a feed has one watch, its bytes are sent on unchanged, and the member waits for the client. With a second watch it
+// is split into events; each is framed once, and put into the queues of all watches. Since the last event is then known,
+// another member can continue the feed even after events.
 type feed struct {
 	p       *Proxy
-	key     string  // what it is a feed of; "": it is not to be shared
+	key     string  // names the events; "": it is not shared
 	founder *stream // whose goroutine runs it
 	resumer *resumer
 
-	// Of the goroutine that runs it.
+	// The goroutine that runs it uses these.
 	x       *exchange
 	chunks  chunkScanner
-	held    []byte         // frames that are not passed on before the first event
+	held    []byte         // frames before the first event, not sent on yet
 	line    []byte         // the beginning of an event
 	taken   int64          // of the budget of memory, for a long line
-	events  []*event       // that were found, and not given to anybody yet
+	events  []*event       // found, and not delivered yet
 	serving sync.WaitGroup // the founder, once the feed is shared
 	served  bool
 
 	mu       sync.Mutex // guards what follows, and the end of streams
-	endpoint *endpoint  // of x
+	endpoint *endpoint  // that answers x
 	streams  []*stream
 	after    uint64 // all events with a greater index are still to come
 	shared   bool   // there was a second stream
-	busy     bool   // it is not the moment to join
-	over     bool   // nobody is left, and nobody can join any more
-	stop     func() // ends what the goroutine waits for
+	busy     bool   // nobody may join at this moment
+	over     bool   // it has no stream, and nobody can join any more
+	stop     func() // ends the wait of the goroutine
 }
 
 func newFeed(p *Proxy, x *exchange, s *resumer, founder *stream) *feed {
@@ -49,7 +49,7 @@ func newFeed(p *Proxy, x *exchange, s *resumer, founder *stream) *feed {
 	return f
 }
 
-// join adds a stream that the endpoint has just answered, if it can be without a gap and without delay.
+// join adds a stream that the endpoint has just answered, if it causes neither a gap nor a delay.
 func (f *feed) join(s *stream, answered *endpoint) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -61,14 +61,14 @@ func (f *feed) join(s *stream, answered *endpoint) bool {
 	return true
 }
 
-// leave takes a stream away. With the last one the feed ends.
+// leave removes a stream. The feed ends with the last one.
 func (f *feed) leave(s *stream) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remove(s)
 }
 
-// remove takes a stream away; mu is held.
+// remove removes a stream; mu is held.
 func (f *feed) remove(s *stream) {
 	n := slices.Index(f.streams, s)
 	if n < 0 {
@@ -82,11 +82,11 @@ func (f *feed) remove(s *stream) {
 	}
 }
 
-// run feeds all streams until there is none left, or it breaks; ctx is that of the founder.
+// run feeds all streams until none is left, or it breaks; ctx is that of the founder.
 func (f *feed) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() {
 		f.leave(f.founder)
-		f.founder.client.Close() // which its goroutine may not do for long
+		f.founder.client.Close() // its own goroutine may be late
 	})()
 	f.pass(ctx)
 	f.giveLine()
@@ -94,7 +94,7 @@ func (f *feed) run(ctx context.Context) {
 	f.serving.Wait()
 }
 
-// close ends all streams that are left: they are cut.
+// close cuts all streams that are left.
 func (f *feed) close() {
 	f.p.feeds.remove(f)
 	f.mu.Lock()
@@ -108,11 +108,11 @@ func (f *feed) close() {
 	f.x.Close()
 }
 
-// pass passes events on until nobody is left, or the feed breaks and cannot be taken up elsewhere.
+// pass delivers events until no stream is left, or the feed breaks and nobody can continue it.
 func (f *feed) pass(ctx context.Context) {
 	for {
 		err := f.passFrom(ctx)
-		if err == nil && f.chunks.payload && !f.served { // what was passed on is a whole answer
+		if err == nil && f.chunks.payload && !f.served { // what was sent on is a complete answer
 			f.founder.finished()
 		}
 		if errors.Is(err, errNoEvent) || errors.Is(err, errEventSize) || errors.Is(err, errMemory) || !f.resume(err == nil) {
@@ -121,8 +121,8 @@ func (f *feed) pass(ctx context.Context) {
 	}
 }
 
-// resume has a member go on after what came last, if that is known. A watch for one event that had it, so that the
-// answer is whole, may go on at the same member, for those that wait for a later one.
+// resume makes a member continue after the last event, if that is known. A watch for one event that had its event, and so
+// is complete, may continue at the same member, for the streams that wait for a later one.
 func (f *feed) resume(whole bool) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -154,9 +154,9 @@ func (f *feed) resume(whole bool) bool {
 	return !f.over
 }
 
-// passFrom passes on what one member sends.
+// passFrom delivers what one member sends.
 func (f *feed) passFrom(ctx context.Context) error {
-	f.x.answer = nil // nobody needs it any more
+	f.x.answer = nil // not needed any more
 	return f.p.passChunks(f.x, &f.chunks, func(b []byte) error {
 		f.mu.Lock()
 		shared := f.shared
@@ -169,8 +169,8 @@ func (f *feed) passFrom(ctx context.Context) error {
 	})
 }
 
-// passOn gives the only stream what has come, after a look at its frames. Before the first event it is held back: an
-// end without one is not passed on.
+// passOn sends bytes to the only stream, after scanning their frames. Before the first event it holds them back: an end
+// without an event is not sent on.
 func (f *feed) passOn(b []byte) error {
 	before := f.chunks.payload
 	if err := f.chunks.scan(b, nil); err != nil {

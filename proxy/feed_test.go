@@ -19,14 +19,14 @@ import (
 	"canopy/client/membertest"
 )
 
-// calm has watches for one event shared soon.
+// calm makes watches for one event shared soon.
 func calm(o *Options) { o.calm = 10 * time.Millisecond }
 
-// A prompter is a server that looks like a member whose watches do what a test says.
+// A prompter is a server that looks like a member; a test controls its watches.
 type prompter struct {
 	t      testing.TB
 	site   *site
-	index  string // that answers begin with
+	index  string // of its answers
 	asked  chan *prompted
 	server *httptest.Server
 }
@@ -66,7 +66,7 @@ func newPrompter(t testing.TB) *prompter {
 	return m
 }
 
-// watch opens a watch of a client at an index of the cluster, and gives what the member has of it.
+// watch opens a watch of a client at an index of the cluster, and gives the member's side of it.
 func (m *prompter) watch(index, query string) (client *bufio.Reader, member *prompted) {
 	m.t.Helper()
 	m.index = index
@@ -77,7 +77,7 @@ func (m *prompter) watch(index, query string) (client *bufio.Reader, member *pro
 	return bufio.NewReader(answer.Body), m.next()
 }
 
-// next gives the next watch that the member is asked for.
+// next gives the next watch that the member gets.
 func (m *prompter) next() *prompted {
 	m.t.Helper()
 	select {
@@ -112,8 +112,8 @@ func expect(t testing.TB, what string, client *bufio.Reader, index int) {
 	}
 }
 
-// P41: a watch that begins after a change is given nothing older, though the feed that it shares still had that to come;
-// and it misses nothing that is newer.
+// P41: a watch that begins after a change gets nothing older, even if its shared feed is still to send that; and it misses
+// nothing newer.
 func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
 	for name, query := range kinds {
 		m := newPrompter(t)
@@ -134,7 +134,7 @@ func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
 					t.Errorf("after its event: %q, %v", rest, err)
 				}
 			}
-			close(feed.events) // as a member ends a watch for one event
+			close(feed.events) // like the end of a watch for one event
 			feed = m.next()
 			if !strings.HasPrefix(feed.query, "waitIndex=10&") {
 				t.Errorf("the watch goes on at %s", feed.query)
@@ -150,7 +150,7 @@ func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
 	}
 }
 
-// awaitShared waits until so many watches share the only feed that can be shared.
+// awaitShared waits until this many watches share the only shared feed.
 func (s *site) awaitShared(watches int) {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("a feed of %d watches", watches), func() bool {
@@ -166,7 +166,7 @@ func (s *site) awaitShared(watches int) {
 	})
 }
 
-// P41: a watch that wants what a feed has given already does not share it, nor one of anything else.
+// P41: a watch for events that a feed has already sent does not share it, nor does a watch for other events.
 func TestWatchesThatAreNotShared(t *testing.T) {
 	const query = "?wait=true&stream=true"
 	for name, each := range map[string]struct{ index, query string }{
@@ -193,8 +193,8 @@ func TestWatchesThatAreNotShared(t *testing.T) {
 	own.awaitLeft(t)
 }
 
-// P41: a feed that is just being looked at, moves, has ended, or comes from an endpoint that rests, or another one than
-// has just answered, is none to join.
+// P41: a watch does not join a feed that is busy, moves, has ended, or comes from an endpoint that is unavailable or did not
+// answer the watch.
 func TestFeedsThatCannotBeJoined(t *testing.T) {
 	well, resting, other := &endpoint{}, &endpoint{}, &endpoint{}
 	resting.resting.Store(&rest{})
@@ -216,7 +216,7 @@ func TestFeedsThatCannotBeJoined(t *testing.T) {
 	}
 }
 
-// P41: streams that share a feed are one watch of the member's, for as long as there is any of them.
+// P41: the streams of a shared feed are one watch at the member, as long as there is any of them.
 func TestSharedWatchesAreOne(t *testing.T) {
 	for name, query := range kinds {
 		cluster := membertest.Start(t, 1)
@@ -237,7 +237,7 @@ func TestSharedWatchesAreOne(t *testing.T) {
 			leaves = append(leaves, leave)
 		}
 		watchers(1)
-		for _, leave := range leaves[:5] { // also the one that began it
+		for _, leave := range leaves[:5] { // also the founder
 			leave()
 		}
 		s.do("PUT", "/v2/keys/w/k", "value=1")
@@ -254,7 +254,7 @@ func TestSharedWatchesAreOne(t *testing.T) {
 	}
 }
 
-// P32, P41: since a shared feed knows which event was the last, it goes on at another member after there were some.
+// P32, P41: a shared feed knows its last event, so another member continues it even after events.
 func TestASharedFeedGoesOnElsewhere(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs()).await(3)
@@ -263,7 +263,7 @@ func TestASharedFeedGoesOnElsewhere(t *testing.T) {
 		clients = append(clients, bufio.NewReader(s.open(soon(t), "/v2/keys/w"+kinds["a stream"]).Body))
 	}
 	s.awaitShared(3)
-	for n, m := range append([]*membertest.Member{nil}, cluster.Members...) { // each of them was the feed's once
+	for n, m := range append([]*membertest.Member{nil}, cluster.Members...) { // each of them was once the member of the feed
 		if m != nil {
 			m.Stop()
 		}
@@ -281,7 +281,7 @@ func TestASharedFeedGoesOnElsewhere(t *testing.T) {
 	}
 }
 
-// lagging is a proxy that gives clients up soon, and clients of one feed that do not read.
+// lagging is a proxy that soon cuts slow clients, and clients of one feed that do not read.
 func lagging(t *testing.T, clients int) (s *site, slow []net.Conn) {
 	t.Helper()
 	s = newSite(t, membertest.Start(t, 1).PeerURLs(), func(o *Options) { o.lag = 2 << 20 }).await(1)
@@ -292,7 +292,7 @@ func lagging(t *testing.T, clients int) (s *site, slow []net.Conn) {
 	return s, slow
 }
 
-// P41: a client that does not read is cut, and costs the others nothing.
+// P41: a client that does not read is cut, and does not delay the others.
 func TestASlowClientIsCut(t *testing.T) {
 	s, slow := lagging(t, 1)
 	quick := bufio.NewReader(s.open(soon(t), "/v2/keys/w?wait=true&stream=true").Body)
@@ -334,7 +334,7 @@ func TestSlowClientsDoNotKeepAProxy(t *testing.T) {
 	}
 }
 
-// P41: what a member says instead of an event ends a shared feed with a cut.
+// P41: if a member sends an error and not an event, a shared feed is cut.
 func TestASharedFeedThatBreaks(t *testing.T) {
 	for name, text := range map[string]string{
 		"an error": `{"errorCode":401,"message":"The event in requested index is outdated and cleared","index":12}` + "\n",
@@ -355,12 +355,12 @@ func TestASharedFeedThatBreaks(t *testing.T) {
 	}
 }
 
-// A watcher of the test below keeps what a client was given.
+// A watcher of the test below stores what a client received.
 type watcher struct {
 	from   int // X-Etcd-Index
 	single bool
 	got    []int
-	failed error // nil: the answer was whole
+	failed error // nil: the answer was complete
 }
 
 func (w *watcher) read(body io.Reader) {
@@ -382,8 +382,7 @@ func (w *watcher) read(body io.Reader) {
 	}
 }
 
-// P41, in general: whatever comes and goes, each watch has all events after the index that it was told, in order and
-// once, up to where it ends.
+// P41, in general: each watch gets all events after its index, in order and once, up to its end.
 func TestSharedWatchesGetWhatTheyWouldAlone(t *testing.T) {
 	for _, restarts := range []int{0, 2} {
 		seed := rand.Uint64()
@@ -403,7 +402,7 @@ func checkSharing(t *testing.T, random *rand.Rand, restarts int) {
 		gap := 1 + random.IntN(60)
 		writing.Go(func() {
 			for i := 0; end.Err() == nil; i++ {
-				send("PUT", s.url+[]string{"/v2/keys/w/a", "/v2/keys/other"}[n], "value=1") // restarts may fail it
+				send("PUT", s.url+[]string{"/v2/keys/w/a", "/v2/keys/other"}[n], "value=1") // may fail during restarts
 				pause(time.Duration(i%2*gap) * time.Millisecond)
 			}
 		})
@@ -448,10 +447,10 @@ func checkSharing(t *testing.T, random *rand.Rand, restarts int) {
 	judge(t, all, history.got)
 }
 
-// pause lets time pass that nothing else can be told by.
+// pause waits in real time; no other sign shows that nothing happens.
 func pause(d time.Duration) { <-time.After(d) }
 
-// open watches until the context ends, or the watch does. It tells whether there was one.
+// open watches until the context or the watch ends. It tells whether there was a watch.
 func (w *watcher) open(ctx context.Context, url string) bool {
 	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
@@ -470,7 +469,7 @@ func (w *watcher) open(ctx context.Context, url string) bool {
 	return true
 }
 
-// all takes all events after an index from a member itself, up to one that is made for it.
+// all reads all events after an index from a member itself, up to one that it makes.
 func (w *watcher) all(t *testing.T, member string, from int, s *site) {
 	last, err := strconv.Atoi(s.do("PUT", "/v2/keys/w/end", "value=1").header.Get("X-Etcd-Index"))
 	if err != nil {
@@ -500,7 +499,7 @@ func judge(t *testing.T, all []*watcher, history []int) {
 			t.Errorf("a watch from %d got %v, want %v", w.from, w.got, want)
 		case w.single && len(w.got) > 1:
 			t.Errorf("a watch for one event got %v", w.got)
-		case w.failed == nil && len(w.got) == 0: // a member that stops ends others as if they were whole, and so it is passed on
+		case w.failed == nil && len(w.got) == 0: // a member that stops ends others completely, and the proxy forwards that
 			t.Errorf("a watch from %d ended as if it were whole, with %v", w.from, w.got)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"canopy/client/membertest"
 )
 
-// exchange writes raw bytes to the proxy, and reads so many answers or to the end.
+// exchange writes raw bytes to the proxy, and reads up to this many answers.
 func (s *site) exchange(text string, answers int) (statuses []int) {
 	s.t.Helper()
 	conn := s.dial(text)
@@ -41,7 +41,7 @@ func (s *site) dial(text string) net.Conn {
 	}
 	s.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	io.WriteString(conn, text) // fails if the server has had enough
+	io.WriteString(conn, text) // fails if the server has closed the connection
 	return conn
 }
 
@@ -112,7 +112,7 @@ func TestRequestsArriveAsTheyWere(t *testing.T) {
 	}
 }
 
-// normal gives a request with its headers sorted between Host and the body's, and without what differs each time.
+// normal gives a request with sorted headers between Host and those of the body, and without what differs each time.
 func normal(request string) string {
 	head, body, _ := strings.Cut(request, "\r\n\r\n")
 	lines := strings.Split(head, "\r\n")
@@ -178,7 +178,7 @@ func TestAnswersArriveAsTheyWere(t *testing.T) {
 	}
 }
 
-// A long answer that breaks after it has begun is cut, so that no client takes it for whole (R113).
+// A long answer that breaks is cut, so that no client takes it for a complete one (R113).
 func TestACutAnswerIsCut(t *testing.T) {
 	for name, head := range map[string]string{
 		"chunks":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
@@ -197,13 +197,13 @@ func TestACutAnswerIsCut(t *testing.T) {
 	}
 }
 
-// TestNothingIsWrittenTwice puts in front of a good member one that breaks in different ways (P23, R103).
+// In front of a good member is one that breaks in different ways (P23, R103).
 func TestNothingIsWrittenTwice(t *testing.T) {
 	good := membertest.Start(t, 1).Members[0].ClientURL
 	for name, each := range map[string]struct {
 		text    string
-		mayBe   bool // done: nobody can know
-		nothing bool // the first one is not even there
+		mayBe   bool // carried out; nobody can know
+		nothing bool // the first one does not exist
 	}{
 		"cut":            {text: "", mayBe: true},
 		"half a head":    {text: "HTTP/1.1 200 OK\r\nContent-Le", mayBe: true},
@@ -216,7 +216,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 		if each.nothing {
 			url = "http://127.0.0.1:1"
 		}
-		// The broken one has to be the first choice, which is up to chance.
+		// The broken one must be the first choice, which is random.
 		var s *site
 		eventually(t, "the right order", func() bool {
 			s = newSite(t, []string{fakePeer(t, 1, func() []string { return []string{url, good} }).URL}, func(o *Options) { o.FailureWait = time.Hour })
@@ -244,7 +244,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 	}
 }
 
-// One request that no endpoint can bear does not take all of them from everybody else (P17).
+// One request that no endpoint answers does not make all of them unavailable for others (P17).
 func TestABadRequestHarmsNobody(t *testing.T) {
 	breaks := func(request string) string {
 		if strings.Contains(request, "/break") {
@@ -284,7 +284,7 @@ func TestLargeBodies(t *testing.T) {
 			t.Errorf("PUT of %d bytes in chunks = %d %.100s, %v", size, a.status, a.body, err)
 		}
 	}
-	// One that the member refuses before it has read all of it.
+	// The member refuses it before it has read all of it.
 	if a := s.do("PUT", "/v2/keys/huge", "value="+strings.Repeat("v", 11<<20)); a.status != 400 || !strings.Contains(a.body, "POST too large") {
 		t.Errorf("K14: a body that is too large = %d %.100s", a.status, a.body)
 	}
@@ -294,7 +294,7 @@ func TestLargeBodies(t *testing.T) {
 	eventually(t, "all bodies to be given up", func() bool { return s.o.Memory.Used() == 0 })
 }
 
-// Large bodies are kept for another endpoint as long as they are not too large (P20).
+// A large body is kept for another endpoint, unless it is too large (P20).
 func TestALargeBodyGoesElsewhere(t *testing.T) {
 	good := membertest.Start(t, 1).Members[0].ClientURL
 	s := newSite(t, []string{fakePeer(t, 1, func() []string { return []string{"http://127.0.0.1:1", good} }).URL})
@@ -304,7 +304,7 @@ func TestALargeBodyGoesElsewhere(t *testing.T) {
 	}
 }
 
-// A client that stops in the middle of a request leaves nothing behind, here or at the member (P28, R113).
+// A client that stops in the middle of a request leaves nothing behind, at the proxy or at the member (P28, R113).
 func TestAbandonedRequests(t *testing.T) {
 	var open atomic.Int64
 	began := make(chan struct{}, 100)
@@ -331,7 +331,7 @@ func TestAbandonedRequests(t *testing.T) {
 	eventually(t, "P28: a line for each", func() bool { return strings.Count(s.log.String(), "closed request prematurely") >= 3 })
 }
 
-// R109: a request whose end can be read in two ways, with another one behind it: at most the first is served.
+// R109: the end of a request can be read in two ways, and a second one follows: at most the first is served.
 func TestNoRequestIsSmuggled(t *testing.T) {
 	cluster := membertest.Start(t, 1)
 	s := newSite(t, cluster.PeerURLs()).await(1)
@@ -409,7 +409,7 @@ func TestWebPages(t *testing.T) {
 	}
 }
 
-// The proxy's own paths are guarded as those of members are, but have no CORS headers where the spec says so.
+// The guard applies to the proxy's own paths; some of them have no CORS headers.
 func TestWebPagesAndTheProxysOwnPaths(t *testing.T) {
 	peer, _ := fakeCluster(t, func(http.ResponseWriter, *http.Request) {})
 	s := newSite(t, []string{peer}, func(o *Options) {
@@ -439,7 +439,7 @@ func TestWebPagesAndTheProxysOwnPaths(t *testing.T) {
 		request.Header.Set("Origin", "http://a.example")
 		a, err := receive(request)
 		if c.path == pathHealth && a.status == 200 {
-			a.status = c.status // it depends on whether the member has been found
+			a.status = c.status // depends on whether the member has been found
 		}
 		if err != nil || a.status != c.status || (a.header.Get("Access-Control-Allow-Origin") != "") != c.cors || (a.body == "") != c.empty {
 			t.Errorf("%s: %s %s for Host %s = %d %v %q, %v", c.rule, c.method, c.path, c.host, a.status, a.header, a.body, err)

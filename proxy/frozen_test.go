@@ -14,8 +14,8 @@ import (
 	"canopy/client/membertest"
 )
 
-// A freezer stands between a proxy and a member. Once it is frozen it takes connections, and nothing moves over any of
-// them, as with a process that is stopped.
+// A freezer is between a proxy and a member. Once frozen, it accepts connections, but forwards nothing, like a stopped
+// process.
 type freezer struct {
 	url    string
 	frozen chan struct{}
@@ -80,7 +80,7 @@ func (f *freezer) relay(conn net.Conn, member string, end <-chan struct{}) {
 	both.Wait()
 }
 
-// frozenSite is a proxy before two members, and the freezer before the one that is its first choice.
+// frozenSite is a proxy before two members, and the freezer before its first choice.
 func frozenSite(t testing.TB, adjust ...func(*Options)) (s *site, first *freezer, cluster *membertest.Cluster) {
 	t.Helper()
 	cluster = membertest.Start(t, 3)
@@ -96,8 +96,8 @@ func frozenSite(t testing.TB, adjust ...func(*Options)) (s *site, first *freezer
 	return s, freezers[n], cluster
 }
 
-// P18, P32, P33: watches on a member that froze are taken up by another one if nothing was delivered, and cut if
-// something was. One that was only asked for is answered.
+// P18, P32, P33: another member continues the watches of a frozen one if nothing was delivered; others are cut. A watch that
+// was only requested is answered.
 func TestWatchesLeaveAFrozenMember(t *testing.T) {
 	s, frozen, cluster := frozenSite(t)
 	var waiting []*bufio.Reader
@@ -134,7 +134,7 @@ func TestWatchesLeaveAFrozenMember(t *testing.T) {
 	}
 }
 
-// While nobody else is well, watches stay where they are: the member may be the one that comes back.
+// While no other endpoint is available, watches stay: their member may recover.
 func TestWatchesStayWhileNobodyIsWell(t *testing.T) {
 	member := membertest.Start(t, 1).Members[0]
 	f := newFreezer(t, member.ClientURL)

@@ -8,17 +8,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are what /metrics shows of a proxy (S27), besides what its process and Go tell.
+// metrics are the metrics of a proxy (S27), in addition to those of its process and of Go.
 type metrics struct {
 	watches prometheus.Gauge
 
 	methods    map[string]*methodMetrics // read only
-	others     *methodMetrics            // of all methods that are none of ours: labels are not made of what clients send
+	others     *methodMetrics            // of all other methods: clients must not be able to make labels
 	handledAll *prometheus.CounterVec
 	droppedBy  *prometheus.CounterVec
 }
 
-// methodMetrics are those of one method.
+// methodMetrics are the metrics of one method.
 type methodMetrics struct {
 	label    string
 	requests prometheus.Counter
@@ -26,7 +26,7 @@ type methodMetrics struct {
 	good     prometheus.Counter // handled with status 200
 }
 
-// Why a request was dropped. Their series are there from the beginning, so that the first drop is seen as an increase.
+// These are the reasons of dropped requests. Their series exist from the start, so that the first drop is an increase.
 const (
 	notSent     = "failed_sending_request"
 	notAnswered = "failed_getting_response"
@@ -80,7 +80,7 @@ func (m *metrics) of(method string) *methodMetrics {
 	return m.others
 }
 
-// received counts a request, whatever becomes of it.
+// received counts a request, whatever its outcome.
 func (m *metrics) received(method string) { m.of(method).requests.Inc() }
 
 // handled counts an answer of a member.
@@ -94,7 +94,7 @@ func (m *metrics) handled(method string, status int, d time.Duration) {
 	m.handledAll.WithLabelValues(of.label, strconv.Itoa(status)).Inc()
 }
 
-// dropped counts a try that brought no answer.
+// dropped counts a try without an answer.
 func (m *metrics) dropped(method string, how try) {
 	reason := notSent
 	if how == lost {
@@ -103,7 +103,7 @@ func (m *metrics) dropped(method string, how try) {
 	m.droppedBy.WithLabelValues(m.of(method).label, reason).Inc()
 }
 
-// droppedForNone counts a request for which there was no endpoint.
+// droppedForNone counts a request without an endpoint.
 func (m *metrics) droppedForNone(method string) {
 	m.droppedBy.WithLabelValues(m.of(method).label, noEndpoint).Inc()
 }

@@ -8,20 +8,20 @@ import (
 	"canopy/internal/memory"
 )
 
-// freeBytes is the size up to which an answer is covered by what its connection takes of the budget of memory.
+// freeBytes is the size up to which the memory of the connection covers an answer.
 const freeBytes = 16 << 10
 
-// errCutOff is what the writer of an answer sees when its client was cut off.
-var errCutOff = errors.New("proxy: the client does not take its answer, and the memory for requests is used up")
+// errCutOff is the error of writing an answer whose client was cut off.
+var errCutOff = errors.New("proxy: the client does not read its answer, and the memory for requests is used up")
 
-// A patientWriter gives a client its time for each piece of an answer, unless there is no memory left to wait with.
+// A patientWriter gives a client its time-out for each piece of an answer, unless there is no memory left to wait with.
 type patientWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	hold    *memory.Hold
 }
 
-// newWriter makes the writer of an answer that takes so many bytes while it is written. False if there are none left, and
+// newWriter makes the writer of an answer that takes so much memory while it is written. False if there is not enough, and
 // the request can be repeated.
 func (p *Proxy) newWriter(w http.ResponseWriter, q *request, bytes int64) (*patientWriter, bool) {
 	if !q.repeatable() {
@@ -33,14 +33,14 @@ func (p *Proxy) newWriter(w http.ResponseWriter, q *request, bytes int64) (*pati
 	return out, ok
 }
 
-// newWriterAnyway is for what is there already.
+// newWriterAnyway is newWriter for an answer that is in memory already.
 func (p *Proxy) newWriterAnyway(w http.ResponseWriter, bytes int64) *patientWriter {
 	out := &patientWriter{w: w, control: http.NewResponseController(w)}
 	out.hold = p.o.Memory.HoldAnyway(out.answer(bytes))
 	return out
 }
 
-// answer says what the client makes us keep. Its first deadline is set here, so that that of cut comes second.
+// answer describes what the client holds in memory. It sets the first deadline, so that cut comes later.
 func (out *patientWriter) answer(bytes int64) memory.Answer {
 	out.renew()
 	return memory.Answer{Own: bytes, Cut: func() { _ = out.control.SetWriteDeadline(time.Unix(1, 0)) }}

@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// hasInput tells whether there is something to read, be it the end of the connection. It does not block: the sockets
-// of package net never do.
+// hasInput tells whether there is input, or the end of the connection. It does not block: sockets of package net never do.
 func hasInput(fd uintptr, b []byte) bool {
 	for {
 		_, _, err := syscall.Recvfrom(int(fd), b, syscall.MSG_PEEK)

@@ -13,30 +13,30 @@ import (
 )
 
 const (
-	// probeSpacing is how far probes are apart at least, and while no endpoint is available.
+	// probeSpacing is the least time between probes, and the time between them while no endpoint is available.
 	probeSpacing = 100 * time.Millisecond
-	// manyWatches is how many watches have to come or go for their memory to be given back to the system: what it takes
-	// to open one is several times what an open one needs, and a process full of them makes no more garbage.
+	// manyWatches is how many watches must come or go before their memory is returned to the system: opening a watch takes
+	// several times the memory of an open one, and open ones alone cause no collection.
 	manyWatches = 256
-	// probeBytesMax bounds what is read of an answer.
+	// probeBytesMax bounds how much of an answer is read.
 	probeBytesMax = 4 << 10
 )
 
-// verdict is what a probe found.
+// verdict is the result of a probe.
 type verdict struct {
 	endpoint *endpoint
 	rest     *rest // of the endpoint when the probe began
 	err      error
 	reached  bool          // a connection was made
 	here     bool          // the connection ended on this host
-	took     time.Duration // the answer to the last question
+	took     time.Duration // of the last answer
 	ready    bool          // it has caught up with a quorum
 }
 
-// keepProbing asks all endpoints how they are until ctx ends, so that those that rest are brought back without a
-// request of a client, and those that are frozen are found out (P17, P18).
+// keepProbing probes all endpoints until ctx ends, so that unavailable ones come back without a request of a client, and
+// frozen ones are detected (P17, P18).
 func (p *Proxy) keepProbing(ctx context.Context) {
-	watches := int64(0) // when memory was given back last
+	watches := int64(0) // when memory was returned last
 	for {
 		wait := p.o.FailureWait
 		if !p.list.isAnyWell() {
@@ -56,7 +56,7 @@ func (p *Proxy) keepProbing(ctx context.Context) {
 	}
 }
 
-// probeAll asks all endpoints at once.
+// probeAll probes all endpoints at once.
 func (p *Proxy) probeAll(ctx context.Context) {
 	list := p.list.all()
 	verdicts := make([]verdict, len(list))
@@ -70,7 +70,7 @@ func (p *Proxy) probeAll(ctx context.Context) {
 	}
 }
 
-// judge has endpoints rest or be used again. What all of them lack is not held against any.
+// judge makes endpoints unavailable or available. A fault of all of them does not count against any.
 func (p *Proxy) judge(verdicts []verdict) {
 	answered, ready := false, false
 	for _, v := range verdicts {
@@ -83,7 +83,7 @@ func (p *Proxy) judge(verdicts []verdict) {
 		switch {
 		case v.err != nil && (answered || !v.reached):
 			found = rest{reason: v.err.Error()}
-		case v.err != nil: // nobody answered: it may be this machine that was too busy
+		case v.err != nil: // none answered: this machine may have been too busy
 			continue
 		case v.ready || !ready:
 			p.wakeUp(v)
@@ -96,14 +96,14 @@ func (p *Proxy) judge(verdicts []verdict) {
 		}
 	}
 	if p.list.arrange() {
-		p.o.Log.Infof("proxy: the first choice is %s now: it is nearer", p.list.all()[0].url)
+		p.o.Log.Infof("proxy: the first choice is now %s, which is nearer", p.list.all()[0].url)
 	}
 	p.moveWatches(unwell)
 }
 
-// moveWatches has other endpoints take up the watches of some that were found unwell twice in a row: a single failure
-// may be a packet that was lost, and is no reason to cut those that have delivered something. While no other one is
-// well they stay: it may be this machine that was cut off.
+// moveWatches moves the watches of endpoints that failed twice in a row to others. A single failure may be a lost packet,
+// and is no reason to cut watches that have delivered something. While no other endpoint is available they stay: this
+// machine may have been cut off.
 func (p *Proxy) moveWatches(unwell []*endpoint) {
 	if !p.list.isAnyWell() {
 		return
@@ -113,7 +113,7 @@ func (p *Proxy) moveWatches(unwell []*endpoint) {
 	}
 }
 
-// wakeUp has an endpoint used again, unless it was found unwell after the probe began.
+// wakeUp makes an endpoint available again, unless it became unavailable after the probe began.
 func (p *Proxy) wakeUp(v verdict) {
 	e := v.endpoint
 	e.unproven.Store(false)
@@ -122,8 +122,8 @@ func (p *Proxy) wakeUp(v verdict) {
 	}
 }
 
-// probe asks one endpoint for its version, and, if it is one of a member that serves, for its health: that is good once
-// the member has caught up with the others, and as long as it is not cut off from them.
+// probe asks one endpoint for its version and, if a member serves there, for its health. A member is healthy once it has
+// caught up with the others, and as long as it is connected to them.
 func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
 	v := verdict{endpoint: e, rest: e.resting.Load()}
 	var version struct{ Etcdcluster string }
@@ -149,11 +149,11 @@ func (p *Proxy) probe(ctx context.Context, e *endpoint) verdict {
 
 var errLeadsBack = errors.New("leads back to this proxy")
 
-// ask makes a request over a connection of its own, so that one that was idle says nothing wrong. One that this proxy
-// is behind answers 508.
+// ask makes a request on a new connection, since the failure of an idle one would prove nothing. A server that leads back to
+// this proxy answers 508.
 func (p *Proxy) ask(ctx context.Context, v *verdict, path string, into any) (status int, err error) {
 	c, err := v.endpoint.dial(ctx)
-	v.reached = err == nil || isOwnFault(err) // then the endpoint is not to blame
+	v.reached = err == nil || isOwnFault(err) // then the endpoint is not at fault
 	if err != nil {
 		return 0, err
 	}

@@ -1,5 +1,5 @@
-// Package proxy passes requests on to a cluster. It holds no data and has no vote: it listens where clients of its
-// host expect a member, and knows which members there are and which of them answer.
+// Package proxy forwards requests to a cluster. It holds no data and has no vote: it listens where clients of its host expect
+// a member, and knows the members and which of them answer.
 //
 //	requests → ServeHTTP → own paths
 //	                    ↘ request → send ── endpoint ── endpoint …   one after the other, until one answers
@@ -10,16 +10,17 @@
 //	Run → refresh: who the members are, from their peer ports, or else their client ports; kept in a file
 //	    → probe:   which of them answer
 //
-// Endpoints stand in a list, and a request goes to the first that is well: so all clients of a proxy use one member,
-// and read what they wrote (P15). One that fails rests until a probe finds it well again (P16, P17).
+// Endpoints are in a list, and a request goes to the first one that is available. So all clients of a proxy use one member,
+// and read what they wrote (P15). One that fails is unavailable until a probe succeeds (P16, P17).
 //
-// The rule that the rest of the package serves: nothing is written twice. A request that changes something is given to
-// a second endpoint only if the first one did not get any of it, or said that it does not serve (P23). Whatever can be
-// repeated is, before the client hears of a failure.
+// The main rule is that nothing is written twice. A request that changes something goes to a second endpoint only if the first
+// one received no byte of it, or said that it does not serve (P23). All other requests are repeated before the client sees a
+// failure.
 //
-// Towards members the proxy speaks HTTP/1.1 itself, on connections that are written and read by the goroutine of the
-// request: that is most of its speed, and why a watch that waits has neither a buffer nor a goroutine of its own there
-// (conn.go).
+// The proxy writes and reads HTTP/1.1 towards members itself (request.go, conn.go, chunks.go), and uses net/http only to
+// parse the head of an answer. http.Transport does not tell whether any byte of a failed request was sent, which the main
+// rule needs, and repeats some requests by itself. It also needs two goroutines and two buffers a connection; here the
+// goroutine of the request writes and reads, and a watch that waits has neither a buffer nor a goroutine at its connection.
 package proxy
 
 import (
@@ -43,26 +44,25 @@ import (
 	"canopy/internal/middleware"
 )
 
-// Options say what a proxy serves, and how. Zero fields have the defaults of flags.md 3.3, except those without which
-// there is no proxy.
+// Options are the settings of a proxy. A zero field means the default of flags.md 3.3, unless the field is required.
 type Options struct {
 	FS  disk.FS // required
-	Dir string  // where the list of peer URLs is kept, proxy/ in the data directory; required
+	Dir string  // directory of the list of peer URLs, proxy/ in the data directory; required
 
-	// Peers gives the peer URLs to begin with, from flags or discovery. It may take its time. It is asked if there is no
-	// list, or when nobody on the list has answered for a minute (P3, P5); required.
+	// Peers gives the first peer URLs, from flags or discovery. It may take long. It is called if there is no list, or if no
+	// peer on the list has answered for a minute (P3, P5); required.
 	Peers func(context.Context) ([]string, error)
 
-	Readonly bool // only reads are passed on (P35)
+	Readonly bool // only reads are forwarded (P35)
 
-	FailureWait     time.Duration  // between probes, and so about the time an endpoint rests; default 5 s
-	RefreshInterval time.Duration  // between looks at the members; default 30 s
+	FailureWait     time.Duration  // between probes, about as long as an endpoint stays unavailable; default 5 s
+	RefreshInterval time.Duration  // between refreshes of the member list; default 30 s
 	DialTimeout     time.Duration  // default 1 s; less than 0: none
 	WriteTimeout    time.Duration  // for one write to a member; default 5 s; less than 0: none
 	ReadTimeout     time.Duration  // for one read from a member, which cuts watches; default 0: none
-	Election        time.Duration  // of the members; default 1 s. An answer has to begin within 5 s + twice this (P18)
+	Election        time.Duration  // of the members; default 1 s. An answer must begin within 5 s + twice this (P18)
 	BodyTimeout     time.Duration  // for a client to send a body over 64 KiB; default 60 s
-	Memory          *memory.Budget // for what requests, answers and watches take; default: 256 MiB
+	Memory          *memory.Budget // for requests, answers and watches; default: 256 MiB
 	StartupGrace    time.Duration  // after New, while requests wait for an endpoint (startup.go); default 0: they do not
 	TLS             *tls.Config    // towards members, on client and peer URLs (P27)
 
@@ -75,14 +75,14 @@ type Options struct {
 	Log       *logrus.Logger          // required
 
 	began    time.Time           // see now
-	isHere   func(net.Conn) bool // tells of a connection whether it ends on this host (P45)
+	isHere   func(net.Conn) bool // tells whether a connection ends on this host (P45)
 	calm     time.Duration       // after which a watch for one event counts as one that waits for long
-	lag      int64               // bytes that a client may be behind others that share its watch
-	patience time.Duration       // within which an answer has to begin, made of Election
+	lag      int64               // bytes that a client may lag behind others that share its watch
+	patience time.Duration       // within which an answer must begin, derived from Election
 	readers  *sync.Pool          // *bufio.Reader, of connections to members
 }
 
-// The defaults of Options, and what is not to be set.
+// The defaults of Options, and constants that cannot be set.
 const (
 	defaultFailureWait     = 5 * time.Second
 	defaultRefreshInterval = 30 * time.Second
@@ -92,9 +92,9 @@ const (
 	defaultBodyTimeout     = 60 * time.Second
 	defaultMemory          = 256 << 20
 
-	// clientTimeout is for a client to take 64 KiB of an answer, or an event of a watch.
+	// clientTimeout is for a client to read 64 KiB of an answer, or an event of a watch.
 	clientTimeout = 60 * time.Second
-	// scrapesMax is how many answers of /metrics are put together at once; more get 503.
+	// scrapesMax is how many answers of /metrics are made at once; further requests get 503.
 	scrapesMax = 16
 )
 
@@ -132,12 +132,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Proxy serves any number of requests, at the same time as Run runs.
+// A Proxy serves any number of requests, while Run runs.
 type Proxy struct {
 	o       Options
-	id      string // in the header that finds loops
+	id      string // in the header that detects loops
 	file    clusterFile
-	known   *clusterNote // as it was in the file at the beginning; nil: none
+	known   *clusterNote // as read from the file at the start; nil: none
 	list    endpointList
 	scrapes http.Handler // of /metrics
 	guard   middleware.Guard
@@ -152,11 +152,11 @@ type Proxy struct {
 	probeNow   chan struct{} // has room for one
 }
 
-// bufferBytes is the size of what is read or written at once, and of bodies and answers that are kept whole.
+// bufferBytes is the size of reads and writes, and of bodies and answers that are kept completely.
 const bufferBytes = 64 << 10
 
-// New makes a proxy, and reads the list of peer URLs if there is one. It starts nothing. The error of a list that
-// cannot be read is a *ClusterFileError.
+// New makes a proxy, and reads the list of peer URLs if there is one. It starts nothing. If the list cannot be read, the
+// error is a *ClusterFileError.
 func New(o Options) (*Proxy, error) {
 	o = o.withDefaults()
 	p := &Proxy{o: o, id: newID(), file: newClusterFile(o.FS, o.Dir), metrics: newMetrics(o.Registry),
@@ -177,17 +177,17 @@ func New(o Options) (*Proxy, error) {
 	return p, nil
 }
 
-// newID is random, so that two proxies never take each other's requests for their own.
+// newID gives a random ID, so that two proxies never mistake each other's requests for their own.
 func newID() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
 }
 
-// KnowsCluster tells whether there was a list of peer URLs, so that flags are not looked at (P5).
+// KnowsCluster tells whether there was a list of peer URLs, which replaces the flags (P5).
 func (p *Proxy) KnowsCluster() bool { return p.known != nil }
 
-// Run keeps the endpoints up to date until ctx ends, which is no error. It fails if there is no list and Options.Peers
+// Run keeps the endpoints up to date until ctx ends, which is not an error. It fails if there is no list and Options.Peers
 // fails.
 func (p *Proxy) Run(ctx context.Context) error {
 	defer p.list.close()
@@ -204,11 +204,11 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Close ends every watch by cutting its connection, so that clients see that it is not over (P43), and waits until all
-// are gone or ctx ends. Other requests are not touched.
+// Close ends every watch by cutting its connection, so that clients see that it is incomplete (P43). It waits until all
+// have ended or ctx ends. It does not affect other requests.
 func (p *Proxy) Close(ctx context.Context) error { return p.watches.close(ctx) }
 
-// wake has a loop go round at once, unless it is about to anyway.
+// wake makes a loop run at once, unless a run is pending.
 func wake(loop chan<- struct{}) {
 	select {
 	case loop <- struct{}{}:

@@ -116,14 +116,14 @@ func (s *site) run(listener net.Listener) {
 	})
 }
 
-// await waits until the proxy knows so many endpoints that are well.
+// await waits until the proxy knows this many available endpoints.
 func (s *site) await(n int) *site {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("%d endpoints", n), func() bool { return len(s.available()) == n })
 	return s
 }
 
-// available asks the proxy which endpoints are well, the first choice first.
+// available gives the available endpoints, the first choice first.
 func (s *site) available() []string {
 	s.t.Helper()
 	var answer struct{ Endpoints []string }
@@ -148,7 +148,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// answer is what a client got.
+// answer is the answer that a client got.
 type answer struct {
 	status int
 	header http.Header
@@ -195,8 +195,8 @@ func receive(request *http.Request) (answer, error) {
 	return answer{response.StatusCode, response.Header, string(body)}, err
 }
 
-// fake is a server that looks like a member: its peer port names the URLs of a whole cluster, and its client port does
-// what a test wants.
+// fake is a server that looks like a member: its peer port names the URLs of a whole cluster, and the test controls its client
+// port.
 type fake struct {
 	url   string
 	close func()
@@ -215,7 +215,7 @@ func fakeCluster(t testing.TB, handlers ...http.HandlerFunc) (peer string, membe
 	return fakePeer(t, 0xc1, func() []string { return urls }).URL, members
 }
 
-// versioned answers the probes of a proxy, and leaves the rest to a handler.
+// versioned answers the probes of a proxy, and gives other requests to a handler.
 func versioned(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -234,7 +234,7 @@ func fakePeer(t testing.TB, cluster uint64, clientURLs func() []string) *httptes
 	return fakePeerOf(t, cluster, nil, clientURLs)
 }
 
-// fakePeerOf is one of several peers; nil stands for itself alone.
+// fakePeerOf is one of several peers; nil: itself alone.
 func fakePeerOf(t testing.TB, cluster uint64, peers *[]string, clientURLs func() []string) *httptest.Server {
 	t.Helper()
 	var server *httptest.Server
@@ -255,15 +255,15 @@ func fakePeerOf(t testing.TB, cluster uint64, peers *[]string, clientURLs func()
 	return server
 }
 
-// raw is a server for what net/http would not do: it reads a request and writes what it is told to, or nothing.
+// raw is a server that does what net/http does not do: it reads a request and writes a given text, or nothing.
 type raw struct {
 	url      string
 	mu       sync.Mutex // guards requests
 	requests []string
 }
 
-// newRaw answers each request, of which it has read head and body, with what the function returns. Then it closes the
-// connection, unless it was an answerText. Probes are answered well.
+// newRaw answers each request, after head and body, with the result of the function. Then it closes the connection, unless
+// the result was an answerText. It answers probes successfully.
 func newRaw(t testing.TB, answer func(request string) string) *raw {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -317,7 +317,7 @@ func (s *raw) seen() []string {
 	return append([]string(nil), s.requests...)
 }
 
-// scripted marks answers after which the connection goes on.
+// scripted marks answers that keep the connection.
 const scripted = "Scripted"
 
 // answerText is an answer of a raw server that keeps the connection.

@@ -18,30 +18,30 @@ import (
 )
 
 const (
-	// refreshSpacing is how far looks at the members are apart at least, and while no endpoint is known (P10).
+	// refreshSpacing is the least time between refreshes, and the time between them while no endpoint is known (P10).
 	refreshSpacing = time.Second
 	// peerTimeout is for one member to answer.
 	peerTimeout = 5 * time.Second
 	// listBytesMax bounds a list of members.
 	listBytesMax = 1 << 20
-	// doubtAfter is how long none of the known peers may answer before those of the flags are asked, too (P5).
+	// doubtAfter is how long all known peers may be silent before those of the flags are asked too (P5).
 	doubtAfter = time.Minute
 )
 
-// A refresher looks at who the members are. It is used by one goroutine.
+// A refresher finds the members of the cluster. One goroutine uses it.
 type refresher struct {
 	p         *Proxy
 	client    *http.Client // for peer URLs
 	note      *clusterNote
-	fromFlags bool      // the note came from them in this run, so that they have nothing more to say
-	heard     time.Time // when a member last answered; the beginning at first
+	fromFlags bool      // the note came from the flags in this run, so they have nothing new
+	heard     time.Time // when a member last answered; at first the start
 	found     bool      // endpoints were found in this run
-	beginning time.Time // since when a member has not told its client URLs; zero if all have
+	beginning time.Time // since when a member has not published its client URLs; zero: all have
 	complaint string    // the failures that were logged last
 	failing   lasting.Condition
 }
 
-// firstNote is the list of peers to begin with (P3).
+// firstNote is the first list of peers (P3).
 func (p *Proxy) firstNote(ctx context.Context) (*clusterNote, error) {
 	if p.known != nil {
 		p.o.Log.Infof("proxy: using peer urls %v from cluster file %q", p.known.PeerURLs, p.file.name)
@@ -52,7 +52,7 @@ func (p *Proxy) firstNote(ctx context.Context) (*clusterNote, error) {
 		return nil, err
 	}
 	if len(urls) == 0 {
-		return nil, errors.New("proxy: there are no peer URLs to find the cluster by")
+		return nil, errors.New("proxy: no peer URL is known to find the cluster")
 	}
 	p.o.Log.Infof("proxy: using peer urls %v", urls)
 	return &clusterNote{PeerURLs: sorted(urls)}, nil
@@ -60,8 +60,8 @@ func (p *Proxy) firstNote(ctx context.Context) (*clusterNote, error) {
 
 func sorted(urls []string) []string { return slices.Compact(slices.Sorted(slices.Values(urls))) }
 
-// keepRefreshing looks at the members until ctx ends: at each interval, when asked to, and each second while no
-// endpoint is known, or a member is about to begin.
+// keepRefreshing refreshes until ctx ends: at each interval, when woken, and each second while no endpoint is known or a
+// member is starting.
 func (p *Proxy) keepRefreshing(ctx context.Context, first *clusterNote) {
 	transport := &http.Transport{
 		DialContext: (&net.Dialer{Timeout: max(p.o.DialTimeout, 0)}).DialContext, DisableKeepAlives: true,
@@ -76,7 +76,7 @@ func (p *Proxy) keepRefreshing(ctx context.Context, first *clusterNote) {
 	for {
 		s.refresh(ctx)
 		wait := p.o.RefreshInterval
-		begins := !s.beginning.IsZero() && time.Since(s.beginning) < doubtAfter // one that is never started has not our patience
+		begins := !s.beginning.IsZero() && time.Since(s.beginning) < doubtAfter // a member that is never started counts for a minute only
 		if len(p.list.all()) == 0 || begins {
 			wait = min(wait, refreshSpacing)
 		}
@@ -86,7 +86,7 @@ func (p *Proxy) keepRefreshing(ctx context.Context, first *clusterNote) {
 	}
 }
 
-// sleep waits for a time, or until it is woken; false when ctx has ended.
+// sleep waits for a time, or until it is woken; false: ctx has ended.
 func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
 	timer := time.NewTimer(max(d, 0))
 	defer timer.Stop()
@@ -98,16 +98,16 @@ func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// report is what a member says of its cluster.
+// report is a member's answer about its cluster.
 type report struct {
 	cluster        uint64
 	peers, clients []string // sorted
-	begins         bool     // a member has not told its client URLs yet
+	begins         bool     // a member has not published its client URLs yet
 }
 
-// refresh asks all peers, and takes what most of them say (P9): one that has not caught up, or does not know yet that
-// it was removed, is outvoted. If no peer can be asked, members are asked as clients ask them. If none gives a list that
-// can be used, all stays as it is (P11).
+// refresh asks all peers, and accepts the answer of most of them (P9), so that a member that lags, or does not know that it
+// was removed, is outvoted. If no peer answers, it asks members on their client ports. If none gives a usable list, nothing
+// changes (P11).
 func (s *refresher) refresh(ctx context.Context) {
 	good, failures := s.askAll(ctx, s.peers(ctx), s.askPeer)
 	if len(good) > 0 {
@@ -127,7 +127,7 @@ func (s *refresher) refresh(ctx context.Context) {
 	}
 }
 
-// askAll asks at all URLs at once. It gives the reports that can be used, and why the others cannot.
+// askAll asks all URLs at once. It gives the usable reports, and the errors of the others.
 func (s *refresher) askAll(ctx context.Context, urls []string, ask func(context.Context, string) (client.Membership, error)) (good []report, failures []string) {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
@@ -153,7 +153,7 @@ func (s *refresher) askAll(ctx context.Context, urls []string, ask func(context.
 	return good, failures
 }
 
-// askPeer has a member report at its peer URL.
+// askPeer asks a member on its peer port.
 func (s *refresher) askPeer(ctx context.Context, url string) (client.Membership, error) {
 	cluster, members, err := rafthttp.FetchMembers(ctx, s.client, url)
 	all := client.Membership{ClusterID: cluster}
@@ -163,7 +163,7 @@ func (s *refresher) askPeer(ctx context.Context, url string) (client.Membership,
 	return all, err
 }
 
-// askMember has a member report at its client URL.
+// askMember asks a member on its client port.
 func (s *refresher) askMember(ctx context.Context, url string) (client.Membership, error) {
 	c, err := client.New(client.Config{Endpoints: []string{url}, TLS: s.p.o.TLS, DialTimeout: s.p.o.DialTimeout, AnswerBytes: listBytesMax})
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *refresher) askMember(ctx context.Context, url string) (client.Membershi
 	defer c.Close()
 	all, err := c.Members(ctx)
 	if err == nil && all.ClusterID == 0 {
-		err = errors.New("it does not tell its cluster")
+		err = errors.New("its answer has no cluster ID")
 	}
 	return all, err
 }
@@ -195,7 +195,7 @@ func (s *refresher) read(all client.Membership) (report, error) {
 	return r, nil
 }
 
-// mostCommon gives the report that most members agree on; of several, the first.
+// mostCommon gives the report on which most members agree; the first one of several.
 func mostCommon(reports []report) report {
 	votes := func(of report) (n int) {
 		for _, r := range reports {
@@ -214,8 +214,8 @@ func mostCommon(reports []report) report {
 	return best
 }
 
-// peers are those that are asked: the known ones, and, once those have been silent for long, those of the flags, which
-// may have been changed since (P5).
+// peers are the URLs to ask: the known ones and, once those have been silent for long, those of the flags, which may have
+// changed since (P5).
 func (s *refresher) peers(ctx context.Context) []string {
 	if s.fromFlags || time.Since(s.heard) < doubtAfter {
 		return s.note.PeerURLs
@@ -227,11 +227,11 @@ func (s *refresher) peers(ctx context.Context) []string {
 	return sorted(slices.Concat(s.note.PeerURLs, flags))
 }
 
-// accept takes over what was reported.
+// accept applies a report.
 func (s *refresher) accept(r report) {
 	note := &clusterNote{PeerURLs: r.peers, ClientURLs: r.clients, ClusterID: r.cluster}
 	if len(r.clients) == 0 {
-		note.ClientURLs = s.note.ClientURLs // the cluster is about to begin
+		note.ClientURLs = s.note.ClientURLs // the cluster is about to start
 	}
 	s.remember(note)
 	switch {
@@ -244,7 +244,7 @@ func (s *refresher) accept(r report) {
 		return
 	}
 	if err := s.p.list.replace(r.clients, &s.p.o); err != nil {
-		s.p.o.Log.Warnf("proxy: a member advertises what is no URL: %v", err)
+		s.p.o.Log.Warnf("proxy: a member advertises an invalid URL: %v", err)
 	}
 	if !s.found {
 		s.found = true
@@ -260,20 +260,20 @@ func urlsOf(list []*endpoint) []string {
 	return urls
 }
 
-// remember writes the note if it has changed. That the file cannot be written is no reason to stop.
+// remember writes the note if it has changed. A failure does not end the proxy.
 func (s *refresher) remember(note *clusterNote) {
 	if note.ClusterID == s.note.ClusterID && slices.Equal(note.PeerURLs, s.note.PeerURLs) && slices.Equal(note.ClientURLs, s.note.ClientURLs) {
 		return
 	}
 	if err := s.p.file.write(note); err != nil {
-		s.p.o.Log.Errorf("proxy: the list of peer urls cannot be kept: %v", err)
+		s.p.o.Log.Errorf("proxy: cannot write the list of peer urls: %v", err)
 	} else if !slices.Equal(note.PeerURLs, s.note.PeerURLs) {
 		s.p.o.Log.Infof("proxy: updated peer urls in cluster file from %v to %v", s.note.PeerURLs, note.PeerURLs)
 	}
 	s.note = note
 }
 
-// complain logs failures when they begin, when they are others, and each minute; and their end.
+// complain logs failures when they begin, when they change, and each minute; and their end.
 func (s *refresher) complain(failures []string, nobody bool) {
 	text := strings.Join(failures, "\n")
 	if text != "" && text != s.complaint {
@@ -285,7 +285,7 @@ func (s *refresher) complain(failures []string, nobody bool) {
 	case lasting.Quiet:
 		return
 	case lasting.Ends:
-		s.p.o.Log.Infof("proxy: members tell who they are again, after %v", lasted)
+		s.p.o.Log.Infof("proxy: members answer again, after %v", lasted)
 		return
 	}
 	for _, line := range failures {

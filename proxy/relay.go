@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// headBytes is what most heads need; a head that grew beyond headBytesKept is not kept for the next request.
+// headBytes is enough for most heads; a head larger than headBytesKept is not kept for the next request.
 const (
 	headBytes     = 1 << 10
 	headBytesKept = 16 << 10
 )
 
-// forward has a request done by a member, and gives the client the answer.
+// forward makes a member carry out a request, and gives the client the answer.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	head := p.heads.Get().(*[]byte)
 	q, err := p.newRequest(r, (*head)[:0])
@@ -57,7 +57,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// releaseHead keeps a head for the next request, unless it grew large, or a stream needs it on, and gives up the body.
+// releaseHead keeps a head for the next request, unless it is large or a stream still uses it, and releases the body.
 func (p *Proxy) releaseHead(head *[]byte, q *request) {
 	if q != nil && q.body != nil {
 		q.body.forget()
@@ -68,8 +68,8 @@ func (p *Proxy) releaseHead(head *[]byte, q *request) {
 	}
 }
 
-// relay passes an answer on. It tells whether the request has to be given to another endpoint instead: this one
-// declined, or failed to finish an answer that can be asked for again.
+// relay sends an answer to the client. It tells whether the request must go to another endpoint instead, since this one
+// declined, or failed in the middle of an answer that can be requested again.
 func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, q *request, x *exchange) (again bool) {
 	switch status := x.answer.StatusCode; {
 	case status == http.StatusServiceUnavailable:
@@ -79,7 +79,7 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			return true
 		}
 	case status == http.StatusLoopDetected && x.answer.Header[headerProxies] != nil:
-		if x.answer.Header.Get(headerProxies) == p.id { // else it leads back to a proxy before this one
+		if x.answer.Header.Get(headerProxies) == p.id { // else it leads back to a proxy in front of this one
 			p.rest(x.endpoint, errLeadsBack.Error())
 		}
 		if p.another(q) {
@@ -104,13 +104,13 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	w.WriteHeader(x.answer.StatusCode)
 	if err := p.copyBody(out, q, x); err != nil {
 		x.abort(w)
-		panic(http.ErrAbortHandler) // so that the client sees that it is cut
+		panic(http.ErrAbortHandler) // so that the client sees a cut
 	}
 	x.done(w)
 	return false
 }
 
-// relaySmall reads the whole answer before it passes on any of it.
+// relaySmall reads the complete answer before it sends any of it.
 func (p *Proxy) relaySmall(w http.ResponseWriter, r *http.Request, q *request, x *exchange) (again bool) {
 	buffer := p.buffer()
 	defer p.release(buffer)
@@ -139,11 +139,11 @@ func (p *Proxy) relaySmall(w http.ResponseWriter, r *http.Request, q *request, x
 	return false
 }
 
-// copyBody passes a body on as it comes. A member has answerTime for each part, and the client clientTimeout.
+// copyBody sends a body on as it arrives. A member has answerTime for each part, and the client clientTimeout.
 func (p *Proxy) copyBody(out *patientWriter, q *request, x *exchange) error {
 	buffer := p.buffer()
 	defer p.release(buffer)
-	_ = out.control.SetReadDeadline(time.Time{}) // that of the request
+	_ = out.control.SetReadDeadline(time.Time{}) // of the request
 	for {
 		x.expectBy(p.answerTime(q))
 		n, err := x.answer.Body.Read(*buffer)
@@ -166,7 +166,7 @@ func (p *Proxy) copyBody(out *patientWriter, q *request, x *exchange) error {
 	}
 }
 
-// answerTime is how long a member may take for its answer to begin, or to go on.
+// answerTime is how long a member may take to begin or continue its answer.
 func (p *Proxy) answerTime(q *request) time.Duration {
 	if q.watch {
 		return p.o.ReadTimeout
@@ -174,8 +174,8 @@ func (p *Proxy) answerTime(q *request) time.Duration {
 	return p.o.patience
 }
 
-// copyHeader takes over what is not for one connection only (P26). Where this proxy decides which web pages may read
-// its answers, what members say of that is left out (S46).
+// copyHeader copies the headers that are not for one connection only (P26). If this proxy decides about web pages, it leaves
+// out the headers of members about that (S46).
 func (p *Proxy) copyHeader(to, from http.Header) {
 	named := connectionNames(from)
 	replaced := len(p.o.Origins) > 0
@@ -226,15 +226,15 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	writeMessage(w, status, err.Error())
 }
 
-// refuseBody answers a request whose body did not come as a whole, as a member does. The context of such a request has
-// ended, but a client that only closed its own side can still be told.
+// refuseBody answers a request whose body did not arrive completely, as a member does. The context of such a request has
+// ended, but a client that closed only its sending side still gets the answer.
 func (p *Proxy) refuseBody(w http.ResponseWriter, r *http.Request, cut *bodyError) {
 	p.o.Log.Debugf("%s %s: the body: %v", r.Method, r.URL.Path, cut)
 	if errors.Is(cut.cause, os.ErrDeadlineExceeded) {
 		p.o.Refused("slow_body")
 	}
 	if r.ProtoMajor == 1 {
-		w.Header().Set("Connection", "close") // where the next request would begin is not known
+		w.Header().Set("Connection", "close") // the start of the next request is not known
 	}
 	if !strings.HasPrefix(r.URL.Path, "/v2/keys") {
 		writeMessage(w, http.StatusBadRequest, cut.Error())
@@ -254,7 +254,7 @@ func writeMessage(w http.ResponseWriter, status int, text string) {
 	writeJSON(w, status, map[string]string{"message": text}, "")
 }
 
-// writeJSON answers with a value that always has a JSON form, and the text that ends it.
+// writeJSON answers with v, which always has a JSON form, followed by end.
 func writeJSON(w http.ResponseWriter, status int, v any, end string) {
 	body, err := json.Marshal(v)
 	if err != nil {

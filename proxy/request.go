@@ -9,33 +9,33 @@ import (
 	"strings"
 )
 
-// A request is what members are sent: the same bytes, whoever of them it is.
+// A request is what the proxy sends to members: the same bytes to each.
 type request struct {
 	method  string
-	head    []byte // line, headers, and the body if that is small
-	body    *body  // the body if it is not; else nil
+	head    []byte // line, headers, and the body if it is small
+	body    *body  // a large body; nil: it is small
 	watch   bool   // the answer may take any time
-	streams bool   // a stream holds on to the head
+	streams bool   // a stream uses the head
 	tried   []*endpoint
-	fresh   bool        // idle connections are no longer tried
-	silent  []*endpoint // those that took it over a fresh connection, and did not answer
+	fresh   bool        // no idle connections are used any more
+	silent  []*endpoint // got it on a fresh connection, and did not answer
 }
 
-// repeatable tells whether it may be done twice (P23).
+// repeatable tells whether it may be carried out twice (P23).
 func (q *request) repeatable() bool { return q.method == http.MethodGet || q.method == http.MethodHead }
 
-// headerProxies names the proxies that a request has come through (P19).
+// headerProxies names the proxies that a request has passed (P19).
 const headerProxies = "X-Canopy-Proxies"
 
-// proxiesMax is how many proxies a request may come through.
+// proxiesMax is how many proxies a request may pass.
 const proxiesMax = 8
 
 var (
 	errLoop   = errors.New("proxy: the request came back to this proxy; an advertised client URL leads here")
-	errTarget = errors.New("proxy: the path holds bytes that cannot be passed on")
+	errTarget = errors.New("proxy: the path has bytes that cannot be forwarded")
 )
 
-// newRequest writes the head of a request as it is to be sent, into b.
+// newRequest writes the head of a request for members into b.
 func (p *Proxy) newRequest(r *http.Request, b []byte) (*request, error) {
 	through := r.Header[headerProxies]
 	if len(through) > proxiesMax || slices.Contains(through, p.id) {
@@ -50,11 +50,11 @@ func (p *Proxy) newRequest(r *http.Request, b []byte) (*request, error) {
 	return q, nil
 }
 
-// target is the path and query as the client wrote them (P21). Over HTTP/2 they may hold what would end a line here.
+// target is the path and query as the client wrote them (P21). Over HTTP/2 they may contain bytes that end a line here.
 func target(r *http.Request) (string, error) {
 	t := r.RequestURI
 	if !strings.HasPrefix(t, "/") {
-		t = r.URL.RequestURI() // of a client that takes us for a proxy of the web
+		t = r.URL.RequestURI() // of a client that takes this for an HTTP proxy
 	}
 	if !strings.HasPrefix(t, "/") || r.Method == http.MethodConnect {
 		return "", errTarget
@@ -67,7 +67,7 @@ func target(r *http.Request) (string, error) {
 	return t, nil
 }
 
-// isWatch tells whether an answer may come at any time, or never. A quorum read is none (K44).
+// isWatch tells whether the answer may come at any time, or never. A quorum read is no watch (K44).
 func isWatch(r *http.Request) bool {
 	if r.Method != http.MethodGet || !strings.Contains(r.URL.RawQuery, "wait") {
 		return false
@@ -78,8 +78,8 @@ func isWatch(r *http.Request) bool {
 	return err == nil && wait && !quorum
 }
 
-// appendHead writes the line and the headers, without the length of the body and the empty line. net/http has checked
-// names and values: there is no line break in them.
+// appendHead writes the line and the headers, without the length of the body and the empty line. net/http has checked names
+// and values, so they contain no line break.
 func (p *Proxy) appendHead(b []byte, r *http.Request, target string) []byte {
 	b = append(b, r.Method...)
 	b = append(b, ' ')
@@ -113,7 +113,7 @@ func appendHeader(b []byte, name, value string) []byte {
 
 const headerForwarded = "X-Forwarded-For"
 
-// appendForwarded adds the client's address to those that the request has come from before (P25).
+// appendForwarded adds the client's address to those that the request came from before (P25).
 func appendForwarded(b []byte, r *http.Request) []byte {
 	before := r.Header[headerForwarded]
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -146,7 +146,7 @@ func isHop(name string) bool {
 	return false
 }
 
-// ownedHere tells whether a header of a request is written anew.
+// ownedHere tells whether the proxy writes a header of a request itself.
 func ownedHere(name string) bool {
 	switch name {
 	case "Content-Length", "Expect", "Host", headerForwarded, headerProxies:

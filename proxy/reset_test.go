@@ -14,8 +14,8 @@ import (
 	"canopy/client/membertest"
 )
 
-// TestNoConnectionIsResetUnderAClient has clients watch a directory whose parent is deleted, again and again, on the
-// connections that they keep, as the Go client of etcd 2 does: no request may fail, whenever an event comes.
+// Clients watch a directory whose parent is deleted, again and again, on kept connections, like the Go client of etcd 2. No
+// request may fail, at whatever time an event comes.
 func TestNoConnectionIsResetUnderAClient(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, membertest.Start(t, 1).PeerURLs(), func(o *Options) { o.calm = 2 * time.Millisecond }).await(1)
@@ -81,7 +81,7 @@ func ask(transport *http.Transport, method, url, form string) error {
 	return err
 }
 
-// TestAConnectionGoesOnAfterAWatch sends the next request while a watch waits: it is answered on the same connection.
+// The next request is sent while a watch waits, and is answered on the same connection.
 func TestAConnectionGoesOnAfterAWatch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, membertest.Start(t, 1).PeerURLs(), calm).await(1)

@@ -16,20 +16,20 @@ type exchange struct {
 	endpoint *endpoint
 	answer   *http.Response
 	upload   *upload
-	unbind   func() bool // ends the hold that the context has on the connection
+	unbind   func() bool // ends the effect of the context on the connection
 }
 
-// An upload is the sending of a large body, beside the reading of its answer.
+// An upload sends a large body while its answer is read.
 type upload struct {
 	body  *body
 	done  chan struct{} // closed at its end
 	whole bool          // all of it was sent; valid after done
 }
 
-// noEndpointError says that nobody answered a request.
+// noEndpointError tells that no endpoint answered a request.
 type noEndpointError struct {
 	tried   int
-	unknown bool // the request may have been done all the same
+	unknown bool // the request may have been carried out
 }
 
 // Error is the text of P34.
@@ -43,18 +43,17 @@ func (e *noEndpointError) Error() string {
 	return fmt.Sprintf("proxy: unable to get response from %d endpoint(s)", e.tried)
 }
 
-// try is how one attempt at an endpoint ended.
+// try is the outcome of one attempt at an endpoint.
 type try int
 
-// The ends of a try that brought no answer.
+// The outcomes of a try without an answer.
 const (
-	unsent try = iota // nothing of the request went out
-	lost              // it went out, and no answer came
+	unsent try = iota // no byte of the request was sent
+	lost              // it was sent, and no answer came
 )
 
-// send gives a request to one endpoint after the other until one answers. Each that was tried is noted in the request,
-// so that sending it again goes on where this left off. The error is that of ctx or of the client's body, or a
-// *noEndpointError.
+// send tries one endpoint after the other until one answers. It records them in the request, so that sending it again
+// continues from there. The error is that of ctx or of the client's body, or a *noEndpointError.
 func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*exchange, error) {
 	for {
 		e, c := p.choose(q)
@@ -69,13 +68,13 @@ func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*e
 		case q.body != nil && q.body.failure != nil:
 			q.body.failure.cut = q.body.failure.cut || ctx.Err() != nil
 			return nil, q.body.failure
-		case ctx.Err() != nil && (q.body == nil || !q.body.forgot): // else the end of an upload has ended ctx, perhaps
+		case ctx.Err() != nil && (q.body == nil || !q.body.forgot): // else the end of an upload may have ended ctx
 			return nil, ctx.Err()
 		}
 		p.metrics.dropped(q.method, how)
 		if how == lost && !q.repeatable() {
 			wake(p.probeNow)
-			p.o.Log.Warnf("proxy: %s may or may not have done a %s: %v", e.url, q.method, err)
+			p.o.Log.Warnf("proxy: %s may have carried out a %s, or not: %v", e.url, q.method, err)
 			return nil, &noEndpointError{tried: max(1, len(q.tried)), unknown: true}
 		}
 		if q.body != nil && q.body.forgot {
@@ -84,7 +83,7 @@ func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*e
 	}
 }
 
-// choose gives the endpoint for a request, and an idle connection to it if there is one that is good.
+// choose gives the endpoint for a request, and a usable idle connection to it if there is one.
 func (p *Proxy) choose(q *request) (*endpoint, *conn) {
 	for {
 		e := p.list.next(q.tried)
@@ -96,12 +95,12 @@ func (p *Proxy) choose(q *request) (*endpoint, *conn) {
 		if c != nil || known || !e.unproven.Load() {
 			return e, c
 		}
-		wake(p.probeNow) // and look again: another one is the first choice now
+		wake(p.probeNow) // probe again: the first choice has changed
 	}
 }
 
-// sendTo gives a request to an endpoint, over a connection that was idle, or else over a fresh one. An idle one that
-// turns out to be dead says nothing of the endpoint: it is not noted as tried.
+// sendTo sends a request to an endpoint, on an idle connection or else on a fresh one. A dead idle connection says nothing
+// about the endpoint, so it does not count as tried.
 func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
 	reused := c != nil
 	if !reused {
@@ -132,12 +131,12 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 	return x, how, err
 }
 
-// isOwnFault tells whether a connection could not be made for want of something here: descriptors, or ports.
+// isOwnFault tells whether a connection failed because of this machine: it lacks descriptors or ports.
 func isOwnFault(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// over sends a request over a connection, and reads the head of the answer. Without one the connection is closed.
+// over sends a request on a connection, and reads the head of the answer. Without an answer it closes the connection.
 func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
 	x := &exchange{conn: c, endpoint: e}
 	if q.watch {
@@ -164,7 +163,7 @@ func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *
 		return nil, unsent, err
 	}
 	e.answered.Store(p.o.now())
-	if x.answer.Close && !(q.watch && isChunked(x.answer)) { // a stream takes its connection with it
+	if x.answer.Close && !(q.watch && isChunked(x.answer)) { // a stream does not give its connection back
 		p.noteLeaving(e, x.answer)
 	}
 	return x, 0, nil
@@ -180,40 +179,40 @@ func (x *exchange) startUpload(p *Proxy, b *body) {
 		err := b.sendTo(x.conn, *buffer)
 		x.upload.whole = err == nil
 		if b.failure != nil {
-			x.Close() // half a body must not wait at the member for the rest
+			x.Close() // the member must not wait for the rest of half a body
 		}
 	}()
 }
 
-// release lets go of the context, and of all that hangs on it.
+// release ends the effect of the context, and everything that depends on it.
 func (x *exchange) release() (untouched bool) {
 	untouched = x.unbind()
 	x.unbind = nil
 	return untouched
 }
 
-// abort gives up the connection, and waits until nothing uses it any more.
+// abort closes the connection, and waits until nothing uses it any more.
 func (x *exchange) abort(w http.ResponseWriter) {
 	x.release()
 	x.Close()
 	x.endUpload(w)
 }
 
-// endUpload waits for the end of an upload on a connection that is closed. If it still reads from the client, it is made
-// to fail.
+// endUpload waits for the end of an upload on a closed connection. If the upload still reads from the client, that read is
+// made to fail.
 func (x *exchange) endUpload(w http.ResponseWriter) {
 	if x.upload == nil || x.upload.ended() {
 		return
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	<-x.upload.done
-	if failure := x.upload.body.failure; failure != nil && errors.Is(failure, os.ErrDeadlineExceeded) { // it is not the client who failed
+	if failure := x.upload.body.failure; failure != nil && errors.Is(failure, os.ErrDeadlineExceeded) { // the client did not fail
 		x.upload.body.failure = nil
 		x.upload.body.forget()
 	}
 }
 
-// ended tells whether the upload is over.
+// ended tells whether the upload has ended.
 func (u *upload) ended() bool {
 	select {
 	case <-u.done:
@@ -223,8 +222,7 @@ func (u *upload) ended() bool {
 	}
 }
 
-// done ends an exchange whose answer was read to its end: the connection can be used again, unless something is left
-// on it.
+// done ends an exchange whose answer was read to its end. The connection can be used again, unless there is more input.
 func (x *exchange) done(w http.ResponseWriter) {
 	if x.heldBy != nil {
 		x.endpoint.unhold(x.conn)
@@ -241,7 +239,7 @@ func (x *exchange) done(w http.ResponseWriter) {
 	x.endUpload(w)
 }
 
-// judgeSilent has those endpoints rest that did not answer what another one did (P17).
+// judgeSilent makes endpoints unavailable that did not answer what another one did (P17).
 func (p *Proxy) judgeSilent(q *request, answered *endpoint) {
 	for _, e := range q.silent {
 		if e != answered {
@@ -251,10 +249,10 @@ func (p *Proxy) judgeSilent(q *request, answered *endpoint) {
 	q.silent = nil
 }
 
-// rest leaves an endpoint out until a probe finds it well.
+// rest makes an endpoint unavailable until a probe succeeds.
 func (p *Proxy) rest(e *endpoint, reason string) { p.restAs(e, rest{reason: reason}) }
 
-// restAs is rest, for endpoints that may be the last choice, too. It tells whether the endpoint was well before.
+// restAs is rest, also for endpoints that remain the last choice. It tells whether the endpoint was available before.
 func (p *Proxy) restAs(e *endpoint, r rest) bool {
 	before := e.resting.Load()
 	if before != nil && before.answers == r.answers {
@@ -265,7 +263,7 @@ func (p *Proxy) restAs(e *endpoint, r rest) bool {
 		r.since = before.since
 	}
 	if !e.resting.CompareAndSwap(before, &r) || before != nil {
-		return false // if it was changed meanwhile, a probe puts it right
+		return false // if it has changed meanwhile, a probe corrects it
 	}
 	p.o.Log.Warnf("proxy: marked endpoint %s unavailable: %s", e.url, r.reason)
 	e.drop()
@@ -273,15 +271,15 @@ func (p *Proxy) restAs(e *endpoint, r rest) bool {
 	return true
 }
 
-// noteLeaving makes an endpoint the second choice for a while. A member that answers that it closes the connection is
-// about to stop; one that closes it because it did not understand the request is not.
+// noteLeaving makes an endpoint a second choice for a while. A member whose answer closes the connection is about to stop,
+// unless it closes because it did not understand the request.
 func (p *Proxy) noteLeaving(e *endpoint, answer *http.Response) {
 	if answer.StatusCode < http.StatusBadRequest || answer.StatusCode == http.StatusNotFound {
 		e.leaving.Store(p.o.now() + int64(p.o.FailureWait))
 	}
 }
 
-// another tells whether there is an endpoint that could do what this one declined.
+// another tells whether another endpoint could answer what this one declined.
 func (p *Proxy) another(q *request) bool {
 	return (q.body == nil || !q.body.forgot) && p.list.next(q.tried) != nil
 }

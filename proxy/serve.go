@@ -10,14 +10,14 @@ import (
 	"canopy/internal/middleware"
 )
 
-// The proxy's own paths (P36, P37). Everything else is the members'.
+// The proxy's own paths (P36, P37). All others belong to members.
 const (
 	pathMetrics   = "/metrics"
 	pathEndpoints = "/v2/config/local/proxy"
 	pathHealth    = "/v2/config/local/health"
 )
 
-// ServeHTTP answers a request, or has a member answer it.
+// ServeHTTP answers a request, or makes a member answer it.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.metrics.received(r.Method)
 	if p.o.AccessLog == nil {
@@ -61,7 +61,7 @@ func (p *Proxy) NewMetrics() http.Handler {
 	return m
 }
 
-// serveEndpoints lists the endpoints that are well, in the order of preference, and says why the others are not (P36,
+// serveEndpoints lists the available endpoints in the order of preference, and tells why the others are unavailable (P36,
 // P44).
 func (p *Proxy) serveEndpoints(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
@@ -87,7 +87,7 @@ func (p *Proxy) serveEndpoints(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // fails if the client has left
 }
 
-// serveHealth tells whether some member has answered within the last refresh interval (P37).
+// serveHealth tells whether a member has answered within the last refresh interval (P37).
 func (p *Proxy) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
 		return

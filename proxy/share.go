@@ -16,8 +16,8 @@ import (
 	"canopy/internal/memory"
 )
 
-// keyOf names what a watch is of: those of the same name get the same events (P41). It is empty if there is anything
-// in the request of which that is not known.
+// keyOf names the events of a watch: watches of the same name get the same events (P41). It is "" if the request has anything
+// for which that is not known.
 func keyOf(r *http.Request) (key string, single bool) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -33,22 +33,21 @@ func keyOf(r *http.Request) (key string, single bool) {
 	return strings.Join(append(parts, r.Header["Authorization"]...), "\n"), !stream
 }
 
-// isTrue reads a parameter as members do.
+// isTrue parses a parameter as members do.
 func isTrue(query url.Values, name string) bool {
 	is, err := strconv.ParseBool(query.Get(name))
 	return err == nil && is
 }
 
-// A feedSet is the feeds that may be shared.
+// A feedSet is the set of feeds that may be shared.
 type feedSet struct {
-	mu   sync.Mutex // guards open; comes before that of a feed
+	mu   sync.Mutex // guards open; locked before that of a feed
 	open map[string]*feed
 
-	memory *memory.Budget // for events that have holders, each counted once
+	memory *memory.Budget // for events that streams hold, each counted once
 }
 
-// written says that events were written by one of their holders. Those that are still being given out may be counted
-// again.
+// written tells that events were written by one of their holders. Events that are still being delivered may be counted again.
 func (s *feedSet) written(events []*event) {
 	for _, e := range events {
 		if e.holders.Add(-1) == 0 {
@@ -57,8 +56,7 @@ func (s *feedSet) written(events []*event) {
 	}
 }
 
-// enter gives the feed that the founder of a new one is to use: one that it can share, or else its own, which others can
-// share from now on.
+// enter gives a stream its feed: one that it can share, or its own, which others can share from now on.
 func (s *feedSet) enter(own *feed, founder *stream) *feed {
 	if own.key == "" {
 		return own
@@ -75,7 +73,7 @@ func (s *feedSet) enter(own *feed, founder *stream) *feed {
 	return own
 }
 
-// remove has nobody find a feed any more.
+// remove removes a feed, so that nobody joins it any more.
 func (s *feedSet) remove(f *feed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,15 +82,15 @@ func (s *feedSet) remove(f *feed) {
 	}
 }
 
-// An event is what the streams of a shared feed are given.
+// An event is what the streams of a shared feed get.
 type event struct {
 	index   uint64
 	frame   []byte       // as a chunk
-	holders atomic.Int32 // streams that have to write it
+	holders atomic.Int32 // streams that must still write it
 }
 
 var (
-	errNoEvent   = errors.New("the member sent what is no event")
+	errNoEvent   = errors.New("the member sent an invalid event")
 	errEventSize = errors.New("the member sent an event of more than 64 MiB")
 )
 
@@ -101,12 +99,12 @@ const (
 	eventBytesKept = 64 << 10 // of the buffer for the beginning of an event
 )
 
-// share gives all streams the events that have come.
+// share gives all streams the events that were found.
 func (f *feed) share(ctx context.Context, b []byte) error {
 	if !f.served {
 		f.served, f.held = true, nil
 		f.serving.Go(func() {
-			defer f.founder.client.Close() // in the middle of a feed, it may be the first that ends
+			defer f.founder.client.Close() // it may be the first to end, in the middle of a feed
 			f.founder.serve(ctx, f)
 		})
 	}
@@ -120,7 +118,7 @@ func (f *feed) share(ctx context.Context, b []byte) error {
 	return err
 }
 
-// find looks for the ends of events in what is within chunks.
+// find searches for the ends of events in the contents of chunks.
 func (f *feed) find(data []byte) error {
 	for len(data) > 0 {
 		n := bytes.IndexByte(data, '\n') + 1
@@ -151,7 +149,7 @@ func (f *feed) find(data []byte) error {
 	return nil
 }
 
-// takeLine takes memory for an event that comes in parts.
+// takeLine takes memory for an event that arrives in parts.
 func (f *feed) takeLine(bytes int) bool {
 	need := int64(bytes) - eventBytesKept - f.taken
 	if need <= 0 {
@@ -170,7 +168,7 @@ func (f *feed) giveLine() {
 	f.taken = 0
 }
 
-// newEvent frames an event. What a watch may end with instead, an error, is none.
+// newEvent frames an event. A watch may end with an error instead, which is not an event.
 func newEvent(line []byte) (*event, error) {
 	var e struct {
 		Node struct{ ModifiedIndex uint64 }
@@ -182,8 +180,8 @@ func newEvent(line []byte) (*event, error) {
 	return &event{index: e.Node.ModifiedIndex, frame: append(frame, "\r\n"...)}, nil
 }
 
-// deliver puts an event in the queues of the streams that it is for; mu is held. A client that is so slow that its queue
-// is full is cut, since the others do not wait for it.
+// deliver queues events for their streams; mu is held. It cuts a client whose queue is full, since the others do not wait
+// for it.
 func (f *feed) deliver(e *event) {
 	f.after = max(f.after, e.index)
 	for _, s := range slices.Clone(f.streams) {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A startup is the time in which requests wait for an endpoint: a proxy that is started together with its cluster, or
-// before it, finds the members soon. A client that comes as soon as the port is open would be refused without reason.
+// A startup is the time in which requests wait for an endpoint. A proxy that starts together with its cluster, or before
+// it, finds the members soon, and need not refuse a client that connects as soon as the port is open.
 type startup struct {
 	until   time.Time
 	waiting atomic.Int64 // requests; at most waitingMax
@@ -17,13 +17,13 @@ type startup struct {
 const (
 	// waitingMax bounds the requests that wait: each has a connection and a goroutine.
 	waitingMax = 1024
-	// startupLook is how often a request looks for an endpoint while it waits. Some look during a few seconds of the
-	// life of a process, so that nobody needs to be told of each change of an endpoint.
+	// startupLook is how often a waiting request checks for an endpoint. Only few requests wait, and only for seconds after
+	// the start, so changes of endpoints need not be announced.
 	startupLook = 20 * time.Millisecond
 )
 
-// await waits for an endpoint to try, if a request failed for want of one at the start, and tells whether there is one.
-// A request that may have been done is not tried again.
+// await waits for an endpoint, if a request failed for want of one at the start, and tells whether there is one. A request
+// that may have been carried out is not tried again.
 func (p *Proxy) await(ctx context.Context, q *request, err error) bool {
 	var none *noEndpointError
 	if !errors.As(err, &none) || none.unknown || q.body != nil && q.body.forgot || time.Now().After(p.startup.until) {

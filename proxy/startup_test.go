@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// TestRequestsWaitForTheFirstEndpoint: at its start a proxy has requests wait until it knows a member that answers, and
-// no longer than it is told to.
+// At its start a proxy lets requests wait until it knows a member that answers, for at most the configured time.
 func TestRequestsWaitForTheFirstEndpoint(t *testing.T) {
 	t.Parallel()
 	peer, _ := fakeCluster(t, ok)

@@ -10,21 +10,21 @@ import (
 	"canopy/internal/memory"
 )
 
-// A stream is a watch on a client's connection that was taken over from net/http. Its events come from a feed, which
-// it began itself, or which it shares. While it waits, it has two goroutines with small stacks, and no buffer.
+// A stream is a watch on a hijacked client connection. Its events come from a feed, which it founded or shares. While it
+// waits, it has two goroutines with small stacks, and no buffer.
 type stream struct {
 	p      *Proxy
 	client *hijack.Conn
-	keeps  bool   // the client may go on with its connection when the answer is complete
-	after  uint64 // of a feed that is shared, events up to this index are not for it
+	keeps  bool   // the client may reuse its connection when the answer is complete
+	after  uint64 // events of a shared feed up to this index are not for it
 	single bool   // it ends with its first event
 
-	waiting chan struct{} // has room for one: what follows has changed
-	mu      sync.Mutex    // guards it
+	waiting chan struct{} // holds one signal: the fields below have changed
+	mu      sync.Mutex    // guards them
 	queue   []*event      // of a feed that is shared
 	queued  int64         // bytes of them
-	ended   bool          // nothing more will come
-	whole   bool          // then the client is told so
+	ended   bool          // no further event comes
+	whole   bool          // the answer ends as a complete one
 }
 
 // A client may lag behind others that share its feed by defaultLag, or by queueBytesMin when the memory is used up.
@@ -35,9 +35,9 @@ const (
 
 var lastChunk = []byte("0\r\n\r\n") // read only
 
-// takeOver makes a stream of a watch; head is what the client still has to get before the chunks. If it tells that it
-// cannot, nothing has happened: HTTP/1.0 knows no chunks, and HTTP/2 shares its connections.
-func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s *resumer, head []byte) bool {
+// startStream makes a stream of a watch; the client gets head before the chunks. If it is false, nothing has happened: HTTP/1.0
+// has no chunks, and requests of HTTP/2 share a connection.
+func (p *Proxy) startStream(w http.ResponseWriter, r *http.Request, x *exchange, s *resumer, head []byte) bool {
 	ctx := context.Background()
 	leave, err := p.watches.enter(&ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func (p *Proxy) takeOver(w http.ResponseWriter, r *http.Request, x *exchange, s 
 	return true
 }
 
-// run serves the stream until either side ends it. If it began a feed that others share, it serves that on.
+// run serves the stream until one side ends it. If others share the feed that it founded, it goes on to serve that.
 func (s *stream) run(ctx context.Context, own *feed, head []byte) {
 	s.p.metrics.watches.Inc() // feed.remove undoes it
 	s.client.Serve(ctx, func(ctx context.Context) {
@@ -82,7 +82,7 @@ func (s *stream) run(ctx context.Context, own *feed, head []byte) {
 	})
 }
 
-// serve passes on what a shared feed gives, until that ends or the client leaves.
+// serve sends the events of a shared feed, until that ends or the client leaves.
 func (s *stream) serve(ctx context.Context, f *feed) {
 	defer s.drop()
 	defer f.leave(s)
@@ -92,7 +92,7 @@ func (s *stream) serve(ctx context.Context, f *feed) {
 		case <-ctx.Done():
 			return
 		}
-		stop := context.AfterFunc(ctx, func() { s.client.Close() }) // which may not take what is written
+		stop := context.AfterFunc(ctx, func() { s.client.Close() }) // it may not read what is written
 		ended, err := s.flush()
 		stop()
 		if ended || err != nil {
@@ -101,7 +101,7 @@ func (s *stream) serve(ctx context.Context, f *feed) {
 	}
 }
 
-// flush writes what is in the queue.
+// flush writes the queue.
 func (s *stream) flush() (ended bool, err error) {
 	for {
 		s.mu.Lock()
@@ -122,7 +122,7 @@ func (s *stream) flush() (ended bool, err error) {
 	}
 }
 
-// drop gives up what is still in the queue.
+// drop drops the queue.
 func (s *stream) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +154,7 @@ func (s *stream) writeAll(events []*event) error {
 	return s.write(b)
 }
 
-// give adds an event to the queue. False means that there is no room left: the client is too slow.
+// give adds an event to the queue. False: there is no room, since the client is too slow.
 func (s *stream) give(e *event) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +170,7 @@ func (s *stream) give(e *event) bool {
 	return true
 }
 
-// end has the stream end once it has written what is in the queue. Unless it is whole, the client sees a cut.
+// end ends the stream after its queue. Unless whole is set, the client sees a cut.
 func (s *stream) end(whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

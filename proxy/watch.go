@@ -20,7 +20,7 @@ var errClosing = errors.New("proxy: it is shutting down")
 type watchSet struct {
 	ctx context.Context // of all watches
 	end context.CancelFunc
-	n   atomic.Int64 // that are open
+	n   atomic.Int64 // open watches
 
 	mu     sync.Mutex // guards closed and adding to open
 	closed bool
@@ -29,7 +29,7 @@ type watchSet struct {
 
 func (s *watchSet) init() { s.ctx, s.end = context.WithCancel(context.Background()) }
 
-// enter adds a watch, and has its context end with the set. Whoever entered calls leave.
+// enter adds a watch, and makes its context end with the set. Each enter needs a leave.
 func (s *watchSet) enter(ctx *context.Context) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,16 +68,16 @@ func (s *watchSet) close(ctx context.Context) error {
 	}
 }
 
-// A position is what a watch needs to be taken up by another member (P33).
+// A position is what another member needs to continue a watch (P33).
 type position struct {
 	target []byte // of the request
-	tail   []byte // of its head: all that comes after the target
+	tail   []byte // of its head: everything after the target
 	after  uint64 // the watch has had all events up to this index
-	ahead  bool   // which the member had not reached when it answered
+	ahead  bool   // the member had not reached it when it answered
 }
 
-// positionOf tells where a watch begins: at the waitIndex of the client, or after the index that the member began at.
-// No position is given if there is neither.
+// positionOf tells where a watch begins: at the waitIndex of the client, or after the index of the member's answer. It is nil
+// if there is neither.
 func positionOf(q *request, answer *http.Response) *position {
 	line, _, _ := bytes.Cut(q.head, []byte("\r\n"))
 	target := line[len("GET ") : len(line)-len(" HTTP/1.1")]
@@ -99,7 +99,7 @@ func positionOf(q *request, answer *http.Response) *position {
 	return pos
 }
 
-// again asks for all that comes after the position.
+// again requests all events after the position.
 func (p *position) again() *request {
 	path, query, _ := bytes.Cut(p.target, []byte("?"))
 	head := make([]byte, 0, len("GET ?waitIndex=&")+20+len(p.target)+len(p.tail))
@@ -109,23 +109,23 @@ func (p *position) again() *request {
 	return &request{method: http.MethodGet, head: head, watch: true}
 }
 
-// A watch that breaks early this many times in a row is given up: members that keep no watch are no help to it.
+// A watch that breaks early this many times in a row is cut: the members do not keep watches.
 const (
 	earlyBreaksMax = 8
 	earlyBreak     = time.Second
 )
 
-// A resumer takes a watch up on another member, as long as nothing was delivered.
+// A resumer continues a watch at another member, as long as nothing was delivered.
 type resumer struct {
 	p     *Proxy
-	pos   *position // nil: it cannot be done
+	pos   *position // nil: it cannot continue
 	early int
 	begun time.Time
 }
 
-var errNotResumed = errors.New("the watch cannot be taken up by another member")
+var errNotResumed = errors.New("no other member can continue the watch")
 
-// resume asks another endpoint than the one whose answer broke for the same; nil: any.
+// resume asks an endpoint other than the one whose answer broke for the same; nil: any.
 func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, error) {
 	if s.early++; time.Since(s.begun) > earlyBreak {
 		s.early = 0
@@ -144,26 +144,26 @@ func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, erro
 			return nil, err
 		}
 		if x.answer.StatusCode == http.StatusOK && isChunked(x.answer) {
-			s.p.o.Log.Debugf("proxy: took up a watch at %s", x.endpoint.url)
+			s.p.o.Log.Debugf("proxy: continued a watch at %s", x.endpoint.url)
 			return x, nil
 		}
 		x.abort(nil)
-		if x.answer.StatusCode < http.StatusInternalServerError { // else it is about to stop, perhaps
-			s.p.o.Log.Debugf("proxy: %s does not take up a watch from index %d: status %d", x.endpoint.url, s.pos.after+1, x.answer.StatusCode)
+		if x.answer.StatusCode < http.StatusInternalServerError { // else it may be about to stop
+			s.p.o.Log.Debugf("proxy: %s does not continue a watch from index %d: status %d", x.endpoint.url, s.pos.after+1, x.answer.StatusCode)
 			return nil, errNotResumed
 		}
 	}
 }
 
-// relayWatch passes on the answer to a watch: the head at once, so that the client knows that the watch is set (P30),
-// and each event when it comes. If the member leaves before there was one, another member goes on; after that the
-// client's connection is cut, because to it a whole answer would mean that nothing was missed (P32).
+// relayWatch sends the answer of a watch on: the head at once, so that the client knows that the watch is set (P30), and each
+// event when it comes. If the member leaves before the first event, another one continues; after that the client's
+// connection is cut, because a complete answer would mean that no event was missed (P32).
 func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.Request, q *request, x *exchange) {
-	p.metrics.watches.Inc() // for as long as this function has the watch
+	p.metrics.watches.Inc() // while this function has the watch
 	defer p.metrics.watches.Dec()
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
-	if isTrue(r.URL.Query(), "stream") && p.takeOver(w, r, x, s, hijack.Head(w.Header().Clone())) {
+	if isTrue(r.URL.Query(), "stream") && p.startStream(w, r, x, s, hijack.Head(w.Header().Clone())) {
 		q.streams = true
 		return
 	}
@@ -175,18 +175,18 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 		return
 	}
 	x.detach()
-	if x.isCalm(p.o.calm) && p.takeOver(w, r, x, s, nil) {
+	if x.isCalm(p.o.calm) && p.startStream(w, r, x, s, nil) {
 		q.streams = true
 		return
 	}
 	p.passEvents(ctx, w, x, s)
 }
 
-// defaultCalm is when a watch counts as one that waits for long. Then the costs of taking it over from net/http, and a
-// new connection for the client's next request, are nothing beside what its buffers and its stack would take.
+// defaultCalm is when a watch counts as one that waits for long. Then hijacking, and a new connection for the client's next
+// request, cost less than its buffers and its stack would.
 const defaultCalm = time.Second
 
-// passEvents passes events on through net/http.
+// passEvents sends events on through net/http.
 func (p *Proxy) passEvents(ctx context.Context, w http.ResponseWriter, x *exchange, s *resumer) {
 	control := http.NewResponseController(w)
 	for {
@@ -215,13 +215,13 @@ func (p *Proxy) passEvents(ctx context.Context, w http.ResponseWriter, x *exchan
 	}
 }
 
-// isChunked tells whether an answer comes in chunks, as that to a watch does.
+// isChunked tells whether an answer has chunks, like that of a watch.
 func isChunked(answer *http.Response) bool {
 	return len(answer.TransferEncoding) == 1 && answer.TransferEncoding[0] == "chunked"
 }
 
-// passChunks gives a function what is read of a chunked answer, which looks at it with the scanner, until the last
-// chunk. While it waits the connection holds no buffer.
+// passChunks scans a chunked answer and gives its bytes to a function, until the last chunk. While it waits, the connection
+// holds no buffer.
 func (p *Proxy) passChunks(x *exchange, chunks *chunkScanner, pass func([]byte) error) error {
 	x.detach()
 	var err error

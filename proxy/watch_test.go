@@ -16,7 +16,7 @@ import (
 	"canopy/client/membertest"
 )
 
-// open starts a request whose answer has to begin at once.
+// open starts a request whose answer must begin at once.
 func (s *site) open(ctx context.Context, target string) *http.Response {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(ctx, "GET", s.url+target, nil)
@@ -37,7 +37,7 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// kinds are the two kinds of watches, which take different ways.
+// kinds are the two kinds of watches, which use different code.
 var kinds = map[string]string{"one event": "?wait=true&recursive=true", "a stream": "?wait=true&recursive=true&stream=true"}
 
 // P30, P31: the head comes when the watch is set, and each event when it happens.
@@ -64,7 +64,7 @@ func TestWatchesAreImmediate(t *testing.T) {
 	}
 }
 
-// P28: when the client leaves, nothing is left behind in the member.
+// P28: when the client leaves, nothing is left at the member.
 func TestWatchesEndWithTheirClients(t *testing.T) {
 	cluster := membertest.Start(t, 1)
 	s := newSite(t, cluster.PeerURLs()).await(1)
@@ -88,7 +88,7 @@ func TestWatchesEndWithTheirClients(t *testing.T) {
 	}
 }
 
-// first gives the member whose URL is the first choice of the proxy.
+// first gives the member of the proxy's first choice.
 func first(s *site, c *membertest.Cluster) *membertest.Member {
 	s.t.Helper()
 	for _, m := range c.Members {
@@ -100,8 +100,8 @@ func first(s *site, c *membertest.Cluster) *membertest.Member {
 	return nil
 }
 
-// P32, P33: a watch that nothing was delivered to is taken up by another member, without a gap; with and without a
-// waitIndex, and however the first member ends it.
+// P32, P33: if nothing was delivered, another member continues a watch without a gap, with and without waitIndex, and for
+// each way that the first member ends it.
 func TestWatchesAreTakenUpElsewhere(t *testing.T) {
 	for name, query := range kinds {
 		for _, from := range []string{"", "&waitIndex=%d", "&waitIndex=0"} {
@@ -116,7 +116,7 @@ func TestWatchesAreTakenUpElsewhere(t *testing.T) {
 				from = fmt.Sprintf(from, index+1)
 			}
 			watch := s.open(soon(t), "/v2/keys/w"+query+from)
-			// The member is gone, and the change made, before another one can be asked.
+			// The member has stopped, and the change is made, before another one can be asked.
 			m := first(s, cluster)
 			m.Stop()
 			eventually(t, "a write elsewhere", func() bool {
@@ -131,7 +131,7 @@ func TestWatchesAreTakenUpElsewhere(t *testing.T) {
 	}
 }
 
-// P15: a watch does not send other clients away from its member, though a stream takes its connection with it.
+// P15: a watch does not move other clients to another member, although a stream takes its connection.
 func TestWatchesLeaveTheChoiceAsItIs(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs(), func(o *Options) { o.FailureWait = time.Hour }).await(3)
@@ -144,7 +144,7 @@ func TestWatchesLeaveTheChoiceAsItIs(t *testing.T) {
 	}
 }
 
-// A watch that has delivered something, and one that nobody can take up, is cut: to end it well would be a lie.
+// A watch that has delivered events, or that nobody can continue, is cut: a complete end would be wrong.
 func TestBrokenWatchesAreCut(t *testing.T) {
 	for name, query := range kinds {
 		var breaks atomic.Pointer[string]
@@ -165,7 +165,7 @@ func TestBrokenWatchesAreCut(t *testing.T) {
 	}
 }
 
-// Events that were there when the member ended the stream are delivered, and the end is passed on.
+// Events that were there when the member ended the stream are delivered, and the end is forwarded.
 func TestAWholeAnswerStaysWhole(t *testing.T) {
 	s, _ := newRawSite(t, func(string) string {
 		return "HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n0\r\n\r\n"
@@ -180,7 +180,7 @@ func TestAWholeAnswerStaysWhole(t *testing.T) {
 	}
 }
 
-// P43: a proxy that stops cuts its watches, so that clients begin anew elsewhere, and lets short requests finish.
+// P43: a proxy that stops cuts its watches, so that clients watch elsewhere, and finishes short requests.
 func TestClose(t *testing.T) {
 	s := newSite(t, membertest.Start(t, 1).PeerURLs()).await(1)
 	for _, query := range kinds {
@@ -286,7 +286,7 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// FuzzChunks compares the scanner with net/http: what it takes for whole means the same to both.
+// FuzzChunks compares the scanner with net/http: a body that it accepts means the same to both.
 func FuzzChunks(f *testing.F) {
 	for _, text := range []string{"5\r\nhello\r\n0\r\n\r\n", "0\r\n\r\n", "a\r\n0123456789\r\n", "5;x\r\nhello\r\n0\r\n\r\n", "5\nhello\n0\n\n", "00000000\r\n\r\n"} {
 		f.Add(text)

@@ -127,7 +127,7 @@ func (p *patientWriter) renew() { _ = p.control.SetWriteDeadline(time.Now().Add(
 func (p *patientWriter) cut() { _ = p.control.SetWriteDeadline(time.Unix(1, 0)) }
 
 // errCutOff is the error of writing an answer whose client was cut off.
-var errCutOff = errors.New("the client does not take its answer, and the memory for requests is used up")
+var errCutOff = errors.New("the client does not read its answer, and the memory for requests is used up")
 
 func (p *patientWriter) Write(b []byte) (int, error) {
 	runtime.Gosched() // short answers go before a long one
