@@ -21,7 +21,7 @@ import (
 
 var seed = flag.Uint64("seed", 0, "repeats a random test; 0: a new seed")
 
-func newDice(t testing.TB) *rand.Rand {
+func newRNG(t testing.TB) *rand.Rand {
 	s := *seed
 	if s == 0 {
 		s = rand.Uint64()
@@ -120,7 +120,7 @@ func TestPollTellsOfFailures(t *testing.T) {
 
 // TestWatchSurvivesMembers has members stop and start, at random, while one client writes and another one watches.
 func TestWatchSurvivesMembers(t *testing.T) {
-	dice, cluster, ctx := newDice(t), membertest.Start(t, 3), soon(t)
+	rng, cluster, ctx := newRNG(t), membertest.Start(t, 3), soon(t)
 	const changes = 300
 	w := newClient(t, cluster.ClientURLs()...).Watch("/w", client.WatchOptions{Recursive: true, After: 1})
 	var seen []string
@@ -159,7 +159,7 @@ func TestWatchSurvivesMembers(t *testing.T) {
 			return
 		default:
 		}
-		m := cluster.Members[dice.IntN(3)]
+		m := cluster.Members[rng.IntN(3)]
 		m.Stop()
 		m.Start()
 	}
@@ -224,12 +224,12 @@ func relayAndCut(conn net.Conn, target string, bytes int64) {
 
 // TestWatchOverBrokenConnections cuts each answer at a random place.
 func TestWatchOverBrokenConnections(t *testing.T) {
-	dice, member, ctx := newDice(t), membertest.Start(t, 1).Members[0], soon(t)
-	var mu sync.Mutex // guards dice
+	rng, member, ctx := newRNG(t), membertest.Start(t, 1).Members[0], soon(t)
+	var mu sync.Mutex // guards rng
 	relay := cutter(t, member.ClientURL, func() int64 {
 		mu.Lock()
 		defer mu.Unlock()
-		return dice.Int64N(2000)
+		return rng.Int64N(2000)
 	})
 	direct := newClient(t, member.ClientURL)
 	const changes = 100

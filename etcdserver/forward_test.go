@@ -23,7 +23,7 @@ func (s *stage) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s *stage) SetPeers([]rafthttp.Peer)      {}
 func (s *stage) Send([]raft.Outbound)          {}
 func (s *stage) Status() []rafthttp.PeerStatus { return nil }
-func (s *stage) SendNote(_ raft.MemberID, note []byte) bool {
+func (s *stage) SendEnvelope(_ raft.MemberID, note []byte) bool {
 	s.notes <- note
 	return true
 }

@@ -242,9 +242,9 @@ func (p *port) Send(out []raft.Outbound) {
 	}
 }
 
-func (p *port) SendNote(to raft.MemberID, note []byte) bool {
+func (p *port) SendEnvelope(to raft.MemberID, note []byte) bool {
 	return p.queue(to, logLane, func(ctx context.Context) {
-		p.deliver(to, func(o rafthttp.Owner) { o.ReceiveNote(ctx, p.self.Member, note) })
+		p.deliver(to, func(o rafthttp.Owner) { o.ReceiveEnvelope(ctx, p.self.Member, note) })
 	})
 }
 

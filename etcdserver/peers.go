@@ -20,7 +20,7 @@ type Transport interface {
 	Run(ctx context.Context) error
 	SetPeers(peers []rafthttp.Peer)
 	Send(out []raft.Outbound)
-	SendNote(to raft.MemberID, note []byte) bool
+	SendEnvelope(to raft.MemberID, note []byte) bool
 	SendSnapshot(ctx context.Context, to raft.MemberID, m raft.Snapshot, body io.Reader, size int64) error
 	Status() []rafthttp.PeerStatus
 }
@@ -116,9 +116,9 @@ func entryBytes(messages []raft.Message) (bytes int64) {
 	return bytes
 }
 
-// ReceiveNote takes requests for the leader's log from another member, or its
+// ReceiveEnvelope takes requests for the leader's log from another member, or its
 // answer to ours. What cannot be applied never gets near the log.
-func (m *Member) ReceiveNote(ctx context.Context, from raft.MemberID, data []byte) {
+func (m *Member) ReceiveEnvelope(ctx context.Context, from raft.MemberID, data []byte) {
 	var note pb.Note
 	if err := note.UnmarshalVTUnsafe(data); err != nil {
 		m.log.badNote(ID(from), err)

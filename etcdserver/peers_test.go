@@ -68,7 +68,7 @@ func TestForwardedRequestsAreChecked(t *testing.T) {
 }
 
 // Whatever a peer sends as a note, a member goes on.
-func FuzzReceiveNote(f *testing.F) {
+func FuzzReceiveEnvelope(f *testing.F) {
 	for _, note := range []*pb.Note{
 		{Forward: [][]byte{request(f, &pb.Request{Session: 7, Command: setCommand(f)}, 3)}},
 		{Change: &pb.Change{Op: uint32(raft.AddLearner), Member: &pb.Member{Id: 9, PeerUrls: []string{"http://x:1"}}, Id: 1, Session: 7}},
@@ -92,7 +92,7 @@ func FuzzReceiveNote(f *testing.F) {
 	<-m.Ready()
 	f.Cleanup(func() { stop(); <-done })
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m.ReceiveNote(context.Background(), 99, bytes.Clone(data))
+		m.ReceiveEnvelope(context.Background(), 99, bytes.Clone(data))
 		if _, err := m.Do(context.Background(), store.Set{Key: mustKey(t, "/alive"), Value: "1"}); err != nil {
 			t.Fatalf("after %q: %v", data, err)
 		}

@@ -230,7 +230,7 @@ func (l *raftLoop) lost(peer ID) {
 func (l *raftLoop) notify(to ID, note *pb.Note) bool {
 	data, err := note.MarshalVT()
 	assert(err == nil, "encode a note: %v", err)
-	return l.peers.SendNote(to.raft(), data)
+	return l.peers.SendEnvelope(to.raft(), data)
 }
 
 // tickRequests does what is owed.

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	receiveItemsMax = 256      // messages handed to the owner at once
-	receiveBytesMax = 1 << 20  // and bytes of them, but for the last one
-	logBuffer       = 64 << 10 // of a stream's bytes that have not been looked at
+	receiveItemsMax = 256      // messages in one call of the owner
+	receiveBytesMax = 1 << 20  // and their bytes, but for the last message
+	logBuffer       = 64 << 10 // bytes of a stream that are buffered
 	controlBuffer   = 16 << 10
 )
 
@@ -49,7 +49,7 @@ func (t *Transport) Beside(others http.Handler) http.Handler {
 	})
 }
 
-// welcome checks the headers of a handshake, and answers what cannot go on. It gives nil then.
+// welcome checks the headers of a handshake. If the handshake fails, it answers and gives nil.
 func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method string) *hello {
 	if r.Method != method {
 		w.Header().Set("Allow", method)
@@ -65,7 +65,7 @@ func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method strin
 	answer := t.greet(h.from, nil)
 	refusal := t.examine(&h)
 	if refusal != nil {
-		answer.incarnation = [16]byte{} // who knows it can speak as this member
+		answer.incarnation = [16]byte{} // the incarnation is enough to speak as this member
 	}
 	answer.highest = min(versionMax, max(versionMin, h.highest))
 	answer.lowest = answer.highest
@@ -81,30 +81,30 @@ func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method strin
 	return nil
 }
 
-// inboundKey names a stream that another member has dialled; there is one of each.
+// inboundKey names a stream that another member has dialled; there is one of each key.
 type inboundKey struct {
 	from raft.MemberID
 	lane laneKind
 }
 
-// inbound is a stream that another member has dialled. Its goroutine is that of the HTTP request.
+// inbound is a stream that another member has dialled. The goroutine of the HTTP request runs it.
 type inbound struct {
 	t       *Transport
 	key     inboundKey
 	conn    net.Conn
-	cancel  context.CancelFunc // of what waits for the owner
+	cancel  context.CancelFunc // ends a wait for the owner
 	frames  frameReader
 	decoder decoder
 	reply   []byte
 
-	messages []raft.Message // decoded, and not handed over
+	messages []raft.Message // decoded, and not delivered yet
 	bytes    int            // of them
 }
 
-// close ends it, even while it waits for the owner.
+// close ends the stream, even while it waits for the owner.
 func (in *inbound) close() {
 	in.cancel()
-	_ = in.conn.Close() // nobody is left to be told
+	_ = in.conn.Close() // nothing can be done about an error
 }
 
 // serveStream accepts a stream.
@@ -150,7 +150,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// upgrade takes the connection over from HTTP.
+// upgrade hijacks the connection.
 func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey, cancel context.CancelFunc) (*inbound, error) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -170,7 +170,7 @@ func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey, cancel contex
 	return in, nil
 }
 
-// answer ends the handshake. If it fails, so does reading.
+// answer ends the handshake. If it fails, reading fails too.
 func (in *inbound) answer(header http.Header) {
 	header.Set("Connection", "Upgrade")
 	header.Set("Upgrade", upgradeToken)
@@ -179,7 +179,7 @@ func (in *inbound) answer(header http.Header) {
 	err := header.Write(&b)
 	b.WriteString("\r\n")
 	if err == nil {
-		err = in.conn.SetDeadline(time.Now().Add(in.t.dialTimeout())) // the server may have left others
+		err = in.conn.SetDeadline(time.Now().Add(in.t.dialTimeout())) // the server may have set others
 	}
 	if err == nil {
 		_, err = in.conn.Write(b.Bytes())
@@ -189,9 +189,9 @@ func (in *inbound) answer(header http.Header) {
 	}
 }
 
-// begin makes it the one stream of its key, in place of one that the other side has given up. That is done before the
-// answer, so that two of them cannot change places. False if it may not be any more: the peers may have changed since the
-// handshake, when it was not yet there to be closed.
+// begin makes it the stream of its key, and closes a previous one that the other side has given up. It runs before the answer,
+// so that two streams cannot be exchanged. False: the stream is not allowed any more, since the peers have changed after the
+// handshake, when it was not yet registered.
 func (in *inbound) begin(h *hello) bool {
 	t := in.t
 	t.mu.Lock()
@@ -210,13 +210,13 @@ func (in *inbound) begin(h *hello) bool {
 	if p := t.peer(h.from); p != nil && in.key.lane == controlLane {
 		p.found(in.conn.RemoteAddr())
 		for _, l := range p.lanes {
-			l.dialNow() // it is there
+			l.dialNow() // the peer is there
 		}
 	}
 	return true
 }
 
-// run hands what comes to the owner, until the stream ends.
+// run delivers what arrives to the owner, until the stream ends.
 func (in *inbound) run(ctx context.Context) {
 	in.t.journal.log.Debugf("the stream %s from %s began, at %s", in.key.lane, in.t.title(in.key.from), in.conn.RemoteAddr())
 	var err error
@@ -231,7 +231,7 @@ func (in *inbound) run(ctx context.Context) {
 	in.t.journal.log.Debugf("the stream %s from %s ended: %v", in.key.lane, in.t.title(in.key.from), err)
 }
 
-// step takes one frame. Messages are handed over as soon as no other one has arrived.
+// step reads one frame. It delivers messages when no other one has arrived.
 func (in *inbound) step(ctx context.Context) error {
 	k, payload, err := in.frames.next()
 	if err != nil {
@@ -240,9 +240,9 @@ func (in *inbound) step(ctx context.Context) error {
 	switch k {
 	case kindPing:
 		err = in.pong(payload)
-	case kindNote:
+	case kindEnvelope:
 		in.deliver(ctx)
-		in.t.o.Owner.ReceiveNote(ctx, in.key.from, payload)
+		in.t.o.Owner.ReceiveEnvelope(ctx, in.key.from, payload)
 	case kindPong, kindSnapshot:
 		err = &malformed{fmt.Sprintf("a frame of kind %d on a stream", k)}
 	default:
@@ -258,7 +258,7 @@ func (in *inbound) step(ctx context.Context) error {
 	return err
 }
 
-// deliver hands over what was decoded.
+// deliver gives the decoded messages to the owner.
 func (in *inbound) deliver(ctx context.Context) {
 	in.t.o.Observer.received(in.key.from, in.bytes)
 	if p := in.t.peer(in.key.from); p != nil {
@@ -271,7 +271,7 @@ func (in *inbound) deliver(ctx context.Context) {
 	}
 }
 
-// pong answers a ping at once, even before messages that came with it: what is asked is whether this member is there.
+// pong answers a ping at once, even before messages that came with it: the ping asks whether this member is alive.
 func (in *inbound) pong(payload []byte) error {
 	number, err := pingNumber(payload)
 	if err != nil {
@@ -285,7 +285,7 @@ func (in *inbound) pong(payload []byte) error {
 	return err
 }
 
-// patientReader gives up when nothing comes for a while.
+// patientReader fails if nothing arrives for a while.
 type patientReader struct {
 	conn     net.Conn
 	patience time.Duration

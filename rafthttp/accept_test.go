@@ -14,7 +14,7 @@ import (
 	"canopy/raft"
 )
 
-// intruder is a connection that has passed the handshake of a member as another one, and may do what it likes.
+// intruder is a connection that has passed the handshake as another member, and that the test controls.
 func intruder(t *testing.T, n *node, as raft.MemberID, lane laneKind) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", n.listener.Addr().String())
@@ -54,7 +54,7 @@ func closed(t *testing.T, what string, r io.Reader) {
 	})
 }
 
-// TestHostileStreamsHarmNothing sends what no member would; others go on meanwhile (R24 of the known failures).
+// Each stream sends what no member sends; the others continue meanwhile (R24 of the known failures).
 func TestHostileStreamsHarmNothing(t *testing.T) {
 	a, b := pair(t)
 	huge := frameOf(kindStale, []byte{8, 1})
@@ -82,27 +82,27 @@ func TestHostileStreamsHarmNothing(t *testing.T) {
 	b.logs("closed the stream")
 	a.Send(heartbeat(0xb, 1))
 	b.until("the heartbeat of another member", func() bool { return len(b.messages[0xa]) == 1 })
-	b.note(func() {
+	b.locked(func() {
 		if len(b.messages[0xc]) > 0 {
 			t.Errorf("the owner was given %v", b.messages[0xc])
 		}
 	})
 }
 
-// TestGarbageOnStreams is a fuzzer of the port itself: right frames, then damage.
+// TestGarbageOnStreams fuzzes the port: valid frames, then damaged ones.
 func TestGarbageOnStreams(t *testing.T) {
 	b := newNode(t, 0xb).run()
 	for _, seed := range seeds(50) {
-		dice := rand.New(rand.NewPCG(seed, 5))
+		rng := rand.New(rand.NewPCG(seed, 5))
 		var e encoder
 		var bytes []byte
-		for range 1 + dice.IntN(20) {
-			bytes, _ = e.append(bytes, randomMessage(dice))
+		for range 1 + rng.IntN(20) {
+			bytes, _ = e.append(bytes, randomMessage(rng))
 		}
-		for range 1 + dice.IntN(5) {
-			bytes[dice.IntN(len(bytes))] = byte(dice.Uint32())
+		for range 1 + rng.IntN(5) {
+			bytes[rng.IntN(len(bytes))] = byte(rng.Uint32())
 		}
-		conn, r := intruder(t, b, 0x100+raft.MemberID(seed), laneKind(dice.IntN(2)))
+		conn, r := intruder(t, b, 0x100+raft.MemberID(seed), laneKind(rng.IntN(2)))
 		if _, err := conn.Write(bytes); err != nil {
 			continue // closed already
 		}
@@ -132,7 +132,7 @@ func TestPingsAreAnsweredOnBothLanes(t *testing.T) {
 	b.until("the messages", func() bool { return len(b.messages[0xc]) == 20 })
 }
 
-// TestSecondStreamReplacesTheFirst has a member dial again, of which the first connection seems open still.
+// A member dials again while its first connection seems to be open.
 func TestSecondStreamReplacesTheFirst(t *testing.T) {
 	b := newNode(t, 0xb).run()
 	_, first := intruder(t, b, 0xc, controlLane)
@@ -180,7 +180,7 @@ func TestOwnerThatWaitsHoldsUpOneStream(t *testing.T) {
 	b.until("the other member's message", func() bool { return len(b.messages[0xd]) == 1 })
 }
 
-// TestReplacedStreamReleasesTheOwner (each attempt of a peer would leave a goroutine behind otherwise).
+// Otherwise each attempt of a peer would leave a goroutine behind.
 func TestReplacedStreamReleasesTheOwner(t *testing.T) {
 	b := newNode(t, 0xb)
 	var waiting atomic.Int32

@@ -29,7 +29,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// BenchmarkAppends keeps 64 appends under way.
+// BenchmarkAppends has 64 appends in flight.
 func BenchmarkAppends(b *testing.B) {
 	for name, size := range map[string]int{"256 B": 256, "16 KiB": 16 << 10, "1 MiB": 1 << 20} {
 		b.Run(name, func(b *testing.B) {

@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	headStart       = 250 * time.Millisecond // of one URL before the next is tried beside it (R41)
-	answerBytesMax  = 64 << 10               // of the headers that answer a handshake
+	headStart       = 250 * time.Millisecond // of one URL before the next is tried as well (R41)
+	answerBytesMax  = 64 << 10               // of the headers of an answer to a handshake
 	pongBufferBytes = 512
 )
 
 // dialTimeout bounds connecting and the handshake, each.
 func (t *Transport) dialTimeout() time.Duration { return time.Second + t.o.Election/5 }
 
-// dialStream connects to a peer for one lane. It tries preferred first, and gives the URL that worked.
+// dialStream connects to a peer for one lane. It tries preferred first, and gives the URL that succeeded.
 func (t *Transport) dialStream(ctx context.Context, to target, lane laneKind, preferred string) (*stream, string, error) {
 	var s *stream
 	url, err := t.reach(ctx, to.urls, preferred, func(conn net.Conn, host string) error {
@@ -42,7 +42,7 @@ func (t *Transport) dialStream(ctx context.Context, to target, lane laneKind, pr
 	return s, url, err
 }
 
-// reach connects to the URLs of a peer until, with one, talk returns nil; then that connection is talk's.
+// reach connects to the URLs of a peer until talk returns nil for a connection; talk then owns that connection.
 func (t *Transport) reach(ctx context.Context, urls []string, preferred string, talk func(conn net.Conn, host string) error) (string, error) {
 	left := slices.Clone(urls)
 	if i := slices.Index(left, preferred); i > 0 {
@@ -55,7 +55,7 @@ func (t *Transport) reach(ctx context.Context, urls []string, preferred string, 
 			if err = talk(conn, hostOf(url)); err == nil {
 				return url, nil
 			}
-			_ = conn.Close() // err says why
+			_ = conn.Close() // err has the reason
 		}
 		if tried == 0 || errors.As(err, new(*Refusal)) {
 			first = err
@@ -68,19 +68,19 @@ func (t *Transport) reach(ctx context.Context, urls []string, preferred string, 
 	return "", first
 }
 
-// dialed is what became of one URL.
+// dialed is the outcome of one URL.
 type dialed struct {
 	conn net.Conn
 	url  string
 	err  error
 }
 
-// race connects to the first of some URLs, and to the next ones beside it when that fails or takes its time. The first
-// connection wins; without one, the error is the first one's, and no URL is named.
+// race connects to the first of some URLs, and also to the next ones if that fails or takes long. The first connection wins;
+// without one, the error is that of the first URL, and no URL is named.
 func (t *Transport) race(ctx context.Context, urls []string) (net.Conn, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.dialTimeout())
 	defer cancel()
-	results := make(chan dialed, len(urls)) // room for each, so that none waits
+	results := make(chan dialed, len(urls)) // room for each, so that no sender waits
 	next, running := 0, 0
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -103,7 +103,7 @@ func (t *Transport) race(ctx context.Context, urls []string) (net.Conn, string, 
 				won = r
 				cancel()
 			case r.err == nil:
-				_ = r.conn.Close() // a photo finish
+				_ = r.conn.Close() // two connections at the same time
 			default:
 				if first == nil {
 					first = r.err
@@ -136,7 +136,7 @@ func (t *Transport) dialURL(ctx context.Context, raw string) dialed {
 	return dialed{conn, raw, err}
 }
 
-// hostOf is what stands in a Host header. The URL has been dialled, so it can be parsed.
+// hostOf is the Host header. The URL has been dialled, so it is valid.
 func hostOf(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -175,7 +175,7 @@ func (t *Transport) shake(ctx context.Context, conn net.Conn, host string, to ta
 	return frameReader{r: r}, conn.SetDeadline(time.Time{})
 }
 
-// askHeader is what a handshake says.
+// askHeader is the header of a handshake.
 func (t *Transport) askHeader(to target) http.Header {
 	header := http.Header{}
 	h := t.greet(to.id, to.incarnation)
@@ -197,7 +197,7 @@ func writeRequest(w io.Writer, method, path, host string, header http.Header) er
 	return err
 }
 
-// checkAnswer looks at what the other side says of itself. The error is a *Refusal, ours.
+// checkAnswer checks the headers of the other side. The error is a *Refusal of this side.
 func (t *Transport) checkAnswer(to target, header http.Header) error {
 	answer, err := parseHello(header)
 	if err != nil {
@@ -215,8 +215,8 @@ func (t *Transport) checkAnswer(to target, header http.Header) error {
 	return nil
 }
 
-// refusedBy says why another member does not talk to this one. That this one was removed is believed no further than
-// to tell the owner, and only from the member that was dialled.
+// refusedBy tells why another member refuses this one. The claim that this member was removed only goes to the owner, and only
+// if it comes from the member that was dialled.
 func (t *Transport) refusedBy(to target, answer *http.Response) error {
 	err := readRefusal(answer.Status, answer.Body)
 	var refusal *Refusal

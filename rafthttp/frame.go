@@ -10,25 +10,25 @@ import (
 
 // The numbers of the format drawn in the package comment, in version 1 of the protocol. They are frozen.
 const (
-	frameHead       = 9        // length, crc and kind
-	pingBytes       = 8        // of a ping and its pong: a number that the sender of the ping understands
-	smallBytesMax   = 64 << 10 // payload of a message without entries
-	noteBytesMax    = 32 << 20
-	appendBytesMax  = 40 << 20
-	appendHead      = 4        // length of an append's message
-	appendHeadMax   = 2 << 20  // bytes of an append's message
-	entriesMax      = 64 << 10 // in one append; raft counts 64 bytes for each, of 1 MiB
-	firstChunkBytes = 256 << 10
-	chunkGrowth     = 8 // so that raft's full appends are moved once
+	frameHead        = 9        // length, crc and kind
+	pingBytes        = 8        // of a ping and its pong: a number that only the sender of the ping interprets
+	smallBytesMax    = 64 << 10 // payload of a message without entries
+	envelopeBytesMax = 32 << 20
+	appendBytesMax   = 40 << 20
+	appendHead       = 4        // length of an append's message
+	appendHeadMax    = 2 << 20  // bytes of an append's message
+	entriesMax       = 64 << 10 // in one append; raft counts 64 bytes for each, of 1 MiB
+	firstChunkBytes  = 256 << 10
+	chunkGrowth      = 8 // so that a full append of raft is copied once
 )
 
-// kind says what a frame's payload is.
+// kind tells what the payload of a frame is.
 type kind byte
 
 const (
 	kindPing           kind = 1
 	kindPong           kind = 2
-	kindNote           kind = 3
+	kindEnvelope       kind = 3
 	kindPreVote        kind = 16
 	kindPreVoteReply   kind = 17
 	kindVote           kind = 18
@@ -46,13 +46,13 @@ const (
 	kindStale          kind = 30
 )
 
-// limit is how long a payload may be, in bytes; -1 for a kind that there is not.
+// limit is the largest payload in bytes; -1: there is no such kind.
 func (k kind) limit() int {
 	switch {
 	case k == kindPing, k == kindPong:
 		return pingBytes
-	case k == kindNote:
-		return noteBytesMax
+	case k == kindEnvelope:
+		return envelopeBytesMax
 	case k == kindAppend:
 		return appendBytesMax
 	case kindPreVote <= k && k <= kindStale:
@@ -61,19 +61,19 @@ func (k kind) limit() int {
 	return -1
 }
 
-// keeps says whether what is made of a payload goes on using its memory.
-func (k kind) keeps() bool { return k == kindAppend || k == kindNote }
+// keeps tells whether the decoded payload uses its memory.
+func (k kind) keeps() bool { return k == kindAppend || k == kindEnvelope }
 
-// malformed says that a peer sent what no member would. It closes the connection.
+// malformed tells that a peer sent invalid data. It closes the connection.
 type malformed struct{ what string }
 
-// Error says what.
+// Error names the fault.
 func (e *malformed) Error() string { return "malformed: " + e.what }
 
-// castagnoli is the polynomial that processors compute; a constant table.
+// castagnoli is the polynomial that processors support; a constant table.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// beginFrame leaves room for a frame's head.
+// beginFrame appends space for a frame's head.
 func beginFrame(b []byte, k kind) []byte { return append(b, 0, 0, 0, 0, 0, 0, 0, 0, byte(k)) }
 
 // endFrame fills in the head of the frame that begins at start and ends with b.
@@ -96,13 +96,13 @@ func appendPing(b []byte, k kind, number uint64) []byte {
 	return endFrame(binary.LittleEndian.AppendUint64(beginFrame(b, k), number), start)
 }
 
-// appendNote appends a note.
-func appendNote(b, note []byte) []byte {
+// appendEnvelope appends an envelope.
+func appendEnvelope(b, envelope []byte) []byte {
 	start := len(b)
-	return endFrame(append(beginFrame(b, kindNote), note...), start)
+	return endFrame(append(beginFrame(b, kindEnvelope), envelope...), start)
 }
 
-// frameReader reads frames. What it holds of a frame is never more than has arrived of it, and a chunk.
+// frameReader reads frames. It never holds more of a frame than has arrived, and a chunk.
 type frameReader struct {
 	r       *bufio.Reader
 	head    [frameHead]byte
@@ -140,7 +140,7 @@ func (f *frameReader) next() (kind, []byte, error) {
 	return k, payload, nil
 }
 
-// payload reads the bytes of a frame, into more and more memory as they arrive.
+// payload reads the bytes of a frame. Its memory grows as they arrive.
 func (f *frameReader) payload(k kind, length int) ([]byte, error) {
 	var b []byte
 	if k.keeps() {
@@ -166,7 +166,7 @@ func (f *frameReader) payload(k kind, length int) ([]byte, error) {
 	}
 }
 
-// ready says that a whole frame has arrived already, so that next will not wait.
+// ready tells that a whole frame has arrived, so that next does not wait.
 func (f *frameReader) ready() bool {
 	n := f.r.Buffered()
 	if n < frameHead {
@@ -176,7 +176,7 @@ func (f *frameReader) ready() bool {
 	return err == nil && uint64(binary.LittleEndian.Uint32(head)) <= uint64(n-frameHead)
 }
 
-// pingNumber reads what a ping or pong carries.
+// pingNumber reads the number of a ping or pong.
 func pingNumber(payload []byte) (uint64, error) {
 	if len(payload) != pingBytes {
 		return 0, &malformed{"a ping without its number"}

@@ -11,7 +11,7 @@ import (
 	"canopy/raft"
 )
 
-// The versions of the peer protocol that this program speaks. A connection uses the highest that both sides do.
+// The versions of the peer protocol that this program speaks. A connection uses the highest one that both sides speak.
 const (
 	versionMin = 1
 	versionMax = 1
@@ -23,16 +23,16 @@ const (
 	upgradeToken = "canopy-peer"
 )
 
-// The headers of a handshake. Those that begin with X- are as the reference names them.
+// The headers of a handshake. Those that begin with X- have the names of the reference.
 const (
 	headerCluster       = "X-Etcd-Cluster-Id"
 	headerFrom          = "X-Server-From"
 	headerTo            = "X-Raft-To"
 	headerVersion       = "X-Server-Version"
 	headerPeerURLs      = "X-Peerurls"
-	headerProtocol      = "Canopy-Protocol"       // of the one who asks: lowest-highest; in an answer both are the one that is used
+	headerProtocol      = "Canopy-Protocol"       // of the side that dials: lowest-highest; in an answer both are the version that is used
 	headerIncarnation   = "Canopy-Incarnation"    // 32 hex digits
-	headerToIncarnation = "Canopy-To-Incarnation" // as far as it is known
+	headerToIncarnation = "Canopy-To-Incarnation" // if it is known
 	headerLane          = "Canopy-Lane"
 	headerTimes         = "Canopy-Times"    // heartbeat-election, in milliseconds
 	headerSnapshot      = "Canopy-Snapshot" // the message, in base64
@@ -41,14 +41,14 @@ const (
 // laneKind is one of the streams of a peer.
 type laneKind uint8
 
-// The lanes, and how many they are.
+// The lanes, and their number.
 const (
 	controlLane laneKind = iota
 	logLane
 	laneKinds = 2
 )
 
-// String gives the name that travels.
+// String gives the name on the wire.
 func (l laneKind) String() string {
 	if l == controlLane {
 		return "control"
@@ -56,7 +56,7 @@ func (l laneKind) String() string {
 	return "log"
 }
 
-// hello is what one side says of itself, and of whom it believes to talk to.
+// hello is what one side states about itself and about the other side.
 type hello struct {
 	lowest, highest     uint64 // versions of the protocol
 	cluster             uint64
@@ -80,7 +80,7 @@ func (h *hello) write(to http.Header) {
 	to.Set(headerTimes, fmt.Sprintf("%d-%d", h.heartbeat.Milliseconds(), h.election.Milliseconds()))
 }
 
-// parseHello reads the headers of a handshake. The error names the header that is wrong.
+// parseHello parses the headers of a handshake. The error names the header that is wrong.
 func parseHello(from http.Header) (hello, error) {
 	var h hello
 	var err error
@@ -117,7 +117,7 @@ func parseHello(from http.Header) (hello, error) {
 	return h, nil
 }
 
-// parsePair reads two numbers, of which the second is not the smaller one, and small enough for any use.
+// parsePair parses two numbers; the first is not greater than the second, and both are small enough for any use.
 func parsePair(from http.Header, name string) (a, b uint64, err error) {
 	first, second, _ := strings.Cut(from.Get(name), "-")
 	a, errA := strconv.ParseUint(first, 10, 31)
@@ -147,13 +147,13 @@ func badHeader(from http.Header, name string) error {
 	return fmt.Errorf("header %s: %.80q cannot be understood", name, from.Get(name))
 }
 
-// greet is what this member says to another one, of which it knows an incarnation or nil.
+// greet is the hello of this member to another one, whose incarnation may be nil.
 func (t *Transport) greet(to raft.MemberID, expected *[16]byte) hello {
 	return hello{versionMin, versionMax, t.o.Self.Cluster, t.o.Self.Member, to, t.o.Self.Incarnation, expected,
 		t.o.ServerVersion, t.o.Heartbeat, t.o.Election}
 }
 
-// examine decides whether a member that has said hello may talk to this one.
+// examine decides whether a member that has sent its hello may talk to this one.
 func (t *Transport) examine(h *hello) *Refusal {
 	self := t.o.Self
 	switch {
@@ -175,7 +175,7 @@ func (t *Transport) examine(h *hello) *Refusal {
 	return t.o.Owner.Admit(h.from, h.incarnation)
 }
 
-// accept decides whether the member that answers is the one that was dialled, and may be talked to.
+// accept decides whether the member that answers is the one that was dialled, and may talk to this one.
 func (t *Transport) accept(h *hello, to target) *Refusal {
 	switch {
 	case h.highest < versionMin || h.highest > versionMax:

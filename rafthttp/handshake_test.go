@@ -82,7 +82,7 @@ func FuzzSnapshotHeader(f *testing.F) {
 	})
 }
 
-// TestWhoMayTalk shows each reason, its status, and what people read.
+// The cases show each reason, its status, and its text.
 func TestWhoMayTalk(t *testing.T) {
 	n := newNode(t, 0xb)
 	n.refuse[0xd] = &Refusal{Reason: Removed, Text: "gone", Term: 3, Index: 99}
@@ -137,7 +137,7 @@ func TestWhoMayTalk(t *testing.T) {
 			}
 			said := 1
 			if c.want.Reason == Unknown {
-				said = 0 // not yet: it belongs to an ordinary start
+				said = 0 // not yet: it is normal at a start
 			}
 			if lines := strings.Count(n.logged.String(), c.want.Text); lines != said {
 				t.Errorf("%d lines say so, want %d:\n%s", lines, said, n.logged)
@@ -147,7 +147,7 @@ func TestWhoMayTalk(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// TestTheDiallerLooksToo has another member answer than the one that was meant.
+// A member other than the one that was dialled answers.
 func TestTheDiallerLooksToo(t *testing.T) {
 	life := [16]byte{7}
 	for name, c := range map[string]struct {
@@ -208,7 +208,7 @@ func TestReasonsTravel(t *testing.T) {
 	}
 }
 
-// TestMembersOfTheReferenceAreTold goes through R7, R9 and R30.
+// The cases are those of R7, R9 and R30.
 func TestMembersOfTheReferenceAreTold(t *testing.T) {
 	n := newNode(t, 0xb).run()
 	for _, c := range []struct {

@@ -11,14 +11,14 @@ import (
 	"canopy/raft"
 )
 
-// subjectsMax bounds what the journal remembers, and so its lines a minute; beyond that, somebody plays with the port.
+// subjectsMax bounds the subjects of the journal, and so its lines a minute; more of them mean that somebody abuses the port.
 const subjectsMax = 256
 
-// unknownGrace is how long a peer may be unknown before that is worth a warning: lists of members reach some of them
-// later than others.
+// unknownGrace is how long a peer may be unknown before there is a warning: the list of members reaches some members later than
+// others.
 const unknownGrace = 5 * time.Second
 
-// journal writes what operators want to know, and the same thing only once a minute.
+// journal logs for operators, and the same subject at most once a minute.
 type journal struct {
 	log *logrus.Entry
 
@@ -27,24 +27,24 @@ type journal struct {
 	subjects map[subject]*occurrence
 }
 
-// subject is what a line is about.
+// subject identifies the lines about one thing.
 type subject struct {
 	peer raft.MemberID
-	what string // one of few
+	what string // from a small set
 }
 
-// occurrence is a subject that came up within the last minute.
+// occurrence is a subject that occurred within the last minute.
 type occurrence struct {
 	lasting.Condition
 	last time.Time
 }
 
-// warn writes a line, unless one on that subject was written within the minute.
+// warn logs a line, unless one on that subject was logged within the minute.
 func (j *journal) warn(about subject, format string, args ...any) {
 	j.warnAfter(0, about, format, args...)
 }
 
-// warnAfter is warn for what is ordinary if it ends within the grace.
+// warnAfter is warn for a condition that is normal if it ends within the grace.
 func (j *journal) warnAfter(grace time.Duration, about subject, format string, args ...any) {
 	if j.observe(about, grace, time.Now()) {
 		j.log.Warnf(format, args...)
@@ -53,7 +53,7 @@ func (j *journal) warnAfter(grace time.Duration, about subject, format string, a
 	}
 }
 
-// observe takes notice of a subject, and tells whether it is to be written.
+// observe records a subject, and tells whether to log it.
 func (j *journal) observe(about subject, grace time.Duration, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -70,7 +70,7 @@ func (j *journal) observe(about subject, grace time.Duration, now time.Time) boo
 	return moment != lasting.Quiet
 }
 
-// makeRoom forgets what did not come up within a minute, if there is no room; false if there is none then. j.mu is held.
+// makeRoom removes subjects older than a minute if there is no room; false: there is still none. j.mu is held.
 func (j *journal) makeRoom(now time.Time) bool {
 	if j.subjects == nil {
 		j.subjects = map[subject]*occurrence{}

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// lane is the sending side of one of a peer's streams: it dials, writes what is queued, and dials again.
+// lane is the sending side of one of a peer's streams: it dials, writes the queue, and dials again.
 type lane struct {
 	peer   *peer
 	kind   laneKind
 	queue  *queue
-	redial chan struct{} // has room for one: do not wait any longer
+	redial chan struct{} // holds one signal: dial at once
 
 	// mu guards stream, for a few lines.
 	mu     sync.Mutex
-	stream *stream // nil: none is up
+	stream *stream // nil: there is none
 }
 
 func newLane(p *peer, k laneKind, q *queue) *lane {
 	return &lane{peer: p, kind: k, queue: q, redial: make(chan struct{}, 1)}
 }
 
-// put queues an item, or drops it and says so; false if it was dropped.
+// put queues an item, or drops it and reports the loss; false if it was dropped.
 func (l *lane) put(i item) bool {
 	taken, first := l.queue.put(i)
 	if !taken {
@@ -36,7 +36,7 @@ func (l *lane) put(i item) bool {
 	return taken
 }
 
-// dialNow cuts short the wait before the next attempt.
+// dialNow ends the wait before the next attempt.
 func (l *lane) dialNow() {
 	select {
 	case l.redial <- struct{}{}:
@@ -78,12 +78,12 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// serve writes on a stream until it breaks or ctx ends. The peer is believed to have these URLs.
+// serve writes to a stream until it breaks or ctx ends. urls are those that it was dialled with.
 func (l *lane) serve(ctx context.Context, s *stream, urls []string) error {
 	s.lane = l
 	l.hold(s)
 	if !slices.Equal(urls, l.peer.target.Load().urls) {
-		s.fail(errMoved) // while it was dialled
+		s.fail(errMoved) // it changed during dialling
 	}
 	stop := context.AfterFunc(ctx, func() { s.fail(ctx.Err()) })
 	var listener sync.WaitGroup
@@ -100,7 +100,7 @@ func (l *lane) serve(ctx context.Context, s *stream, urls []string) error {
 	recovered := l.queue.begin()
 	l.peer.connected(l.kind)
 	if recovered {
-		l.lost() // what was dropped for want of a stream can be sent now
+		l.lost() // messages that were dropped without a stream can be sent again now
 	}
 	err := l.write(s)
 	log.Debugf("the stream %s to %s ended: %v", l.kind, title, err)
@@ -109,7 +109,7 @@ func (l *lane) serve(ctx context.Context, s *stream, urls []string) error {
 
 func (l *lane) lost() { l.peer.t.o.Owner.Lost(l.peer.id) }
 
-// write sends what is queued, and pings.
+// write sends the queue, and pings.
 func (l *lane) write(s *stream) error {
 	tick := time.NewTicker(l.peer.t.pingEvery(l.kind))
 	defer tick.Stop()
@@ -134,7 +134,7 @@ const (
 // backoff is the time before the next attempt; it grows with each one.
 type backoff struct{ next time.Duration }
 
-// pause waits, with jitter so that members which have lost each other do not dial in step.
+// pause waits, with jitter, so that members that have lost each other do not dial at the same times.
 func (b *backoff) pause(ctx context.Context, now <-chan struct{}) {
 	b.next = min(max(2*b.next, backoffMin), backoffMax)
 	timer := time.NewTimer(b.next - b.next/4 + rand.N(b.next/2))

@@ -21,7 +21,7 @@ import (
 	"canopy/raft"
 )
 
-// hastyElection is for tests that wait for it; the others run on machines that are busy.
+// hastyElection is for tests that wait for it; the others must work on busy machines.
 const hastyElection = 500 * time.Millisecond
 
 func hasty(o *Options) { o.Election = hastyElection }
@@ -35,7 +35,7 @@ func bulk(to raft.MemberID, index raft.Index, size int) []raft.Outbound {
 		Entries: []raft.Entry{{Index: index, Term: 1, Data: make([]byte, size)}}}}}
 }
 
-// TestOrderAndContentsSurviveLoad has three members talk to each other from many goroutines.
+// Three members talk to each other from many goroutines.
 func TestOrderAndContentsSurviveLoad(t *testing.T) {
 	for _, seed := range seeds(1) {
 		nodes := []*node{newNode(t, 1), newNode(t, 2), newNode(t, 3)}
@@ -51,10 +51,10 @@ func TestOrderAndContentsSurviveLoad(t *testing.T) {
 				if to == n {
 					continue
 				}
-				dice := rand.New(rand.NewPCG(seed, uint64(i)))
+				rng := rand.New(rand.NewPCG(seed, uint64(i)))
 				senders.Go(func() {
 					for k := range raft.Index(count) {
-						m := randomAppend(dice, 1, k, dice.IntN(4), 1<<dice.IntN(17))
+						m := randomAppend(rng, 1, k, rng.IntN(4), 1<<rng.IntN(17))
 						for e := range m.Entries {
 							if data := m.Entries[e].Data; len(data) >= 8 {
 								binary.LittleEndian.PutUint64(data, uint64(len(data))) // checked on arrival
@@ -72,7 +72,7 @@ func TestOrderAndContentsSurviveLoad(t *testing.T) {
 					continue
 				}
 				n.until("all messages", func() bool { return len(n.messages[from.self.Member]) == 2*count })
-				n.note(func() { checkOrder(t, seed, n.messages[from.self.Member]) })
+				n.locked(func() { checkOrder(t, seed, n.messages[from.self.Member]) })
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func checkOrder(t *testing.T, seed uint64, messages []raft.Message) {
 	}
 }
 
-// TestBulkDoesNotDelayHeartbeats queues 100 MB for a peer that takes none of it, and times heartbeats meanwhile (R35).
+// 100 MB are queued for a peer that reads nothing, and heartbeats are timed meanwhile (R35).
 func TestBulkDoesNotDelayHeartbeats(t *testing.T) {
 	const interval = 100 * time.Millisecond
 	a, b := newNode(t, 0xa, func(o *Options) { o.Heartbeat, o.Election = interval, 20*interval }), newNode(t, 0xb)
@@ -134,13 +134,13 @@ func TestBulkDoesNotDelayHeartbeats(t *testing.T) {
 		t.Errorf("the slow peer was given up: %v", a.statusOf(0xb).LastError)
 	}
 	lost := 0
-	a.note(func() { lost = a.lost[0xb] })
+	a.locked(func() { lost = a.lost[0xb] })
 	close(release)
 	a.until("word that there is room again", func() bool { return a.lost[0xb] > lost })
 	eventually(t, "the queue is written", func() bool { return a.statusOf(0xb).QueuedMessages == 0 })
 }
 
-// stubborn is a member that shakes hands and then never reads or writes.
+// stubborn is a member that makes the handshake and then never reads or writes.
 func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -187,7 +187,7 @@ func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int
 	return Peer{ID: id, URLs: []string{"http://" + listener.Addr().String()}}, func() int { return int(count.Load()) }
 }
 
-// TestStuckPeerIsGivenUpAndBlocksNobody has one peer hang within its connections (R24, R42).
+// One peer hangs within its connections (R24, R42).
 func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 	a, b := newNode(t, 0xa, hasty), newNode(t, 0xb, hasty)
 	stuck, connections := stubborn(t, 0xc)
@@ -213,7 +213,7 @@ func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
 	eventually(t, "both streams of the stuck peer are dialled anew", func() bool { return connections() >= 4 })
 }
 
-// TestDeadPeerIsNoticedWithinAnElection stops what a peer's connections carry, without closing them (R42).
+// Nothing passes on a peer's connections any more, but they stay open (R42).
 func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cut atomic.Bool
@@ -245,7 +245,7 @@ func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 	})
 }
 
-// blackHole swallows what is written while cut.
+// blackHole drops what is written while it is cut.
 type blackHole struct {
 	net.Conn
 	cut *atomic.Bool
@@ -283,7 +283,7 @@ func TestPeerThatStartsAgainIsFoundAgain(t *testing.T) {
 	}
 }
 
-// TestChangedURLsAreDialledAtOnce moves a peer while the old address still answers, and to where the first URL is dead.
+// A peer moves while its old address still answers, and then to URLs of which the first is dead.
 func TestChangedURLsAreDialledAtOnce(t *testing.T) {
 	a, b := pair(t)
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
@@ -296,14 +296,14 @@ func TestChangedURLsAreDialledAtOnce(t *testing.T) {
 	a.logs("became inactive (stream")
 	eventually(t, "the second URL is used", func() bool { return a.statusOf(0xb).Active })
 	eventually(t, "a heartbeat arrives", func() bool {
-		a.Send(heartbeat(0xb, 1)) // one is lost with a stream that is yet to be given up
+		a.Send(heartbeat(0xb, 1)) // one is lost with a stream that is not closed yet
 		b.lock.Lock()
 		defer b.lock.Unlock()
 		return len(b.messages[0xa]) > 0
 	})
 }
 
-// TestSlowURLIsRaced has the first URL of a peer hang within connecting (R41).
+// The first URL of a peer hangs within connecting (R41).
 func TestSlowURLIsRaced(t *testing.T) {
 	b := newNode(t, 0xb).run()
 	a := newNode(t, 0xa, func(o *Options) {
@@ -332,20 +332,20 @@ func TestURLOfAnotherMemberIsPassedOver(t *testing.T) {
 
 func TestSenderOfTooMuchIsTold(t *testing.T) {
 	a, b := pair(t)
-	if a.SendNote(0xb, make([]byte, noteBytesMax+1)) {
-		t.Error("a note that is too long was taken")
+	if a.SendEnvelope(0xb, make([]byte, envelopeBytesMax+1)) {
+		t.Error("an envelope that is too long was queued")
 	}
-	if a.SendNote(0xc, []byte("x")) {
-		t.Error("a note to nobody was taken")
+	if a.SendEnvelope(0xc, []byte("x")) {
+		t.Error("an envelope to no peer was queued")
 	}
 	a.Send([]raft.Outbound{{To: 0xb, Message: raft.Snapshot{Term: 1}}})
 	a.until("the loss", func() bool { return a.lost[0xb] == 1 })
-	long := bytes.Repeat([]byte("n"), noteBytesMax)
-	if !a.SendNote(0xb, long) {
-		t.Fatal("the longest note was dropped")
+	long := bytes.Repeat([]byte("n"), envelopeBytesMax)
+	if !a.SendEnvelope(0xb, long) {
+		t.Fatal("the longest envelope was dropped")
 	}
-	b.until("the note", func() bool { return len(b.notes[0xa]) == 1 })
-	if !bytes.Equal(b.notes[0xa][0], long) {
+	b.until("the envelope", func() bool { return len(b.envelopes[0xa]) == 1 })
+	if !bytes.Equal(b.envelopes[0xa][0], long) {
 		t.Error("it is not what was sent")
 	}
 }
@@ -353,7 +353,7 @@ func TestSenderOfTooMuchIsTold(t *testing.T) {
 // TestRemovedMemberIsToldWithProof (R34, R15).
 func TestRemovedMemberIsToldWithProof(t *testing.T) {
 	a, b := pair(t)
-	b.note(func() { b.refuse[0xa] = &Refusal{Reason: Removed, Text: "member a was removed", Term: 4, Index: 77} })
+	b.locked(func() { b.refuse[0xa] = &Refusal{Reason: Removed, Text: "member a was removed", Term: 4, Index: 77} })
 	b.SetPeers(nil)
 	a.until("that it was removed", func() bool { return len(a.removed) > 0 && a.removed[0] == 77 })
 	a.logs("b (" + b.url + ") refuses to talk to this member: removed member: member a was removed")
@@ -366,7 +366,7 @@ func TestRemovedMemberIsToldWithProof(t *testing.T) {
 	}
 }
 
-// TestCrossedClustersStayApart points members of two clusters at each other (R41 of the known failures).
+// Members of two clusters have each other's URLs (R41 of the known failures).
 func TestCrossedClustersStayApart(t *testing.T) {
 	a := newNode(t, 0xa)
 	b := newNode(t, 0xb, func(o *Options) { o.Self.Cluster = 0xc2 })
@@ -382,7 +382,7 @@ func TestCrossedClustersStayApart(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Reason != OtherCluster {
 		t.Errorf("a snapshot to another cluster: %v", err)
 	}
-	b.note(func() {
+	b.locked(func() {
 		if len(b.messages) > 0 {
 			t.Errorf("b heard %v", b.messages)
 		}
@@ -403,7 +403,7 @@ func TestOtherIncarnationIsNotTalkedTo(t *testing.T) {
 	connected(a, b)
 }
 
-// TestNothingRunsAfterRun counts goroutines: with streams, notes and snapshots under way, and owners that wait.
+// The test counts goroutines, with open streams, envelopes and snapshots, and owners that wait.
 func TestNothingRunsAfterRun(t *testing.T) {
 	before := runtime.NumGoroutine()
 	a, b := newNode(t, 0xa), newNode(t, 0xb)
@@ -433,7 +433,7 @@ func TestNothingRunsAfterRun(t *testing.T) {
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// TestWhatOperatorsSee follows a peer from its first connection to its removal.
+// A peer is followed from its first connection to its removal.
 func TestWhatOperatorsSee(t *testing.T) {
 	var sent, received, failed, dropped atomic.Int64
 	var active, peers atomic.Int32
@@ -527,7 +527,7 @@ func TestTheSameLineComesOnceAMinute(t *testing.T) {
 	})
 }
 
-// TestWhatEndsSoonIsNoWarning: what is ordinary for a while is written once it lasts, and then each minute.
+// A condition that is normal for a while is logged once it lasts, and then each minute.
 func TestWhatEndsSoonIsNoWarning(t *testing.T) {
 	var j journal
 	about, start := subject{1, "x"}, time.Unix(1_000_000, 0)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// RemoteMember is a member as a running cluster describes it.
+// RemoteMember is a member in the list of a running cluster.
 type RemoteMember struct {
 	ID         uint64   `json:"id"`
 	Name       string   `json:"name"` // empty: it has not started yet
@@ -21,8 +21,8 @@ type RemoteMember struct {
 // membersBytesMax bounds a list of members.
 const membersBytesMax = 1 << 20
 
-// FetchMembers asks a member of a running cluster who the members are (R5 of peer.md), before this one is a member itself.
-// It takes no longer than ctx, and follows redirects as client does.
+// FetchMembers asks a member of a running cluster for the list of members (R5 of peer.md), before this process is a member. It
+// ends with ctx, and follows redirects as client does.
 func FetchMembers(ctx context.Context, client *http.Client, peerURL string) (cluster uint64, members []RemoteMember, err error) {
 	cluster, members, err = fetchMembers(ctx, client, strings.TrimSuffix(peerURL, "/")+"/members")
 	if err != nil {

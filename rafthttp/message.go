@@ -9,10 +9,10 @@ import (
 	pb "canopy/rafthttp/rafthttppb"
 )
 
-// encoder writes messages as frames. It keeps memory for the next one.
+// encoder encodes messages as frames. It keeps memory for the next one.
 type encoder struct{ m pb.Message }
 
-// append appends the frame of a message; false if it is none that can be sent.
+// append appends the frame of a message; false: it cannot be sent.
 func (e *encoder) append(b []byte, msg raft.Message) ([]byte, bool) {
 	k := e.fill(msg)
 	if k == 0 {
@@ -44,12 +44,12 @@ func (e *encoder) marshal(b []byte, size int) []byte {
 	at := len(b)
 	b = slices.Grow(b, size)[:at+size]
 	if n, err := e.m.MarshalToSizedBufferVT(b[at:]); err != nil || n != size {
-		panic("rafthttp: a message is not as long as it said") // the generated code has no other way to fail
+		panic("rafthttp: a message is not as long as it said") // the generated code fails in no other way
 	}
 	return b
 }
 
-// fill sets e.m to what a message says, and gives its kind; 0 for what is no message.
+// fill sets e.m to the contents of a message, and gives its kind; 0: it is not a message.
 func (e *encoder) fill(msg raft.Message) kind {
 	clearMessage(&e.m)
 	m := &e.m
@@ -106,7 +106,7 @@ func (e *encoder) fill(msg raft.Message) kind {
 	return 0
 }
 
-// fillEntries describes entries. Their indexes follow from the one before the first; terms and types come in runs.
+// fillEntries encodes entries. Their indexes follow from the previous one; terms and types are in runs.
 func fillEntries(m *pb.Message, entries []raft.Entry) {
 	for i := range entries {
 		e := &entries[i]
@@ -133,11 +133,11 @@ func clearMessage(m *pb.Message) {
 	m.Runs, m.Sizes, m.Voters, m.Learners = m.Runs[:0], m.Sizes[:0], m.Voters[:0], m.Learners[:0]
 }
 
-// decoder reads the payloads of frames. It keeps memory for the next one.
+// decoder decodes the payloads of frames. It keeps memory for the next one.
 type decoder struct{ m pb.Message }
 
-// message reads a message. Data of entries is the payload's memory. The error is *malformed; that fields make sense is
-// checked by raft.
+// message decodes a message. Data of entries is in the payload's memory. The error is *malformed; raft checks whether the
+// fields are consistent.
 func (d *decoder) message(k kind, payload []byte) (raft.Message, error) {
 	var data []byte
 	if k == kindAppend {
@@ -150,7 +150,7 @@ func (d *decoder) message(k kind, payload []byte) (raft.Message, error) {
 		}
 		payload, data = payload[appendHead:appendHead+int(size)], payload[appendHead+int(size):]
 	}
-	d.m.Reset() // what UnmarshalVT does not know it would gather
+	d.m.Reset() // UnmarshalVT would collect unknown fields
 	if err := d.m.UnmarshalVT(payload); err != nil {
 		return nil, &malformed{err.Error()}
 	}
@@ -193,7 +193,7 @@ func (d *decoder) message(k kind, payload []byte) (raft.Message, error) {
 	return nil, &malformed{"a frame that is no message"}
 }
 
-// readEntries gives the entries behind prev. What the head counts is compared with what is there before anything is made of it.
+// readEntries gives the entries after prev. It checks the counts of the head against the payload before it uses them.
 func readEntries(m *pb.Message, prev raft.Index, data []byte) ([]raft.Entry, error) {
 	bytes := uint64(0)
 	for _, size := range m.Sizes {

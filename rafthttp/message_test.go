@@ -16,19 +16,19 @@ import (
 	"canopy/raft"
 )
 
-// randomMessage gives any kind of message, with any contents that raft could send.
-func randomMessage(dice *rand.Rand) raft.Message {
-	number := func() uint64 { return dice.Uint64() >> dice.UintN(64) }
+// randomMessage gives a message of any kind, with any contents that raft could send.
+func randomMessage(rng *rand.Rand) raft.Message {
+	number := func() uint64 { return rng.Uint64() >> rng.UintN(64) }
 	term, index := raft.Term(number()), raft.Index(number())
-	switch dice.IntN(15) {
+	switch rng.IntN(15) {
 	case 0:
 		return raft.PreVote{Term: term, LastIndex: index, LastTerm: raft.Term(number())}
 	case 1:
-		return raft.PreVoteReply{Term: term, Granted: dice.IntN(2) == 0}
+		return raft.PreVoteReply{Term: term, Granted: rng.IntN(2) == 0}
 	case 2:
-		return raft.Vote{Term: term, LastIndex: index, LastTerm: raft.Term(number()), Transfer: dice.IntN(2) == 0}
+		return raft.Vote{Term: term, LastIndex: index, LastTerm: raft.Term(number()), Transfer: rng.IntN(2) == 0}
 	case 3:
-		return raft.VoteReply{Term: term, Granted: dice.IntN(2) == 0}
+		return raft.VoteReply{Term: term, Granted: rng.IntN(2) == 0}
 	case 4:
 		return raft.AppendReply{Term: term, Match: index}
 	case 5:
@@ -40,7 +40,7 @@ func randomMessage(dice *rand.Rand) raft.Message {
 	case 8:
 		return raft.Commit{Term: term, Index: index}
 	case 9:
-		c := raft.Configuration{Voters: randomIDs(dice), Learners: randomIDs(dice)}
+		c := raft.Configuration{Voters: randomIDs(rng), Learners: randomIDs(rng)}
 		return raft.Snapshot{Term: term, Meta: raft.SnapshotMeta{Index: index, Term: raft.Term(number()), Configuration: c}}
 	case 10:
 		return raft.ReadForward{Term: term, Batch: number()}
@@ -51,32 +51,32 @@ func randomMessage(dice *rand.Rand) raft.Message {
 	case 13:
 		return raft.Stale{Term: term}
 	}
-	return randomAppend(dice, term, index, dice.IntN(30), 200)
+	return randomAppend(rng, term, index, rng.IntN(30), 200)
 }
 
-func randomIDs(dice *rand.Rand) []raft.MemberID {
+func randomIDs(rng *rand.Rand) []raft.MemberID {
 	var ids []raft.MemberID
-	for range dice.IntN(4) {
-		ids = append(ids, raft.MemberID(dice.Uint64()))
+	for range rng.IntN(4) {
+		ids = append(ids, raft.MemberID(rng.Uint64()))
 	}
 	return ids
 }
 
-func randomAppend(dice *rand.Rand, term raft.Term, prev raft.Index, count, bytesMax int) raft.Append {
-	m := raft.Append{Term: term, PrevIndex: prev, PrevTerm: raft.Term(dice.Uint64N(100)), Commit: raft.Index(dice.Uint64())}
-	at := raft.Term(dice.Uint64N(100))
+func randomAppend(rng *rand.Rand, term raft.Term, prev raft.Index, count, bytesMax int) raft.Append {
+	m := raft.Append{Term: term, PrevIndex: prev, PrevTerm: raft.Term(rng.Uint64N(100)), Commit: raft.Index(rng.Uint64())}
+	at := raft.Term(rng.Uint64N(100))
 	for i := range count {
-		if dice.IntN(5) == 0 {
-			at += raft.Term(dice.Uint64N(3))
+		if rng.IntN(5) == 0 {
+			at += raft.Term(rng.Uint64N(3))
 		}
 		e := raft.Entry{Index: prev + raft.Index(i) + 1, Term: at}
-		if dice.IntN(4) == 0 {
+		if rng.IntN(4) == 0 {
 			e.Type = raft.EntryConfChange
 		}
-		if n := dice.IntN(bytesMax + 1); n > 0 {
+		if n := rng.IntN(bytesMax + 1); n > 0 {
 			e.Data = make([]byte, n)
 			for i := range e.Data {
-				e.Data[i] = byte(dice.Uint32())
+				e.Data[i] = byte(rng.Uint32())
 			}
 		}
 		m.Entries = append(m.Entries, e)
@@ -88,13 +88,13 @@ func readerOf(r io.Reader) *frameReader { return &frameReader{r: bufio.NewReader
 
 func TestMessagesComeBackAsTheyWere(t *testing.T) {
 	for _, seed := range seeds(5) {
-		dice := rand.New(rand.NewPCG(seed, 1))
+		rng := rand.New(rand.NewPCG(seed, 1))
 		var e encoder
 		var d decoder
 		var b []byte
 		var want []raft.Message
 		for range 300 {
-			msg := randomMessage(dice)
+			msg := randomMessage(rng)
 			var ok bool
 			if b, ok = e.append(b, msg); !ok {
 				t.Fatalf("-seed %d: %#v cannot be sent", seed, msg)
@@ -153,7 +153,7 @@ func TestWhatIsTooBigIsNotSent(t *testing.T) {
 	}
 }
 
-// frameOf is a frame with a right checksum, whatever is in it.
+// frameOf is a frame with a correct checksum and any contents.
 func frameOf(k kind, payload []byte) []byte {
 	return endFrame(append(beginFrame(nil, k), payload...), 0)
 }
@@ -223,7 +223,7 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes of memory f asks for.
+// allocated is how many bytes of memory f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -247,13 +247,13 @@ func TestClaimedLengthCostsNoMemory(t *testing.T) {
 }
 
 func FuzzFrames(f *testing.F) {
-	dice := rand.New(rand.NewPCG(1, 2))
+	rng := rand.New(rand.NewPCG(1, 2))
 	var e encoder
 	for range 40 {
-		b, _ := e.append(nil, randomMessage(dice))
+		b, _ := e.append(nil, randomMessage(rng))
 		f.Add(b)
 	}
-	f.Add(appendPing(appendNote(nil, []byte("note")), kindPing, 7))
+	f.Add(appendPing(appendEnvelope(nil, []byte("envelope")), kindPing, 7))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		frames := readerOf(bytes.NewReader(b))
 		var d decoder
@@ -270,12 +270,12 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// FuzzMessage reads payloads of all kinds, and checks that what is understood is said again in a way that is understood likewise.
+// FuzzMessage decodes payloads of all kinds, and checks that a decoded message can be encoded and decoded again.
 func FuzzMessage(f *testing.F) {
-	dice := rand.New(rand.NewPCG(1, 3))
+	rng := rand.New(rand.NewPCG(1, 3))
 	var e encoder
 	for range 40 {
-		b, _ := e.append(nil, randomMessage(dice))
+		b, _ := e.append(nil, randomMessage(rng))
 		f.Add(b[8], b[frameHead:])
 	}
 	f.Fuzz(func(t *testing.T, k byte, payload []byte) {
@@ -350,7 +350,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// TestNewerFieldsAreSkipped (R40): a member of a later version may say more.
+// R40: a member of a later version may send more fields.
 func TestNewerFieldsAreSkipped(t *testing.T) {
 	var d decoder
 	for range 3 {

@@ -20,7 +20,7 @@ import (
 	"canopy/raft"
 )
 
-// seed replays one run of the tests that throw dice; they print it when they fail.
+// seed replays one run of the random tests; they print it when they fail.
 var seed = flag.Uint64("seed", 0, "run the random tests with this seed only")
 
 func seeds(n uint64) []uint64 {
@@ -34,8 +34,7 @@ func seeds(n uint64) []uint64 {
 	return all
 }
 
-// hang is how long a test waits for what needs no more than a moment on a machine
-// that does nothing else: only what never comes takes longer.
+// hang is how long a test waits for an event that takes a moment on an idle machine.
 const hang = 2 * time.Minute
 
 const (
@@ -44,7 +43,7 @@ const (
 	testCluster   = 0xc1
 )
 
-// node is a member: a transport, the server of its peer port, and an owner that notes what comes.
+// node is a member: a transport, the server of its peer port, and an owner that records what it gets.
 type node struct {
 	*Transport
 	t        testing.TB
@@ -58,22 +57,22 @@ type node struct {
 	owner
 }
 
-// owner notes what a member hears. Its hooks may be set before the transport runs.
+// owner records what a member gets. Its hooks may be set before the transport runs.
 type owner struct {
-	lock     sync.Mutex // guards all below but the hooks
-	changed  *sync.Cond
-	messages map[raft.MemberID][]raft.Message
-	notes    map[raft.MemberID][][]byte
-	lost     map[raft.MemberID]int
-	removed  []raft.Index
-	refuse   map[raft.MemberID]*Refusal
+	lock      sync.Mutex // guards all below but the hooks
+	changed   *sync.Cond
+	messages  map[raft.MemberID][]raft.Message
+	envelopes map[raft.MemberID][][]byte
+	lost      map[raft.MemberID]int
+	removed   []raft.Index
+	refuse    map[raft.MemberID]*Refusal
 
-	deaf       bool // forgets messages
+	deaf       bool // drops messages
 	onReceive  func(ctx context.Context, from raft.MemberID, messages []raft.Message)
 	onSnapshot func(ctx context.Context, from raft.MemberID, m raft.Snapshot, body io.Reader) error
 }
 
-func (o *owner) note(f func()) {
+func (o *owner) locked(f func()) {
 	o.lock.Lock()
 	defer o.lock.Unlock()
 	f()
@@ -93,11 +92,11 @@ func (o *owner) Receive(ctx context.Context, from raft.MemberID, messages []raft
 	if o.deaf {
 		return
 	}
-	o.note(func() { o.messages[from] = append(o.messages[from], messages...) })
+	o.locked(func() { o.messages[from] = append(o.messages[from], messages...) })
 }
 
-func (o *owner) ReceiveNote(_ context.Context, from raft.MemberID, note []byte) {
-	o.note(func() { o.notes[from] = append(o.notes[from], note) })
+func (o *owner) ReceiveEnvelope(_ context.Context, from raft.MemberID, envelope []byte) {
+	o.locked(func() { o.envelopes[from] = append(o.envelopes[from], envelope) })
 }
 
 func (o *owner) ReceiveSnapshot(ctx context.Context, from raft.MemberID, m raft.Snapshot, body io.Reader) error {
@@ -108,10 +107,10 @@ func (o *owner) ReceiveSnapshot(ctx context.Context, from raft.MemberID, m raft.
 	return err
 }
 
-func (o *owner) Lost(peer raft.MemberID) { o.note(func() { o.lost[peer]++ }) }
+func (o *owner) Lost(peer raft.MemberID) { o.locked(func() { o.lost[peer]++ }) }
 
 func (o *owner) Removed(_ raft.MemberID, _ raft.Term, index raft.Index) {
-	o.note(func() { o.removed = append(o.removed, index) })
+	o.locked(func() { o.removed = append(o.removed, index) })
 }
 
 // lockedBuffer is a log.
@@ -137,7 +136,7 @@ func newNode(t testing.TB, id raft.MemberID, more ...func(*Options)) *node {
 	t.Helper()
 	n := &node{t: t, self: Identity{Cluster: testCluster, Member: id, Incarnation: [16]byte{byte(id)}}, logged: &lockedBuffer{}}
 	n.changed = sync.NewCond(&n.lock)
-	n.messages, n.notes = map[raft.MemberID][]raft.Message{}, map[raft.MemberID][][]byte{}
+	n.messages, n.envelopes = map[raft.MemberID][]raft.Message{}, map[raft.MemberID][][]byte{}
 	n.lost, n.refuse = map[raft.MemberID]int{}, map[raft.MemberID]*Refusal{}
 	logger := logrus.New()
 	logger.SetOutput(n.logged)
@@ -210,11 +209,11 @@ func meet(nodes ...*node) {
 	}
 }
 
-// until waits for a condition on what an owner has noted.
+// until waits for a condition on what an owner has recorded.
 func (n *node) until(what string, holds func() bool) {
 	n.t.Helper()
 	expired := false
-	timer := time.AfterFunc(hang, func() { n.note(func() { expired = true }) })
+	timer := time.AfterFunc(hang, func() { n.locked(func() { expired = true }) })
 	defer timer.Stop()
 	n.lock.Lock()
 	defer n.lock.Unlock()
@@ -226,7 +225,7 @@ func (n *node) until(what string, holds func() bool) {
 	}
 }
 
-// eventually waits for a condition that nobody tells of.
+// eventually waits for a condition that has no signal.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -283,8 +282,8 @@ func TestMessagesArriveInOrder(t *testing.T) {
 	for i := range raft.Index(count) {
 		a.Send([]raft.Outbound{{To: 0xb, Message: raft.Commit{Term: 1, Index: i}}})
 	}
-	if !a.SendNote(0xb, []byte("a note")) {
-		t.Error("the note was dropped")
+	if !a.SendEnvelope(0xb, []byte("an envelope")) {
+		t.Error("the envelope was dropped")
 	}
 	b.until("all messages", func() bool { return len(b.messages[0xa]) == count })
 	for i, msg := range b.messages[0xa] {
@@ -292,7 +291,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 			t.Fatalf("message %d is %v", i, msg)
 		}
 	}
-	b.until("the note", func() bool { return len(b.notes[0xa]) == 1 && string(b.notes[0xa][0]) == "a note" })
+	b.until("the envelope", func() bool { return len(b.envelopes[0xa]) == 1 && string(b.envelopes[0xa][0]) == "an envelope" })
 }
 
 func TestSnapshotArrives(t *testing.T) {

@@ -6,18 +6,18 @@ import (
 	"canopy/raft"
 )
 
-// Observer is told what operators measure. Every field may be nil. The functions are called from the transport's
-// goroutines and must return at once.
+// Observer gets what operators measure. Each field may be nil. Goroutines of the transport call the functions, which must
+// return at once.
 type Observer struct {
 	Sent         func(peer raft.MemberID, bytes int)       // on streams
 	Received     func(peer raft.MemberID, bytes int)       // on streams
 	RoundTrip    func(peer raft.MemberID, d time.Duration) // of a ping
-	Added        func(peer raft.MemberID)                  // to those that are dialled
-	Removed      func(peer raft.MemberID)                  // from those that are dialled; what is under way may still be told of
+	Added        func(peer raft.MemberID)                  // to the peers that are dialled
+	Removed      func(peer raft.MemberID)                  // from the peers that are dialled; calls for it that are under way may still come
 	Active       func(peer raft.MemberID, active bool)     // has changed
 	Failed       func(peer raft.MemberID)                  // an attempt to connect, or a connection
-	Dropped      func(peer raft.MemberID)                  // a message or note
-	Refused      func(peer raft.MemberID, reason Reason)   // by us
+	Dropped      func(peer raft.MemberID)                  // a message or envelope
+	Refused      func(peer raft.MemberID, reason Reason)   // by this member
 	SnapshotSent func(peer raft.MemberID, bytes int64, d time.Duration, err error)
 }
 

@@ -16,22 +16,22 @@ import (
 	"canopy/raft"
 )
 
-// PeerStatus is how the connections to a peer are.
+// PeerStatus is the state of the connections to a peer.
 type PeerStatus struct {
 	ID             raft.MemberID
 	Active         bool          // both lanes have their stream
 	DialsHere      bool          // it has a stream to this member, too
-	Since          time.Time     // when Active became what it is; zero: nothing has happened yet
+	Since          time.Time     // when Active changed last; zero: it never has
 	LastHeard      time.Time     // the last bytes from it; zero: never
 	LastError      error         // the last failure to reach it; nil: none since the start
 	RoundTrip      time.Duration // smoothed; 0: not measured yet
 	QueuedMessages int           // on both lanes, not written yet
 	QueuedBytes    int64
 	SnapshotSent   int64 // bytes of the snapshot that is being sent, or was sent last
-	SnapshotSize   int64 // of how many; 0: none is being sent
+	SnapshotSize   int64 // size of that snapshot; 0: none is being sent
 }
 
-// target is whom to dial.
+// target is where to dial.
 type target struct {
 	id          raft.MemberID
 	name        string // "": not known
@@ -40,7 +40,7 @@ type target struct {
 	addresses   []netip.Addr
 }
 
-// peer is another member, as long as it is one.
+// peer is another member, until it is removed.
 type peer struct {
 	id    raft.MemberID
 	t     *Transport
@@ -57,13 +57,13 @@ type peer struct {
 	// mu guards what is below, for a few lines.
 	mu        sync.Mutex
 	up        [laneKinds]bool
-	retired   bool // no member any more: nothing changes
+	retired   bool // not a member any more: nothing changes
 	active    bool
 	since     time.Time
 	lastError error
 }
 
-// Bounds of what waits for one peer.
+// Bounds of what is queued for one peer.
 const (
 	controlItemsMax = 4096
 	controlBytesMax = 8 << 20
@@ -78,7 +78,7 @@ func newPeer(t *Transport, id raft.MemberID) *peer {
 	return p
 }
 
-// setTarget says where the peer is. If that is new, its streams are dialled anew.
+// setTarget sets where the peer is. If that has changed, its streams are dialled anew.
 func (p *peer) setTarget(to Peer) {
 	next := &target{id: p.id, name: to.Name, urls: slices.Clone(to.URLs), addresses: addressesOf(to.URLs)}
 	if len(to.Incarnation) == len(next.incarnation) {
@@ -115,14 +115,14 @@ func (p *peer) retire() {
 	}
 }
 
-// deactivate notes that the peer is not active any more. p.mu is held.
+// deactivate marks the peer as not active. p.mu is held.
 func (p *peer) deactivate(why error) {
 	p.active, p.since = false, time.Now()
 	p.t.journal.log.Infof("the connection with %x became inactive (%v): %s", uint64(p.id), why, p.target.Load().about())
 	p.t.o.Observer.active(p.id, false)
 }
 
-// Knows tells whether one of the peers is at an address of that network: as its URLs say, or as it was found.
+// Knows tells whether a peer has an address in that network: by its URLs, or by a connection.
 func (t *Transport) Knows(network netip.Prefix) bool {
 	for _, p := range *t.peers.Load() {
 		if a := p.address.Load(); a != nil && network.Contains(*a) {
@@ -135,7 +135,7 @@ func (t *Transport) Knows(network netip.Prefix) bool {
 	return false
 }
 
-// found notes where the peer is.
+// found records the address of the peer.
 func (p *peer) found(at net.Addr) {
 	if tcp, ok := at.(*net.TCPAddr); ok {
 		a := tcp.AddrPort().Addr().Unmap().WithZone("")
@@ -143,13 +143,13 @@ func (p *peer) found(at net.Addr) {
 	}
 }
 
-// addressesOf gives those that stand in URLs; names are left out.
+// addressesOf gives the addresses in URLs, without names.
 func addressesOf(urls []string) []netip.Addr {
 	var all []netip.Addr
 	for _, u := range urls {
 		parsed, err := url.Parse(u)
 		if err != nil {
-			continue // which whoever dials it says
+			continue // dialling reports that
 		}
 		if a, err := netip.ParseAddr(parsed.Hostname()); err == nil {
 			all = append(all, a.Unmap().WithZone(""))
@@ -158,12 +158,12 @@ func addressesOf(urls []string) []netip.Addr {
 	return all
 }
 
-// hears notes that the peer has been heard.
+// hears records that the peer has sent something.
 func (p *peer) hears(now time.Time) { p.heard.Store(now.UnixNano()) }
 
-// measured notes the round trip of a ping.
+// measured records the round trip of a ping.
 func (p *peer) measured(d time.Duration) {
-	const weight = 8 // of the past, as in TCP
+	const weight = 8 // of the previous value, as in TCP
 	smooth := time.Duration(p.roundTrip.Load())
 	if smooth == 0 {
 		smooth = d
@@ -172,7 +172,7 @@ func (p *peer) measured(d time.Duration) {
 	p.t.o.Observer.roundTrip(p.id, d)
 }
 
-// connected notes that a lane has its stream.
+// connected records that a lane has its stream.
 func (p *peer) connected(l laneKind) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -185,7 +185,7 @@ func (p *peer) connected(l laneKind) {
 	p.t.o.Observer.active(p.id, true)
 }
 
-// disconnected notes that a lane has no stream, and why. That it lasts is for the owner to tell, who sees it in Status.
+// disconnected records that a lane has no stream, and why. The owner sees it in Status, and warns if it lasts.
 func (p *peer) disconnected(l laneKind, err error) {
 	p.t.o.Observer.failed(p.id)
 	p.mu.Lock()
@@ -198,7 +198,7 @@ func (p *peer) disconnected(l laneKind, err error) {
 	p.t.journal.log.Debugf("failed to dial %s on stream %s (%v)", p.title(), l, err)
 }
 
-// title is how log lines call the peer: by its id, its name if that is known, and where it is dialled.
+// title names the peer in log lines: by its id, its name if that is known, and its URL.
 func (p *peer) title() string { return p.target.Load().title() }
 
 func (to *target) title() string { return fmt.Sprintf("%x (%s)", uint64(to.id), to.about()) }
@@ -228,7 +228,7 @@ func (p *peer) status() PeerStatus {
 	return s
 }
 
-// title is how log lines call a member, which need not be a peer.
+// title names a member in log lines; it need not be a peer.
 func (t *Transport) title(id raft.MemberID) string {
 	if p := t.peer(id); p != nil {
 		return p.title()
@@ -236,7 +236,7 @@ func (t *Transport) title(id raft.MemberID) string {
 	return fmt.Sprintf("%x", uint64(id))
 }
 
-// Status tells how the connections to all peers are, by id.
+// Status gives the state of the connections to all peers, by id.
 func (t *Transport) Status() []PeerStatus {
 	var all []PeerStatus
 	t.mu.Lock()

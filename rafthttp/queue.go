@@ -6,14 +6,14 @@ import (
 	"canopy/raft"
 )
 
-// item is a message, or a note, that waits to be sent.
+// item is a message or an envelope that waits to be sent.
 type item struct {
-	message raft.Message // nil: a note
-	note    []byte
-	size    int64 // about what it holds of memory, in bytes
+	message  raft.Message // nil: an envelope
+	envelope []byte
+	size     int64 // bytes of memory that it holds, about
 }
 
-// itemOverhead is about what an item takes besides data; so is entryOverhead for an entry.
+// itemOverhead is the memory of an item besides its data, about; entryOverhead is that of an entry.
 const (
 	itemOverhead  = 128
 	entryOverhead = 64
@@ -27,9 +27,9 @@ func appendSize(m raft.Append) int64 {
 	return size
 }
 
-// queue hands items from many goroutines to the one that writes them. It is closed while there is no stream.
+// queue passes items from many goroutines to the one that writes them. It is closed while there is no stream.
 type queue struct {
-	wake     chan struct{} // has room for one: the taker looks for itself
+	wake     chan struct{} // holds one signal
 	itemsMax int
 	bytesMax int64
 
@@ -39,14 +39,14 @@ type queue struct {
 	items []item // not taken yet
 	count int    // of items that are not written yet, taken or not
 	bytes int64  // of those
-	lossy bool   // something was dropped since lost was said
+	lossy bool   // an item was dropped since lost was called
 }
 
 func newQueue(itemsMax int, bytesMax int64) *queue {
 	return &queue{wake: make(chan struct{}, 1), itemsMax: itemsMax, bytesMax: bytesMax}
 }
 
-// put adds an item; false means that it was dropped. first says that it is the first one since the loss was last told of.
+// put adds an item; false: it was dropped. first tells that it is the first one since the last report of a loss.
 func (q *queue) put(i item) (taken, first bool) {
 	q.mu.Lock()
 	if !q.open || q.count >= q.itemsMax || q.bytes+i.size > q.bytesMax {
@@ -69,7 +69,7 @@ func (q *queue) put(i item) (taken, first bool) {
 	return true, false
 }
 
-// take gives all items, in order, and leaves the memory of spare for the next ones. They count until they are written.
+// take gives all items, in order, and uses the memory of spare for the next ones. Items count until they are written.
 func (q *queue) take(spare []item) []item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -78,7 +78,7 @@ func (q *queue) take(spare []item) []item {
 	return items
 }
 
-// written takes items off the count. It says whether there is room again after a loss that was told of.
+// written removes items from the count. It tells whether there is room again after a reported loss.
 func (q *queue) written(items int, bytes int64) (recovered bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,7 +91,7 @@ func (q *queue) written(items int, bytes int64) (recovered bool) {
 	return true
 }
 
-// begin opens the queue. It says whether something was lost while it was closed.
+// begin opens the queue. It tells whether an item was lost while it was closed.
 func (q *queue) begin() (recovered bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -100,14 +100,14 @@ func (q *queue) begin() (recovered bool) {
 	return recovered
 }
 
-// end closes the queue, and drops what is in it. That, and what was on its way, counts as a loss that was told of.
+// end closes the queue, and drops its items. They, and those that were being written, count as a reported loss.
 func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.open, q.items, q.count, q.bytes, q.lossy = false, nil, 0, 0, true
 }
 
-// length is how much waits.
+// length is the number of items that are not written.
 func (q *queue) length() (items int, bytes int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,12 +1,12 @@
 // Package rafthttp carries messages between the members of a cluster, over their peer ports.
 //
 // A Transport dials two streams to each peer, and accepts two from each. A member writes only on the streams that it has
-// dialled; what comes back on them are answers to pings:
+// dialled; the other side sends only answers to pings on them:
 //
 //	member A                                             member B
 //	         -- control: votes, heartbeats, replies -->
 //	         <-- pongs --------------------------------
-//	         -- log: appends, notes ------------------>
+//	         -- log: appends, envelopes -------------->
 //	         <-- pongs --------------------------------
 //	         <-- control: … ---------------------------
 //	         -- pongs -------------------------------->
@@ -14,22 +14,27 @@
 //	         -- pongs -------------------------------->
 //	         -- snapshot, a connection each ---------->   while there is one to send
 //
-// So a heartbeat never waits behind a megabyte of log. A lane, the sending side of a stream, is a bounded queue and one goroutine,
-// which writes all that is queued in one system call; whoever sends never waits. What finds no room is dropped, and the Owner hears of
-// it: raft repeats its messages, and the owner its notes. The receiving side is one goroutine a stream, which may wait
-// for the owner; then TCP holds up that stream, and no other.
+// So a heartbeat never waits behind a megabyte of log. A lane, the sending side of a stream, is a bounded queue and one
+// goroutine, which writes all queued items in one system call. A sender never waits: an item without room is dropped, and the
+// Owner is told, since raft repeats its messages, and the owner its envelopes. The receiving side is one goroutine a stream. It
+// may wait for the owner; then TCP delays that stream, and no other.
 //
-// A connection begins as HTTP (so that both kinds of members and all tools share the port), with what each side must know of
-// the other in headers: protocol versions, cluster, member, incarnation. Either side may refuse, and says why: see Refusal.
+// A connection begins as HTTP, so that all kinds of members and tools share the port. Its headers state what each side must know
+// of the other: protocol versions, cluster, member, incarnation. Either side may refuse, with a reason: see Refusal.
+//
+// The accepting side uses net/http, and hijacks the connection after the handshake. The dialling side writes its two requests
+// by hand, and parses the answers with http.ReadResponse. http.Transport cannot race several URLs of one peer, gives no
+// connection with deadlines after status 101, and has no deadline for each write and each informational answer of a
+// snapshot.
 //
 //	GET /canopy/peer/stream     Upgrade: canopy-peer   ->  101, then frames; or a status of 4xx and a Refusal in JSON
-//	POST /canopy/peer/snapshot  the file's bytes       ->  204 when it is stored and raft has heard of it
+//	POST /canopy/peer/snapshot  the file's bytes       ->  204 when it is stored and raft has processed it
 //
 //	frame    | length 4 | crc 4 | kind 1 | payload … |       crc-32c of length, kind and payload
-//	append   | length 4 | message | data of the entries … |  other kinds: the message alone; a note: its bytes
+//	append   | length 4 | message | data of the entries … |  other kinds: the message alone; an envelope: its bytes
 //
-// Numbers are little-endian, length counts the payload's bytes, messages are protobuf (rafthttppb). A frame that is not
-// as drawn closes its connection, and harms nothing else. What the messages mean is left to raft, what notes mean to the owner.
+// Numbers are little-endian, length counts the payload's bytes, messages are protobuf (rafthttppb). An invalid frame closes its
+// connection, and has no other effect. raft interprets the messages, and the owner interprets envelopes.
 package rafthttp
 
 import (
@@ -45,14 +50,14 @@ import (
 	"canopy/raft"
 )
 
-// Identity says which member of which cluster this is, and which life of it: the incarnation is drawn when the data directory is made.
+// Identity names this member, its cluster, and its incarnation: a random number of the data directory.
 type Identity struct {
 	Cluster     uint64
 	Member      raft.MemberID
 	Incarnation [16]byte
 }
 
-// Peer is another member, and where it can be reached.
+// Peer is another member, and its URLs.
 type Peer struct {
 	ID          raft.MemberID
 	Name        string   // for the log; "": not known
@@ -60,40 +65,40 @@ type Peer struct {
 	Incarnation []byte   // 16 bytes; nil: not known yet
 }
 
-// Owner is the member behind the transport. Its methods are called by many goroutines.
+// Owner is the member behind the transport. Many goroutines call its methods.
 type Owner interface {
-	// Admit is asked at each handshake, on the side that accepts and, with what the other side said of itself, on the side
-	// that dials. nil: it may talk.
+	// Admit is called at each handshake, by the side that accepts and, with the headers of the answer, by the side that dials. nil:
+	// it may talk.
 	Admit(peer raft.MemberID, incarnation [16]byte) *Refusal
-	// Receive takes messages, in the order in which they were sent. It may block: then their stream waits, and no other.
+	// Receive gets messages in the order of sending. It may block: then their stream waits, and no other.
 	Receive(ctx context.Context, from raft.MemberID, messages []raft.Message)
-	// ReceiveNote takes bytes of SendNote, which are the owner's from then on. It may block like Receive.
-	ReceiveNote(ctx context.Context, from raft.MemberID, note []byte)
-	// ReceiveSnapshot stores the body and steps the message. It returns when that is done. body ends with io.EOF only if
-	// all of it has arrived.
+	// ReceiveEnvelope gets the bytes of SendEnvelope, which the owner may keep. It may block like Receive.
+	ReceiveEnvelope(ctx context.Context, from raft.MemberID, envelope []byte)
+	// ReceiveSnapshot stores the body and steps the message. It returns when that is done. body ends with io.EOF only if it is
+	// complete.
 	ReceiveSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, body io.Reader) error
-	// Lost says that messages to a peer may have been lost: the queue was full, or a stream broke. It is called once for
-	// many, and again when there is room or a stream: the time to send anew. It must return at once.
+	// Lost tells that messages to a peer may have been lost: the queue was full, or a stream broke. It is called once for many, and
+	// again when there is room or a stream, which is the time to send again. It must return at once.
 	Lost(peer raft.MemberID)
-	// Removed says that a peer claims: this member was removed by the entry at that position. Whether to believe it is up
-	// to the owner (R15). It must return at once.
+	// Removed tells that a peer claims that the entry at that position removed this member. The owner decides whether to believe
+	// it (R15). It must return at once.
 	Removed(by raft.MemberID, term raft.Term, index raft.Index)
 }
 
-// Options of a Transport. Self, Owner and Log must be given.
+// Options of a Transport. Self, Owner and Log are required.
 type Options struct {
 	Self          Identity
-	ServerVersion string          // x.y.z, told to peers; default "2.3.8"
-	PeerURLs      func() []string // this member's, for the logs of others; nil: none are told
+	ServerVersion string          // x.y.z, sent to peers; default "2.3.8"
+	PeerURLs      func() []string // of this member, for the logs of others; nil: none are sent
 	Heartbeat     time.Duration   // between pings; default 100 ms
-	Election      time.Duration   // a peer silent for nearly as long is taken for dead; default 1 s
-	SnapshotRate  int64           // bytes a second of each snapshot being sent; 0: as fast as it goes
+	Election      time.Duration   // a peer that is silent for nearly as long counts as dead; default 1 s
+	SnapshotRate  int64           // bytes a second of each snapshot being sent; 0: no limit
 	Owner         Owner
 	Observer      Observer
 	Log           *logrus.Entry
-	// Welcomed is told of each request that begins with the handshake of a member, once that is admitted; nil: nobody is.
+	// Welcomed is called with the context of each request whose handshake as a member succeeds; nil: it is not called.
 	Welcomed func(request context.Context)
-	// Dial opens connections, and must give up when ctx ends; nil: net.Dialer.
+	// Dial opens a connection, and must fail when ctx ends; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -119,13 +124,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Transport connects a member to its peers. Its methods may be called by any goroutine.
+// Transport connects a member to its peers. Any goroutine may call its methods.
 type Transport struct {
 	o       Options
 	journal journal
 	peers   atomic.Pointer[map[raft.MemberID]*peer] // never changed, only replaced
 
-	// mu guards what is below, and replacing peers. It is held for a few lines, and never while waiting.
+	// mu guards the fields below, and replacing peers. It is held for a few lines, and never while waiting.
 	mu        sync.Mutex
 	life      context.Context // nil unless Run runs
 	workers   *sync.WaitGroup
@@ -141,8 +146,8 @@ func New(o Options) *Transport {
 	return t
 }
 
-// Run keeps the connections until ctx ends, and returns nil when all its goroutines, and the handlers of open streams, have ended.
-// It may be called once.
+// Run keeps the connections until ctx ends. It returns nil when all its goroutines, and the handlers of open streams, have
+// ended. It may be called once.
 func (t *Transport) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	t.mu.Lock()
@@ -162,7 +167,7 @@ func (t *Transport) Run(ctx context.Context) error {
 	return nil
 }
 
-// start has the lanes of a peer run. t.mu is held, and t.life is set.
+// start runs the lanes of a peer. t.mu is held, and t.life is set.
 func (t *Transport) start(p *peer) {
 	ctx, cancel := context.WithCancel(t.life)
 	p.stop = cancel
@@ -171,7 +176,7 @@ func (t *Transport) start(p *peer) {
 	}
 }
 
-// enter begins a handler's work, which Run waits for; nil if the transport does not run.
+// enter begins the work of a handler, for which Run waits; nil: the transport does not run.
 func (t *Transport) enter() (life context.Context, leave func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,8 +187,8 @@ func (t *Transport) enter() (life context.Context, leave func()) {
 	return t.life, t.workers.Done
 }
 
-// SetPeers says who all the other members are. Streams from and to those that are gone are closed; what Owner.Admit says is the answer
-// to their next attempt. A peer whose URLs have changed is dialled anew at once.
+// SetPeers sets all other members. Streams from and to removed ones are closed; Owner.Admit decides about their next attempt. A
+// peer whose URLs have changed is dialled again at once.
 func (t *Transport) SetPeers(peers []Peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -223,8 +228,8 @@ func (t *Transport) turnAway(id raft.MemberID) {
 
 func (t *Transport) peer(id raft.MemberID) *peer { return (*t.peers.Load())[id] }
 
-// Send queues messages, and never waits. What finds no room, no stream or no peer is dropped, and Owner.Lost is told. A
-// raft.Snapshot is dropped, too: SendSnapshot is for that.
+// Send queues messages, and never waits. A message without room, stream or peer is dropped, and Owner.Lost is called. A
+// raft.Snapshot is dropped, too: use SendSnapshot.
 func (t *Transport) Send(out []raft.Outbound) {
 	for i := range out {
 		o := &out[i]
@@ -244,12 +249,12 @@ func (t *Transport) Send(out []raft.Outbound) {
 	}
 }
 
-// SendNote queues bytes for the other side's Owner.ReceiveNote, behind the appends sent before. They are not to be changed any
-// more. False says that they were dropped: no peer, no stream, no room, or more than 32 MiB.
-func (t *Transport) SendNote(to raft.MemberID, note []byte) bool {
+// SendEnvelope queues an envelope for Owner.ReceiveEnvelope of the other side, after the appends sent before. Its bytes must not change
+// any more. False: it was dropped, for want of a peer, a stream or room, or since it has more than 32 MiB.
+func (t *Transport) SendEnvelope(to raft.MemberID, envelope []byte) bool {
 	p := t.peer(to)
-	if p == nil || len(note) > noteBytesMax {
+	if p == nil || len(envelope) > envelopeBytesMax {
 		return false
 	}
-	return p.lanes[logLane].put(item{note: note, size: itemOverhead + int64(len(note))})
+	return p.lanes[logLane].put(item{envelope: envelope, size: itemOverhead + int64(len(envelope))})
 }

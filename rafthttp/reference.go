@@ -10,11 +10,11 @@ import (
 // Versions of the reference's protocol.
 const (
 	referenceVersionMin     = "2.2.0" // the oldest that a member of 2.3.8 talks to
-	referenceVersionMissing = "2.0.0" // of a sender that does not say
+	referenceVersionMissing = "2.0.0" // of a sender without a version
 )
 
-// serveReference answers members of the reference that were pointed at this one by mistake, in their words (R7, R30): never
-// as a member, and never with a hang.
+// serveReference answers members of the reference that use this one by mistake, with the texts of the reference (R7, R30). It
+// never answers as a member, and never hangs.
 func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	method := "POST"
@@ -49,7 +49,7 @@ func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
 }
 
-// compatible compares versions by the reference's rule. The error is for a header that makes no sense (R9).
+// compatible compares versions by the rule of the reference. The error is for an invalid header (R9).
 func (t *Transport) compatible(header http.Header) (bool, error) {
 	sender, err := versionOf(header, headerVersion)
 	if err != nil {
@@ -82,14 +82,14 @@ func versionOf(header http.Header, name string) (version, error) {
 	return v, nil
 }
 
-// version is the part of a server's version that counts.
+// version is the part of a server's version that is compared.
 type version struct{ major, minor uint64 }
 
 func (v version) before(o version) bool {
 	return v.major < o.major || v.major == o.major && v.minor < o.minor
 }
 
-// parseVersion reads major.minor.patch, where the last may have something behind it.
+// parseVersion parses major.minor.patch; a suffix may follow.
 func parseVersion(text string) (version, error) {
 	parts := strings.SplitN(text, ".", 3)
 	if len(parts) != 3 || len(text) > 64 {

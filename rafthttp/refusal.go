@@ -10,22 +10,22 @@ import (
 	"canopy/raft"
 )
 
-// Reason says why a connection is refused.
+// Reason is why a connection is refused.
 type Reason uint8
 
-// The reasons, and the statuses that carry them.
+// The reasons, and their statuses.
 const (
 	OtherCluster     Reason = iota + 1 // 412: the member belongs to another cluster
 	NotYou                             // 412: the member that was dialled has another id
 	Unknown                            // 404: the dialling member is not in the configuration yet; it tries again
 	Removed                            // 410: the dialling member was removed from the cluster, by the entry that Refusal names
-	OtherIncarnation                   // 409: the dialling member has lost the data with which it was known
-	NotMyIncarnation                   // 409: the dialling member expects another life of the one it dials
+	OtherIncarnation                   // 409: the dialling member is known by another incarnation: it has lost its data
+	NotMyIncarnation                   // 409: the dialling member expects another incarnation of this one
 	TooOld                             // 412: the dialling member speaks only older versions of the protocol
 	TooNew                             // 412: the dialling member speaks only newer ones
 )
 
-// reasons are the names that travel, and the statuses with them.
+// reasons are the names on the wire, with their statuses.
 var reasons = map[Reason]struct {
 	name   string
 	status int
@@ -40,7 +40,7 @@ var reasons = map[Reason]struct {
 	TooNew:           {"too new", http.StatusPreconditionFailed},
 }
 
-// Reasons are all there are, in a few words each.
+// Reasons are all reasons, in a few words each.
 func Reasons() []string {
 	var names []string
 	for _, known := range reasons {
@@ -57,7 +57,7 @@ func (r Reason) String() string {
 	return "unknown reason"
 }
 
-// grace is how long a refusal for this reason may last before it is worth a warning.
+// grace is how long a refusal for this reason may last before there is a warning.
 func (r Reason) grace() time.Duration {
 	if r == Unknown {
 		return unknownGrace
@@ -65,10 +65,10 @@ func (r Reason) grace() time.Duration {
 	return 0
 }
 
-// MarshalText gives the name that travels.
+// MarshalText gives the name on the wire.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads it.
+// UnmarshalText parses it.
 func (r *Reason) UnmarshalText(text []byte) error {
 	for reason, known := range reasons {
 		if known.name == string(text) {
@@ -79,8 +79,7 @@ func (r *Reason) UnmarshalText(text []byte) error {
 	return fmt.Errorf("rafthttp: %.40q is no known reason", text)
 }
 
-// Refusal is a typed reason not to talk. It is carried to the other side in full, and logged there and here once per
-// peer, reason and minute (R31).
+// Refusal is a typed reason not to talk. The other side gets all of it. Both sides log it once per peer, reason and minute (R31).
 type Refusal struct {
 	Reason Reason     `json:"reason"`
 	Text   string     `json:"message"`         // for people
@@ -104,14 +103,14 @@ func (r *Refusal) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(r); err != nil {
-		return // the connection is gone
+		return // the connection has failed
 	}
 }
 
-// refusalBytesMax bounds what is read of an answer that is no success.
+// refusalBytesMax bounds how much of an unsuccessful answer is read.
 const refusalBytesMax = 4 << 10
 
-// readRefusal gives the reason of an answer that is no success: a *Refusal, or what was answered instead.
+// readRefusal gives the reason of an unsuccessful answer: a *Refusal, or the text of the answer.
 func readRefusal(status string, body io.Reader) error {
 	text, err := io.ReadAll(io.LimitReader(body, refusalBytesMax))
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	snapshotStall     = 10 * time.Second // without a byte that the other side takes, or sends
-	snapshotAlive     = 2 * time.Second  // between signs of life while a received one is being stored
+	snapshotStall     = 10 * time.Second // without a byte in either direction
+	snapshotAlive     = 2 * time.Second  // between informational answers while a received snapshot is being stored
 	snapshotChunk     = 64 << 10
 	snapshotsReceived = 2 // at once, from different peers
 )
 
-// SendSnapshot sends the message with the body, size bytes of it, on a connection of its own. It returns nil when the other
-// side has stored the body and stepped the message. An error, of the body, the network or the other side, may be tried
+// SendSnapshot sends the message with the body, size bytes of it, on a connection of its own. It returns nil when the other side
+// has stored the body and stepped the message. After an error, of the body, the network or the other side, the caller may try
 // again from the start.
 func (t *Transport) SendSnapshot(ctx context.Context, to raft.MemberID, m raft.Snapshot, body io.Reader, size int64) error {
 	p := t.peer(to)
@@ -62,7 +62,7 @@ func (t *Transport) sendSnapshot(ctx context.Context, p *peer, m raft.Snapshot, 
 	err = out.copy(ctx, body, size)
 	if err == nil || errors.As(err, new(*peerError)) {
 		if answered := out.finish(); answered != nil || err == nil {
-			err = answered // says more than that the connection broke
+			err = answered // tells more than that the connection broke
 		}
 	}
 	if ctx.Err() != nil {
@@ -71,13 +71,13 @@ func (t *Transport) sendSnapshot(ctx context.Context, p *peer, m raft.Snapshot, 
 	return err
 }
 
-// outgoing is a snapshot on its way.
+// outgoing is a snapshot that is being sent.
 type outgoing struct {
 	p       *peer
 	conn    net.Conn
 	limit   *io.LimitedReader // of the next answer
 	answers *bufio.Reader
-	taken   bool // without the body: the other side has no use for it
+	taken   bool // without the body: the other side does not need it
 }
 
 func newOutgoing(p *peer, conn net.Conn) *outgoing {
@@ -85,19 +85,19 @@ func newOutgoing(p *peer, conn net.Conn) *outgoing {
 	return &outgoing{p: p, conn: conn, limit: limit, answers: bufio.NewReader(limit)}
 }
 
-// answer reads the next one, be it the last or not.
+// answer reads the next answer, informational or final.
 func (o *outgoing) answer() (*http.Response, error) {
 	o.limit.N = answerBytesMax
 	return http.ReadResponse(o.answers, &http.Request{Method: http.MethodPost})
 }
 
-// peerError is one of the connection, not of the body.
+// peerError is an error of the connection, not of the body.
 type peerError struct{ error }
 
 // Unwrap gives the cause.
 func (e *peerError) Unwrap() error { return e.error }
 
-// announce says what is to come, and waits to be told to go on.
+// announce sends the head, and waits for "100 Continue".
 func (o *outgoing) announce(ctx context.Context, host string, to target, m raft.Snapshot, size int64) error {
 	stop := context.AfterFunc(ctx, func() { _ = o.conn.Close() })
 	defer stop()
@@ -131,7 +131,7 @@ func (o *outgoing) announce(ctx context.Context, host string, to target, m raft.
 	return t.refusedBy(to, answer)
 }
 
-// copy sends the body, no faster than it may.
+// copy sends the body, at the permitted rate.
 func (o *outgoing) copy(ctx context.Context, body io.Reader, size int64) error {
 	chunk := make([]byte, snapshotChunk)
 	rate := o.p.t.o.SnapshotRate
@@ -176,7 +176,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// finish waits for the other side's verdict. While that is storing and loading, it sends a sign of life now and then.
+// finish waits for the final answer. While the other side stores and loads, it sends informational answers.
 func (o *outgoing) finish() error {
 	for {
 		if err := o.conn.SetReadDeadline(time.Now().Add(snapshotStall)); err != nil {
@@ -194,7 +194,7 @@ func (o *outgoing) finish() error {
 	}
 }
 
-// serveSnapshot receives one.
+// serveSnapshot receives a snapshot.
 func (t *Transport) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	life, leave := t.enter()
 	if life == nil {
@@ -236,14 +236,14 @@ func (t *Transport) receiveSnapshot(life context.Context, w http.ResponseWriter,
 	err := t.o.Owner.ReceiveSnapshot(ctx, from, m, body)
 	close(done)
 	signs.Wait()
-	err = errors.Join(err, body.control.SetWriteDeadline(time.Now().Add(snapshotStall))) // for the verdict
+	err = errors.Join(err, body.control.SetWriteDeadline(time.Now().Add(snapshotStall))) // for the final answer
 	if p := t.peer(from); p != nil {
 		p.hears(time.Now())
 	}
 	return err
 }
 
-// admitSnapshot takes one of the places for snapshots being received.
+// admitSnapshot counts a snapshot being received, if there may be another.
 func (t *Transport) admitSnapshot(from raft.MemberID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -273,11 +273,11 @@ func parseSnapshot(header http.Header) (raft.Snapshot, error) {
 	return message.(raft.Snapshot), nil
 }
 
-// incoming is the body of a snapshot being received. It fails when nothing comes for a while.
+// incoming is the body of a snapshot being received. It fails if nothing arrives for a while.
 type incoming struct {
 	r       io.Reader
 	control *http.ResponseController
-	arrived chan struct{} // closed when all of the body is here, or it failed
+	arrived chan struct{} // closed when the body is complete, or has failed
 	ended   bool
 
 	// mu guards stopped, and setting the deadline.
@@ -307,15 +307,15 @@ func (b *incoming) extend() error {
 	return b.control.SetReadDeadline(time.Now().Add(snapshotStall))
 }
 
-// interrupt makes a read that waits fail, and all to come.
+// interrupt makes the present read and all later ones fail.
 func (b *incoming) interrupt() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stopped = true
-	_ = b.control.SetReadDeadline(time.Now()) // it can only fail on a connection that is gone
+	_ = b.control.SetReadDeadline(time.Now()) // fails only on a failed connection
 }
 
-// signal tells the sender that its snapshot, all of which has arrived, is being stored.
+// signal tells the sender that its complete snapshot is being stored.
 func (b *incoming) signal(w http.ResponseWriter, done <-chan struct{}) {
 	select {
 	case <-b.arrived:
@@ -328,7 +328,7 @@ func (b *incoming) signal(w http.ResponseWriter, done <-chan struct{}) {
 		select {
 		case <-tick.C:
 			if err := b.control.SetWriteDeadline(time.Now().Add(snapshotStall)); err != nil {
-				return // the connection is gone
+				return // the connection has failed
 			}
 			w.WriteHeader(http.StatusProcessing)
 		case <-done:

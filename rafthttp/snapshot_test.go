@@ -79,7 +79,7 @@ func TestSnapshotGoesFromDiskToDisk(t *testing.T) {
 	}
 }
 
-// TestInterruptedSnapshotFailsOnBothSides cuts it by a body that fails, by the sender's context and by the receiver.
+// A failing body, the sender's context or the receiver interrupts it.
 func TestInterruptedSnapshotFailsOnBothSides(t *testing.T) {
 	a, b := pair(t)
 	received := make(chan error, 1)
@@ -99,7 +99,7 @@ func TestInterruptedSnapshotFailsOnBothSides(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	sent := make(chan error, 1)
 	go func() {
-		for { // the receiver may not be done with the one before
+		for { // the receiver may not have ended the one before
 			err := a.SendSnapshot(ctx, 0xb, announced, zeros{}, 1<<50)
 			if ctx.Err() != nil {
 				sent <- err
@@ -120,7 +120,7 @@ func TestInterruptedSnapshotFailsOnBothSides(t *testing.T) {
 		_, err := io.CopyN(io.Discard, body, 100_000)
 		return errors.Join(err, refused)
 	}
-	eventually(t, "the receiver breaks it off", func() bool { // when it is done with the one before
+	eventually(t, "the receiver breaks it off", func() bool { // when it has ended the one before
 		if err := a.SendSnapshot(context.Background(), 0xb, announced, zeros{}, 1<<50); err == nil {
 			t.Error("one that the receiver broke off was taken")
 		}
@@ -128,7 +128,7 @@ func TestInterruptedSnapshotFailsOnBothSides(t *testing.T) {
 	})
 }
 
-// TestStalledSnapshotEnds has the receiver take nothing, and the sender send nothing.
+// The receiver reads nothing, and the sender sends nothing.
 func TestStalledSnapshotEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pipedPair(t)
@@ -162,7 +162,7 @@ func TestStalledSnapshotEnds(t *testing.T) {
 	})
 }
 
-// TestLongInstallationKeepsItsSender stores for longer than a silent receiver would be waited for.
+// Storing takes longer than a silent receiver is waited for.
 func TestLongInstallationKeepsItsSender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pipedPair(t)
@@ -203,7 +203,7 @@ func TestFewSnapshotsAreReceivedAtOnce(t *testing.T) {
 		go func() { results <- send(n) }()
 		eventually(t, "it is being received", func() bool { return int(receiving.Load()) == i+1 })
 	}
-	for _, n := range []*node{nodes[0], nodes[3]} { // a second of one member, a third in all
+	for _, n := range []*node{nodes[0], nodes[3]} { // one more of one member, and a third one in all
 		if err := send(n); err == nil || !strings.Contains(err.Error(), "503 Service Unavailable") {
 			t.Errorf("one too many: %v", err)
 		}

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	batchBytes   = 256 << 10 // what is written at once, but for the last message
-	writeBytes   = 128 << 10 // what must be taken within the time that a write may last
-	bufferKept   = 4 << 20   // of memory for what is being written
-	bufferIdle   = 64 << 10  // of it, while nothing is
+	batchBytes   = 256 << 10 // written at once, but for the last message
+	writeBytes   = 128 << 10 // must be written within the time-out of a write
+	bufferKept   = 4 << 20   // memory of the write buffer
+	bufferIdle   = 64 << 10  // the same, while nothing is written
 	logStall     = 15 * time.Second
 	logPatience  = 30 * time.Second // a follower whose disk is slow does not answer, and is not dead
 	logPingEvery = time.Second
@@ -27,8 +27,8 @@ func (t *Transport) pingEvery(l laneKind) time.Duration {
 	return max(t.o.Heartbeat, logPingEvery)
 }
 
-// patience is how long a peer may be silent before its stream is given up. The control lane is that of a dead peer
-// before followers would begin an election (R42).
+// patience is how long a peer may be silent before its stream is closed. The control lane detects a dead peer before followers
+// would begin an election (R42).
 func (t *Transport) patience(l laneKind) time.Duration {
 	if l == controlLane {
 		return max(t.o.Election-2*t.o.Heartbeat, t.o.Election/2)
@@ -36,7 +36,7 @@ func (t *Transport) patience(l laneKind) time.Duration {
 	return max(logPatience, t.o.Election)
 }
 
-// stall is how long a write of writeBytes may last.
+// stall is how long a write of writeBytes may take.
 func (t *Transport) stall(l laneKind) time.Duration {
 	if l == controlLane {
 		return t.patience(l)
@@ -44,7 +44,7 @@ func (t *Transport) stall(l laneKind) time.Duration {
 	return max(logStall, t.o.Election)
 }
 
-// stream is a connection that this member has dialled. One goroutine writes, another one listens for pongs.
+// stream is a connection that this member has dialled. One goroutine writes, and another one reads pongs.
 type stream struct {
 	lane   *lane
 	conn   net.Conn
@@ -52,7 +52,7 @@ type stream struct {
 	began  time.Time     // pings count from here
 	broken chan struct{} // closed by the first failure
 
-	// Of the goroutine that writes.
+	// The goroutine that writes uses these.
 	buf     []byte
 	spare   []item
 	encoder encoder
@@ -67,7 +67,7 @@ func newStream(conn net.Conn, frames frameReader) *stream {
 	return &stream{conn: conn, frames: frames, began: time.Now(), broken: make(chan struct{})}
 }
 
-// fail closes the stream. The first reason stays.
+// fail closes the stream. The first reason is kept.
 func (s *stream) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *stream) fail(err error) {
 	}
 	s.err = err
 	close(s.broken)
-	_ = s.conn.Close() // what is left to say about it is in err
+	_ = s.conn.Close() // err has the reason
 }
 
 func (s *stream) cause() error {
@@ -85,7 +85,7 @@ func (s *stream) cause() error {
 	return s.err
 }
 
-// send writes all that is queued.
+// send writes the queue.
 func (s *stream) send(q *queue) {
 	items := q.take(s.spare)
 	s.spare, s.busy = items, true
@@ -108,14 +108,14 @@ func (s *stream) send(q *queue) {
 	}
 }
 
-// encode adds an item to what is written next.
+// encode adds an item to the next write.
 func (s *stream) encode(i *item) {
 	if i.message == nil {
-		s.buf = appendNote(s.buf, i.note)
+		s.buf = appendEnvelope(s.buf, i.envelope)
 		return
 	}
 	b, ok := s.encoder.append(s.buf, i.message)
-	if !ok { // not told as a loss: raft would send it again at once
+	if !ok { // not reported as a loss: raft would send it again at once
 		p := s.lane.peer
 		p.t.journal.warn(subject{p.id, "unsendable"}, "a message %T to %x is too big to be sent", i.message, uint64(p.id))
 		p.t.o.Observer.dropped(p.id)
@@ -124,7 +124,7 @@ func (s *stream) encode(i *item) {
 	s.buf = b
 }
 
-// ping asks for a sign of life, and gives back memory that is not used.
+// ping sends a ping, and frees unused memory.
 func (s *stream) ping() {
 	if !s.busy && cap(s.buf) > bufferIdle {
 		s.buf, s.spare = nil, nil
@@ -134,7 +134,7 @@ func (s *stream) ping() {
 	s.flush()
 }
 
-// flush writes what was encoded. False means that the stream is broken.
+// flush writes what was encoded. False: the stream is broken.
 func (s *stream) flush() bool {
 	p := s.lane.peer
 	stall := p.t.stall(s.lane.kind)
@@ -157,7 +157,7 @@ func (s *stream) flush() bool {
 	return true
 }
 
-// listen takes pongs until the stream breaks.
+// listen reads pongs until the stream breaks.
 func (s *stream) listen() {
 	p := s.lane.peer
 	patience := p.t.patience(s.lane.kind)
@@ -171,7 +171,7 @@ func (s *stream) listen() {
 		}
 		s.fail(silence(err, patience))
 		if s.lane.kind == controlLane && errors.Is(err, os.ErrDeadlineExceeded) {
-			// A connection whose peer is gone would hold the log up until TCP has tried for long enough.
+			// Without this, a connection to a vanished peer would delay the log until TCP gives up.
 			p.lanes[logLane].interrupt(s.cause())
 		}
 		return
@@ -199,7 +199,7 @@ func (s *stream) pong() error {
 	return nil
 }
 
-// silence names the cause of an error that is a time-out.
+// silence gives the cause of a time-out.
 func silence(err error, waited time.Duration) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no data received or sent for %v: %w", waited, err)

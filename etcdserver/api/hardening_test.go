@@ -186,7 +186,7 @@ func TestClientsThatCutAnywhere(t *testing.T) {
 	var clients sync.WaitGroup
 	for worker := range 4 {
 		clients.Go(func() {
-			dice := rand.New(rand.NewPCG(seed, uint64(worker)))
+			rng := rand.New(rand.NewPCG(seed, uint64(worker)))
 			for range 250 {
 				conn, err := net.Dial("tcp", s.addr)
 				if err != nil {
@@ -194,9 +194,9 @@ func TestClientsThatCutAnywhere(t *testing.T) {
 					return
 				}
 				conn.SetDeadline(time.Now().Add(time.Millisecond))
-				text := requests[dice.IntN(len(requests))]
-				if _, err := io.WriteString(conn, text[:dice.IntN(len(text)+1)]); err == nil {
-					io.CopyN(io.Discard, conn, dice.Int64N(400))
+				text := requests[rng.IntN(len(requests))]
+				if _, err := io.WriteString(conn, text[:rng.IntN(len(text)+1)]); err == nil {
+					io.CopyN(io.Discard, conn, rng.Int64N(400))
 				}
 				conn.Close()
 			}
