@@ -14,13 +14,13 @@ import (
 func (m *Mem) Crash(seed uint64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	dice := rand.New(rand.NewPCG(seed, 0x63616e6f7079))
+	rng := rand.New(rand.NewPCG(seed, 0x63616e6f7079))
 	c := NewMem()
 	c.capacity = m.capacity
 	c.dirs, c.open = maps.Clone(m.dirs), maps.Clone(m.open)
-	names := m.surviving(dice)
+	names := m.surviving(rng)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		c.files[name] = crashed(name, names[name].surviving(dice))
+		c.files[name] = crashed(name, names[name].surviving(rng))
 	}
 	c.durable = maps.Clone(c.files)
 	return c
@@ -53,11 +53,11 @@ func (m *Mem) Clone() *Mem {
 }
 
 // surviving decides which of the changes to names outlive the crash: all, none, the first few, or each by itself.
-func (m *Mem) surviving(dice *rand.Rand) map[string]*memFile {
+func (m *Mem) surviving(rng *rand.Rand) map[string]*memFile {
 	names := maps.Clone(m.durable)
-	fate, first := dice.IntN(4), dice.IntN(len(m.renames)+1)
+	fate, first := rng.IntN(4), rng.IntN(len(m.renames)+1)
 	for i, op := range m.renames {
-		if fate == 0 || fate == 1 && i < first || fate == 2 && dice.IntN(2) == 0 {
+		if fate == 0 || fate == 1 && i < first || fate == 2 && rng.IntN(2) == 0 {
 			op.apply(names)
 		}
 	}
@@ -66,13 +66,13 @@ func (m *Mem) surviving(dice *rand.Rand) map[string]*memFile {
 }
 
 // surviving decides which bytes outlive the crash.
-func (f *memFile) surviving(dice *rand.Rand) image {
+func (f *memFile) surviving(rng *rand.Rand) image {
 	img := f.safe.clone()
 	var total int64
 	for _, op := range f.pending {
 		total += int64(len(op.data)) + 1
 	}
-	fate, cut := dice.IntN(5), dice.Int64N(total+1)
+	fate, cut := rng.IntN(5), rng.Int64N(total+1)
 	for _, op := range f.pending {
 		switch {
 		case fate == 0: // all
@@ -84,9 +84,9 @@ func (f *memFile) surviving(dice *rand.Rand) image {
 				return img
 			}
 		case fate == 2: // each sector by itself
-			op.scatter(&img, dice)
+			op.scatter(&img, rng)
 		case fate == 3: // each sector by itself, as far as one byte
-			op.cut(cut).scatter(&img, dice)
+			op.cut(cut).scatter(&img, rng)
 			cut -= int64(len(op.data)) + 1
 			if cut <= 0 {
 				return img
@@ -105,16 +105,16 @@ func (op fileOp) cut(n int64) fileOp {
 }
 
 // scatter applies a part of op: about half of its sectors.
-func (op fileOp) scatter(img *image, dice *rand.Rand) {
+func (op fileOp) scatter(img *image, rng *rand.Rand) {
 	if op.data == nil {
-		if dice.IntN(2) == 0 {
+		if rng.IntN(2) == 0 {
 			op.apply(img)
 		}
 		return
 	}
 	for at, rest := op.at, op.data; len(rest) > 0; {
 		n := min(sectorBytes-at%sectorBytes, int64(len(rest)))
-		if dice.IntN(2) == 0 {
+		if rng.IntN(2) == 0 {
 			img.write(rest[:n], at)
 		}
 		rest, at = rest[n:], at+n

@@ -164,6 +164,22 @@ func TestRaftAndStoreArePure(t *testing.T) {
 	}
 }
 
+// rootLines bounds the root package: it connects the others, and what it does
+// beyond that belongs in a package of its own.
+const rootLines = 700
+
+func TestTheRootPackageIsSmall(t *testing.T) {
+	lines := 0
+	for _, s := range sources(t) {
+		if s.dir == "." && !s.isTest() {
+			lines += s.line(s.ast.FileEnd) - 1
+		}
+	}
+	if lines == 0 || lines >= rootLines {
+		t.Errorf("the root package has %d lines, less than %d are allowed: move what a command does to a package", lines, rootLines)
+	}
+}
+
 const functionLines = 70
 
 func TestFunctionsFitAScreen(t *testing.T) {
