@@ -87,7 +87,7 @@ func (m *member) serve(ctx context.Context) error {
 	m.Systemd.Does("reads its snapshot and log")
 	replica, err := etcdserver.Open(options)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		m.Log.Info("stopped before there was a member")
+		m.Log.Info("stopped during the start")
 		return nil
 	}
 	if err != nil {
@@ -107,7 +107,7 @@ func (m *member) serve(ctx context.Context) error {
 func (m *member) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
 	for i := range m.config.ListenPeerURLs {
 		if u := &m.config.ListenPeerURLs[i]; !bootstrap.IsLoopback(u.Hostname()) {
-			m.Log.Warnf("whoever reaches the peer port, %s, can read and destroy the cluster: keep it in a network of its own", u)
+			m.Log.Warnf("anyone who can connect to the peer port %s can read and destroy the cluster: keep it in a private network", u)
 			break
 		}
 	}
@@ -222,7 +222,7 @@ func (m *member) retire(replica *etcdserver.Member) {
 	case led && !leads:
 		m.Log.Infof("leadership was handed over: %s leads", replica.LeaderTitle())
 	case leads && len(replica.Status().Configuration.Voters) > 1:
-		m.Log.Infof("leadership could not be handed over within %v: those that go on elect a leader once this member is gone", limit)
+		m.Log.Infof("leadership could not be handed over within %v: the other members elect a leader after this one has stopped", limit)
 	}
 }
 

@@ -81,7 +81,7 @@ func (f *Finder) Done() {
 		f.Log.Warnf("discovery token ignored since a cluster has already been initialized. Valid log found at %q", c.LogDir())
 	}
 	if err := discovery.Forget(disk.OS{}, f.Config.MemberDir()); err != nil {
-		f.Log.Warnf("remove what is left of the wait for the cluster: %v", err)
+		f.Log.Warnf("remove the file of a discovery that has ended: %v", err)
 	}
 }
 

@@ -144,7 +144,7 @@ func checkDir(flag, dir string, fresh bool) error {
 	case err != nil:
 		return refused(err)
 	case !info.IsDir():
-		return refused(fmt.Errorf("%s is no directory", above))
+		return refused(fmt.Errorf("%s is not a directory", above))
 	case !fresh:
 		const write, enter = 2, 1
 		if err := syscall.Access(above, write|enter); err != nil {

@@ -14,7 +14,7 @@ import (
 // member is removed, and a new one, a learner, is added. It asks the other
 // members to do so, over the API that operators use.
 func (f *Finder) rejoin(ctx context.Context, was *etcdserver.Joined, cluster map[string][]string) (*etcdserver.Joined, error) {
-	f.Log.Warnf("member %v has run before and its data is gone: it is removed, and added anew (--rejoin)", was.Self)
+	f.Log.Warnf("member %v has run before and its data is gone: it is removed from the cluster, and added as a new member (--rejoin)", was.Self)
 	var own etcdserver.MemberInfo
 	var clientURLs []string
 	for _, m := range was.Members {

@@ -12,10 +12,10 @@ func oldRows(d *draft) []row {
 	r := &d.raw
 	rows := []row{
 		{name: "addr", value: addrValue{&r.addr}, aliasOf: "advertise-client-urls",
-			usage: "Without --bind-addr and --listen-client-urls, clients are listened for on all interfaces at its port."},
+			usage: "Without --bind-addr and --listen-client-urls, the member listens for clients on all interfaces, at the port of this address."},
 		{name: "bind-addr", value: addrValue{&r.bindAddr}, aliasOf: "listen-client-urls", usage: "An address instead of URLs."},
 		{name: "peer-addr", value: addrValue{&r.peerAddr}, aliasOf: "initial-advertise-peer-urls",
-			usage: "Without --peer-bind-addr and --listen-peer-urls, peers are listened for on all interfaces at its port."},
+			usage: "Without --peer-bind-addr and --listen-peer-urls, the member listens for peers on all interfaces, at the port of this address."},
 		{name: "peer-bind-addr", value: addrValue{&r.peerBindAddr}, aliasOf: "listen-peer-urls", usage: "An address instead of URLs."},
 		{name: "peers", value: removedValue{}, removed: true, usage: "Use --initial-cluster."},
 		{name: "peers-file", value: removedValue{}, removed: true, usage: "Use --initial-cluster."},
@@ -42,7 +42,7 @@ func ignoredPrefixes() []string {
 }
 
 func ignoredRow(name string) row {
-	return row{name: name, value: ignoredValue{}, ignored: true, usage: "Not looked at."}
+	return row{name: name, value: ignoredValue{}, ignored: true, usage: "Ignored."}
 }
 
 func ignoredByPrefix(name string) bool {

@@ -20,7 +20,7 @@ func proxyRows(d *draft) []row {
 	p := &d.Proxy
 	return []row{
 		{name: "proxy", value: choiceValue{p: &p.Mode, words: []string{ProxyOff, ProxyReadonly, ProxyOn}}, def: ProxyOff,
-			usage: "Serve as a proxy to a cluster instead of as a member; readonly passes on reads alone. A data directory stays what it was begun as."},
+			usage: "Serve as a proxy to a cluster instead of as a member; readonly forwards reads only. A data directory that belongs to a member or a proxy stays so."},
 		timing("proxy-failure-wait", &p.FailureWait, "5s", "", "Time between tests of the endpoints; one that fails is left out until a test finds it well."),
 		timing("proxy-refresh-interval", &p.RefreshInterval, "30s", "", "Time between looks at the list of members."),
 		timing("proxy-dial-timeout", &p.DialTimeout, "1s", "none", "Time to connect to an endpoint."),
@@ -84,7 +84,7 @@ func loggingRows(d *draft) []row {
 		{name: "logger", value: choiceValue{&d.raw.logger, formats, map[string]string{"zap": "json", "capnslog": "text"}}, def: "text", aliasOf: "log-format",
 			usage: "3.4's name of --log-format."},
 		{name: "log-package-levels", value: textValue{&l.PackageLevels, "package=LEVEL, with commas"},
-			usage: "Least severe levels of single packages: etcdserver, rafthttp, and etcdmain for all else; * is every package. A wrong one is warned about."},
+			usage: "Least severe levels of single packages: etcdserver, rafthttp, and etcdmain for all else; * is every package. A wrong value is ignored, with a warning."},
 	}
 }
 
@@ -96,7 +96,7 @@ func limitRows(d *draft) []row {
 	}
 	return []row{
 		{name: "memory-budget", value: memoryBudget(&h.MemoryBudget), def: "0",
-			usage: "All memory that clients can make this process hold: connections, requests, answers, watches. Beyond it, 503 with Retry-After or a closed connection, and clients that do not take their answers are cut off."},
+			usage: "Memory that clients may occupy in this process: connections, requests, answers, watches. Beyond it, 503 with Retry-After or a closed connection, and clients that do not read their answers are disconnected."},
 		{name: "max-header-bytes", value: sizeValue[int]{&h.MaxHeaderBytes, 4 << 10, 16 << 20, ""}, def: "64KiB",
 			usage: "Request line and headers of a request; beyond it, 431 and the connection is closed."},
 		{name: "max-request-bytes", value: sizeValue[int64]{&h.MaxRequestBytes, 1, 64 << 20, "10 MiB"}, def: "0",
@@ -104,7 +104,7 @@ func limitRows(d *draft) []row {
 		{name: "max-value-bytes", value: sizeValue[int64]{&h.MaxValueBytes, 1, 64 << 20, none}, def: "0",
 			usage: "One value, decoded; beyond it, 400 with code 210."},
 		{name: "max-key-depth", value: countValue[int]{&h.MaxKeyDepth, 1, 16384, "16384, the most there can be"}, def: "512",
-			usage: "Components of a key; beyond it, PUT, POST and watches are answered 400 with code 209. What is there already can be read and deleted."},
+			usage: "Components of a key; beyond it, PUT, POST and watches are answered 400 with code 209. Existing keys can be read and deleted."},
 		{name: "max-key-bytes", value: sizeValue[int]{&h.MaxKeyBytes, 1, 16 << 20, none}, def: "8KiB",
 			usage: "A key, decoded; beyond it, as for --max-key-depth."},
 		{name: "max-connections-per-client", value: countValue[int]{&h.MaxPerClient, 1, 1e6, "63 of 64 that there can be"}, def: "0",
@@ -112,7 +112,7 @@ func limitRows(d *draft) []row {
 		{name: "max-watches", value: countValue[int]{&w.Max, 1, 1e8, ""}, def: "100000",
 			usage: "Watches open at once; one more is answered 503."},
 		{name: "watch-queue", value: countValue[int]{&w.Queue, 1, 1e6, ""}, def: "128",
-			usage: "Events a watcher may lag before it is fed from the history; it ends when the history no longer reaches back."},
+			usage: "Events that may wait for a watcher. One that lags further reads the history, and ends if the history no longer has its next event."},
 		{name: "history-events", value: countValue[int]{&w.HistoryEvents, 1, 1e8, ""}, def: "100000",
 			usage: "Events kept for waitIndex; older ones are forgotten and answered 401."},
 		{name: "history-bytes", value: sizeValue[int64]{&w.HistoryBytes, 64 << 10, 64 << 30, ""}, def: "64MiB",

@@ -51,18 +51,18 @@ func (d *serviceDraft) groups() []group {
 		{"Discovery service", []row{
 			{name: "addr", value: textValue{&d.Listen, "host:port, or :port for all interfaces"}, def: ":8087", usage: "Where to listen."},
 			{name: "host", value: textValue{&d.Host, "a URL"}, usage: "What the URLs of tokens begin with, as in https://disco.example. Default: as each request says."},
-			{name: "cert-file", value: textValue{&d.CertFile, "a file"}, usage: "Certificate of the listener, which then speaks https. It is read anew when it has changed."},
+			{name: "cert-file", value: textValue{&d.CertFile, "a file"}, usage: "Certificate of the listener, which then speaks https. It is read again when the file changes."},
 			{name: "key-file", value: textValue{&d.KeyFile, "a file"}, usage: "Key of the certificate."},
 			{name: "endpoints", value: endpoint(&d.Endpoints), usage: "Client URLs of the cluster that keeps the tokens, of any server that speaks the v2 API. Default: a store in this process."},
 			{name: "etcd", value: endpoint(&d.etcd), aliasOf: "endpoints", usage: "Old name."},
-			{name: "data-dir", value: textValue{&d.DataDir, "a directory"}, def: "discovery.canopy", usage: "Directory of the store in this process. Not looked at with --endpoints."},
+			{name: "data-dir", value: textValue{&d.DataDir, "a directory"}, def: "discovery.canopy", usage: "Directory of the store in this process. Without effect with --endpoints."},
 		}},
 		{"Limits", []row{
-			{name: "token-ttl", value: timeValue{p: &d.TokenTTL, min: time.Minute, max: 10 * year, zero: "for ever"}, def: (7 * 24 * hour).String(), usage: "Time after which a token ends that nobody asks for."},
+			{name: "token-ttl", value: timeValue{p: &d.TokenTTL, min: time.Minute, max: 10 * year, zero: "for ever"}, def: (7 * 24 * hour).String(), usage: "Time after which an unused token is deleted."},
 			{name: "rate", value: countValue[int]{&d.Rate, 1, 1e6, "no limit"}, def: "20", usage: "Requests a second from one address; beyond it, 429."},
 			{name: "new-rate", value: countValue[int]{&d.NewRate, 1, 1e6, "no limit"}, def: "60", usage: "New tokens an hour for one address; beyond it, 429."},
 			{name: "behind-proxy", value: boolValue{&d.Forwarded}, def: "false", usage: "Believe X-Forwarded-For and X-Forwarded-Proto. Only with a proxy in front that sets them."},
-			{name: "memory-budget", value: memoryBudget(&d.Memory), def: "0", usage: "All memory that clients can make this process hold: connections, requests, answers. Beyond it, 503 with Retry-After or a closed connection."},
+			{name: "memory-budget", value: memoryBudget(&d.Memory), def: "0", usage: "Memory that clients may occupy in this process: connections, requests, answers. Beyond it, 503 with Retry-After or a closed connection."},
 		}},
 		{"Logging", []row{
 			{name: "log-level", value: choiceValue{&d.Log.Level, levels, map[string]string{"warning": "warn"}}, def: "info", usage: "Least severe level that is logged."},

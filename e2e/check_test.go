@@ -32,7 +32,7 @@ func TestCheckConfig(t *testing.T) {
 		{"--data-dir=DIR/data", "", 0, ""},
 		{"--data-dir=DIR/a/b/c", "ETCD_INITIAL_CLUSTERS=x", 0, "warning: unrecognized environment variable ETCD_INITIAL_CLUSTERS; is ETCD_INITIAL_CLUSTER meant?\n"},
 		{"--data-dir=/proc/x", "", 1, "--data-dir=/proc/x cannot be used: "},
-		{"--data-dir=/dev/null", "", 1, "--data-dir=/dev/null cannot be used: /dev/null is no directory"},
+		{"--data-dir=/dev/null", "", 1, "--data-dir=/dev/null cannot be used: /dev/null is not a directory"},
 		{"--data-dir=DIR/data --wal-dir=/proc/x", "", 1, "--wal-dir=/proc/x cannot be used: "},
 		{"--data-dir=DIR/data --initial-cluster=m1=http://h:1", "", 1, "couldn't find local name"},
 		{"--data-dir=DIR/data --proxy=on --wal-dir=/proc/x --initial-cluster=x", "ETCD_INITIAL_ADVERTISE_PEER_URLS=http://:2380", 1, "error setting up initial cluster: \"x\" is not name=URL"},

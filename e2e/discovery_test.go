@@ -341,7 +341,7 @@ func TestAProcessIsStoppedWhileItWaits(t *testing.T) {
 	s.launch()
 	s.waitLine("found 1 of 2 members, waiting for 1")
 	heard.await(1, "STATUS=found 1 of 2 members, waiting for 1\nEXTEND_TIMEOUT_USEC=")
-	if status := s.signal(syscall.SIGTERM); status != 0 || !strings.Contains(s.output.String(), "stopped before there was a member") {
+	if status := s.signal(syscall.SIGTERM); status != 0 || !strings.Contains(s.output.String(), "stopped during the start") {
 		t.Errorf("it ended with %d\n%s", status, s.output)
 	}
 	s.launch()

@@ -153,7 +153,7 @@ func TestWhatIsOrdinaryIsNoWarning(t *testing.T) {
 						t.Errorf("%s logs a line of level %s: %s", s.name, l.level, l.text)
 					}
 				}
-				for _, want := range []string{"leads", "ready to serve client requests", "shutting down: terminated signal received", "stopped, "} {
+				for _, want := range []string{"leads", "ready to serve client requests", "shutting down: terminated signal received", "stopped; "} {
 					if !slices.ContainsFunc(lines, func(l logLine) bool { return strings.Contains(l.text, want) }) {
 						t.Errorf("%s does not log %q:\n%s", s.name, want, s.output)
 					}

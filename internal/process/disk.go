@@ -46,6 +46,6 @@ func (s *shortage) warn(err error) {
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.warned) >= lasting.Every {
 		s.warned = now
-		s.logger.Warnf("%v: it is tried again; is the limit of file descriptors (ulimit -n, LimitNOFILE=) high enough?", err)
+		s.logger.Warnf("%v: retrying; raise the limit of file descriptors (ulimit -n, LimitNOFILE=) if this repeats", err)
 	}
 }

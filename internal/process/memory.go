@@ -24,14 +24,14 @@ func (p *Process) MemoryBudget(size int64, registry *prometheus.Registry) (*memo
 	if size == 0 {
 		size, from = limit.Budget(), limit.From
 	}
-	p.Log.Infof("clients can make this process hold %d MiB of memory (from %s)", size>>20, from)
+	p.Log.Infof("the memory budget for clients is %d MiB (from %s)", size>>20, from)
 	refusals := newRefusals(size, registry, p.Log)
 	budget := memory.New(size, refusals.count)
 	gauge := func(name, help string, value func() int64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
 	}
-	gauge("canopy_memory_budget_bytes", "Memory that clients can make this process hold.", budget.Max)
-	gauge("canopy_memory_budget_used_bytes", "Memory that clients make this process hold now.", budget.Used)
+	gauge("canopy_memory_budget_bytes", "Memory that clients may occupy.", budget.Max)
+	gauge("canopy_memory_budget_used_bytes", "Memory that clients occupy.", budget.Used)
 	return budget, limit
 }
 
@@ -70,7 +70,7 @@ type refusals struct {
 }
 
 func newRefusals(size int64, registry *prometheus.Registry, logger *logrus.Logger) *refusals {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "canopy_memory_refused_total", Help: "Clients turned away since the memory budget was used up."}, []string{"how"})
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "canopy_memory_refused_total", Help: "Clients refused or cut off since the memory budget was used up."}, []string{"how"})
 	registry.MustRegister(v)
 	return &refusals{size: size, logger: logger, refused: v.WithLabelValues("refused"), cut: v.WithLabelValues("cut_off")}
 }
@@ -88,5 +88,5 @@ func (r *refusals) count(reason memory.Reason) {
 		return
 	}
 	r.since.Add(-clients)
-	r.logger.Warnf("the memory budget of %d MiB is used up: %d clients were refused or cut off since this was logged last; see --memory-budget", r.size>>20, clients)
+	r.logger.Warnf("the memory budget of %d MiB is used up: %d clients were refused or cut off since the last line like this; see --memory-budget", r.size>>20, clients)
 }

@@ -72,7 +72,7 @@ func logStop(ctx context.Context, logger *logrus.Logger) (ended func()) {
 	unhook := context.AfterFunc(ctx, func() { asked <- time.Now() })
 	return func() {
 		if !unhook() {
-			logger.Infof("stopped, %v after this: %v", time.Since(<-asked).Round(time.Millisecond), context.Cause(ctx))
+			logger.Infof("stopped; it took %v after: %v", time.Since(<-asked).Round(time.Millisecond), context.Cause(ctx))
 		}
 	}
 }

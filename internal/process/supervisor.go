@@ -156,6 +156,6 @@ func (s *Supervisor) measure(now Activity) {
 		s.since = time.Now()
 	case s.phase == starting && time.Since(s.since) >= othersPatience:
 		s.phase = serving
-		s.log.Warnf("systemd is told that this process is ready, though it still waits for other members: %s", now.Status)
+		s.log.Warnf("reported ready to systemd, but still waiting for other members: %s", now.Status)
 	}
 }
