@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"canopy/internal/lasting"
 )
 
 // Idle connections are closed long before a member closes them, after 5 minutes: a request on a connection that is being
@@ -30,10 +32,11 @@ type endpoint struct {
 	o       *Options
 
 	resting  atomic.Pointer[rest]
-	leaving  atomic.Int64 // by Options.now, until when it is only a second choice
-	unproven atomic.Bool  // it is only a second choice until a probe succeeds
-	answered atomic.Int64 // by Options.now, the last answer; 0: none yet
-	distance distance     // of the goroutine that probes
+	leaving  atomic.Int64      // by Options.now, until when it is only a second choice
+	unproven atomic.Bool       // it is only a second choice until a probe succeeds
+	answered atomic.Int64      // by Options.now, the last answer; 0: none yet
+	distance distance          // of the goroutine that probes
+	away     lasting.Condition // of the goroutine that probes: it is unavailable
 
 	mu      sync.Mutex // guards what follows
 	idle    []*conn    // the one used last comes last

@@ -48,6 +48,25 @@ func TestStickiness(t *testing.T) {
 	}
 }
 
+// An unavailable endpoint is told of each minute, with the reason, and no more when it is back.
+func TestUnavailableEndpointsAreToldEachMinute(t *testing.T) {
+	s := newSite(t, []string{membertest.Start(t, 1).Members[0].PeerURL}).await(1)
+	s.stop() // nobody else reminds
+	e := s.list.all()[0]
+	e.resting.Store(&rest{reason: "it does not answer"})
+	begin := time.Now()
+	for _, at := range []time.Duration{0, 59, 60, 61, 119, 120} {
+		s.remind(begin.Add(at * time.Second))
+	}
+	e.resting.Store(nil)
+	s.remind(begin.Add(181 * time.Second))
+	for line, want := range map[string]int{"is still unavailable": 2, e.url + " is still unavailable, for 1m0s: it does not answer": 1, "for 2m0s": 1} {
+		if n := strings.Count(s.log.String(), line); n != want {
+			t.Errorf("%q was logged %d times, want %d:\n%s", line, n, want, s.log)
+		}
+	}
+}
+
 // P18: a probe detects a member that accepts connections and does not answer; a request that meets it before that goes to
 // another member, if it may, after the time-out of the answer.
 func TestFrozenMember(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"canopy/internal/lasting"
 )
 
 const (
@@ -46,12 +48,23 @@ func (p *Proxy) keepProbing(ctx context.Context) {
 			return
 		}
 		p.probeAll(ctx)
+		p.remind(time.Now())
 		for _, e := range p.list.all() {
 			e.expire(time.Now().Add(-idleTimeout))
 		}
 		if n := p.watches.n.Load(); n > watches+manyWatches || n < watches-manyWatches {
 			watches = n
 			debug.FreeOSMemory()
+		}
+	}
+}
+
+// remind tells each minute of endpoints that are still unavailable. The beginning and the end are told elsewhere, at once.
+func (p *Proxy) remind(now time.Time) {
+	for _, e := range p.list.all() {
+		rest := e.resting.Load()
+		if moment, lasted := e.away.Observe(rest != nil, now); moment == lasting.Lasts {
+			p.o.Log.Warnf("proxy: endpoint %s is still unavailable, for %v: %s", e.url, lasted, rest.reason)
 		}
 	}
 }
