@@ -2,13 +2,9 @@ package etcdserver
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	pb "canopy/etcdserver/etcdserverpb"
-	"canopy/raft"
 )
 
 // TestALateCopyOfAnUpdateUndoesNothing: a member asks for peer URLs and hears of no
@@ -20,7 +16,7 @@ func TestALateCopyOfAnUpdateUndoesNothing(t *testing.T) {
 		first := c.leader()
 		others := c.others(first)
 		asker, next := others[0], others[1]
-		slow := link{asker.ID().raft(), next.ID().raft(), logLane}
+		slow := link{asker.ID().Raft(), next.ID().Raft(), logLane}
 		const delay = 3 * time.Second
 		c.net.change(func(on link) (time.Duration, bool) {
 			if on == slow {
@@ -57,40 +53,4 @@ func peerURL(m *running, id ID) string {
 		}
 	}
 	return ""
-}
-
-// TestCopiesInTheLogAreAppliedAlike: leaders of older versions may write an update twice. All
-// versions must make the same of that, since members compare their lists.
-func TestCopiesInTheLogAreAppliedAlike(t *testing.T) {
-	always, other := newApplier(t, newState()), newApplier(t, newState())
-	for _, update := range []*pb.Change{
-		{Member: &pb.Member{Id: 7, PeerUrls: []string{"http://older:2380"}}, Session: 1, Id: 1},
-		{Member: &pb.Member{Id: 7, PeerUrls: []string{"http://newer:2380"}}, Session: 2, Id: 1},
-		{Member: &pb.Member{Id: 7, PeerUrls: []string{"http://older:2380"}}, Session: 1, Id: 1},
-	} {
-		always.update(update)
-		other.update(update)
-		if got := always.loop.next.members.members[7].PeerURLs; !slices.Equal(got, update.Member.PeerUrls) {
-			t.Errorf("the list has %v after an update to %v", got, update.Member.PeerUrls)
-		}
-		if other = other.restarted(); always.hash() != other.hash() {
-			t.Error("a member that was restarted has another state")
-		}
-	}
-}
-
-func (a *applier) update(c *pb.Change) {
-	a.t.Helper()
-	context, err := c.MarshalVT()
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	data, err := raft.ConfChange{Op: raft.UpdateContext, Member: raft.MemberID(c.Member.Id), Context: context}.Encode()
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	entry := raft.Entry{Index: a.loop.next.index + 1, Term: 1, Type: raft.EntryConfChange, Data: data}
-	if err := a.loop.applyBatch([]raft.Entry{entry}); err != nil {
-		a.t.Fatal(err)
-	}
 }

@@ -377,7 +377,7 @@ func TestAClusterGrows(t *testing.T) {
 		for _, name := range []string{"m2", "m3"} {
 			m := c.join(name)
 			eventually(t, name+" to be a voter", func() bool {
-				return lone.apply.state.Load().config.IsVoter(m.ID().raft())
+				return lone.apply.present.Load().Config.IsVoter(m.ID().Raft())
 			})
 			m.set("/"+name, "1")
 		}
@@ -520,7 +520,7 @@ func TestASlowFollowerGetsASnapshot(t *testing.T) {
 		for n := range 300 {
 			leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
 		}
-		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.state.Load().index, keepBytes })
+		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, keepBytes })
 		leader.set("/k", "last")
 		eventually(t, "the leader to forget", func() bool { return leader.Status().First > 200 })
 		c.net.isolate(slow.ID(), false)
@@ -562,7 +562,7 @@ func (c *testCluster) lead(m *running) {
 		leader := c.leader()
 		if leader != m {
 			leader.raft.calls.put(func() {
-				if err := leader.raft.machine.TransferLeadership(m.ID().raft()); err != nil {
+				if err := leader.raft.machine.TransferLeadership(m.ID().Raft()); err != nil {
 					c.t.Logf("not yet: %v", err)
 				}
 			})

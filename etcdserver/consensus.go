@@ -48,7 +48,7 @@ func (m *Member) Consensus() Consensus {
 	c := Consensus{
 		Role: roleOf(s.Role), Leader: ID(s.Leader), Vote: ID(s.Vote), Term: uint64(s.Term),
 		Committed: uint64(s.Commit), Applied: uint64(s.Applied), LogBytes: s.LogBytes,
-		Learner: s.Configuration.IsLearner(m.self.raft()),
+		Learner: s.Configuration.IsLearner(m.self.Raft()),
 	}
 	if s.Role == raft.Leader {
 		c.Progress = append(c.Progress, Progress{m.self, uint64(s.Last), uint64(s.Last) + 1, ProgressReplicating})

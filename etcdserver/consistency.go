@@ -8,9 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
 )
@@ -76,26 +75,26 @@ func newConsistency(self ID, tell func(ID, stateHash, bool), differ func(Differe
 }
 
 // applied notes this member's state behind an agreed entry, and tells the others.
-func (c *consistency) applied(own stateHash, state *applied) {
+func (c *consistency) applied(own stateHash, state *replica.Head) {
 	c.mu.Lock()
 	c.own = remembered(c.own, own)
 	c.mu.Unlock()
-	for id := range state.members.members {
+	for id := range state.Members.Members {
 		if id != c.self {
 			c.tell(id, own, true)
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.compare(own.index, state.config)
+	c.compare(own.index, state.Config)
 }
 
 // keep forgets who is no member any more, with the difference that there was.
-func (c *consistency) keep(members *membership) {
+func (c *consistency) keep(members *replica.Membership) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id := range c.others {
-		if _, member := members.members[id]; member {
+		if _, member := members.Members[id]; member {
 			continue
 		}
 		delete(c.others, id)
@@ -114,13 +113,13 @@ func (c *consistency) reset() {
 }
 
 // heard notes another member's state. If it asks, it is told this one's.
-func (c *consistency) heard(from ID, other stateHash, ask bool, state *applied) {
-	if _, member := state.members.members[from]; !member {
+func (c *consistency) heard(from ID, other stateHash, ask bool, state *replica.Head) {
+	if _, member := state.Members.Members[from]; !member {
 		return
 	}
 	c.mu.Lock()
 	c.others[from] = remembered(c.others[from], other)
-	c.compare(other.index, state.config)
+	c.compare(other.index, state.Config)
 	own, known := at(c.own, other.index)
 	c.mu.Unlock()
 	if ask && known {
@@ -152,7 +151,7 @@ func (c *consistency) compare(index raft.Index, config raft.Configuration) {
 		return
 	}
 	voters := map[uint64]int{}
-	if config.IsVoter(c.self.raft()) {
+	if config.IsVoter(c.self.Raft()) {
 		voters[own.hash]++
 	}
 	for id, all := range c.others {
@@ -161,7 +160,7 @@ func (c *consistency) compare(index raft.Index, config raft.Configuration) {
 			continue
 		}
 		c.settle(id, index, other.hash == own.hash)
-		if config.IsVoter(id.raft()) {
+		if config.IsVoter(id.Raft()) {
 			voters[other.hash]++
 		}
 	}
@@ -201,17 +200,16 @@ func (c *consistency) differences() (all []Difference, undecided bool) {
 	return all, c.undecided && len(all) > 0
 }
 
-// check hashes the state behind an agreed entry: the store, and what stands at
-// the head of a snapshot.
+// check compares the state behind an agreed entry.
 func (a *applyLoop) check() error {
 	if a.compare == nil {
 		return nil
 	}
-	head, err := headOf(a.snapshot.cluster, &a.next, a.sessions.toProto()).MarshalVT()
+	hash, err := a.state.Hash()
 	if err != nil {
-		return fmt.Errorf("etcdserver: hash the state at %d: %w", a.next.index, err)
+		return fmt.Errorf("etcdserver: %w", err)
 	}
-	a.compare.applied(stateHash{index: a.next.index, hash: a.store.Hash() + xxhash.Sum64(head)}, &a.next)
+	a.compare.applied(stateHash{index: a.state.Index, hash: hash}, &a.state.Head)
 	return nil
 }
 
@@ -222,7 +220,7 @@ func (m *Member) tellHash(to ID, h stateHash, ask bool) {
 
 func (m *Member) receiveHash(from ID, h *pb.StateHash) {
 	if h.Format == hashFormat {
-		m.apply.compare.heard(from, stateHash{raft.Index(h.Index), h.Hash}, h.Ask, m.apply.state.Load())
+		m.apply.compare.heard(from, stateHash{raft.Index(h.Index), h.Hash}, h.Ask, m.apply.present.Load())
 	}
 }
 

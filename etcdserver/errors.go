@@ -58,14 +58,6 @@ func (e *UnhealthyError) Error() string { return e.Reason }
 // Unwrap gives the cause.
 func (e *UnhealthyError) Unwrap() error { return e.Err }
 
-// OtherClusterError is data of another cluster.
-type OtherClusterError struct{ Own, Other ID }
-
-// Error names both.
-func (e *OtherClusterError) Error() string {
-	return fmt.Sprintf("etcdserver: this is data of cluster %v, not of %v", e.Other, e.Own)
-}
-
 // DataDirError says why a data directory cannot be used, and what to do.
 type DataDirError struct {
 	Dir    string

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/replica"
 	"math"
 	"sync"
 	"time"
@@ -129,11 +130,11 @@ func (f *followers) clear() {
 }
 
 // keep forgets who is no member any more.
-func (f *followers) keep(m *membership) {
+func (f *followers) keep(m *replica.Membership) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id := range f.byID {
-		if _, there := m.members[ID(id)]; !there {
+		if _, there := m.Members[ID(id)]; !there {
 			delete(f.byID, id)
 		}
 	}
@@ -149,7 +150,7 @@ func (m *Member) Followers() []FollowerStats {
 		if info.ID == m.self {
 			continue
 		}
-		all = append(all, f.of(info.ID.raft()).stats(info.ID))
+		all = append(all, f.of(info.ID.Raft()).stats(info.ID))
 	}
 	return all
 }

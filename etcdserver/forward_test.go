@@ -82,7 +82,7 @@ func TestALeaderThatIsElectedAgainIsAskedAgain(t *testing.T) {
 	var leader raft.MemberID
 	for _, each := range m.Members() {
 		if each.ID != m.ID() {
-			leader = each.ID.raft()
+			leader = each.ID.Raft()
 		}
 	}
 	elected := func(term raft.Term) {

@@ -4,18 +4,8 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"slices"
-	"strconv"
 	"strings"
-
-	"canopy/raft"
 )
-
-// ID is the number of a member or of a cluster. It prints as the v2 API shows
-// it: lower-case hex without leading zeros (M2).
-type ID uint64
-
-// String gives the hex form.
-func (id ID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
 // MemberIDOf derives the id of a member that is there from the beginning: its
 // peer URLs, sorted, and the cluster's token (B15).
@@ -34,5 +24,3 @@ func ClusterIDOf(members []ID) ID {
 	sum := sha1.Sum(bytes)
 	return ID(binary.BigEndian.Uint64(sum[:8]))
 }
-
-func (id ID) raft() raft.MemberID { return raft.MemberID(id) }

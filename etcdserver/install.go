@@ -8,18 +8,16 @@ import (
 	"sync"
 	"time"
 
+	"canopy/etcdserver/replica"
 	"canopy/internal/lasting"
 	"canopy/raft"
 	"canopy/snap"
-	"canopy/store"
 )
 
 // installation is a whole state that replaces the one there is.
 type installation struct {
-	store    *store.Store
-	state    applied
-	sessions *sessions
-	bytes    int64 // of the snapshot, before compression
+	state *replica.State
+	bytes int64 // of the snapshot, before compression
 }
 
 // applyWork is what the apply loop does at once: first the installation, if
@@ -38,7 +36,7 @@ func (w applyWork) empty() bool { return w.install == nil && len(w.entries) == 0
 func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, message raft.Snapshot, body io.Reader) error {
 	meta := snap.Meta{Term: uint64(message.Meta.Term), Index: uint64(message.Meta.Index)}
 	var prepared *installation
-	if message.Meta.Index > m.apply.state.Load().index {
+	if message.Meta.Index > m.apply.present.Load().Index {
 		err := m.snapshot.dir.Import(meta, body, func(r io.Reader) (err error) {
 			prepared, err = m.load(r, message.Meta)
 			return err
@@ -58,15 +56,14 @@ func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, messag
 // load reads a snapshot that was received, and compares it with what was
 // announced.
 func (m *Member) load(r io.Reader, announced raft.SnapshotMeta) (*installation, error) {
-	prepared, err := loadState(r, m.cluster, m.options.Store)
+	state, length, err := replica.Load(r, m.cluster, m.options.Store)
 	if err != nil {
 		return nil, unusable(err)
 	}
-	state := prepared.state
-	if state.index != announced.Index || state.term != announced.Term || !state.config.Equal(announced.Configuration) {
-		return nil, unusable(fmt.Errorf("announced for index %d of term %d, it holds index %d of term %d", announced.Index, announced.Term, state.index, state.term))
+	if state.Index != announced.Index || state.Term != announced.Term || !state.Config.Equal(announced.Configuration) {
+		return nil, unusable(fmt.Errorf("announced for index %d of term %d, it holds index %d of term %d", announced.Index, announced.Term, state.Index, state.Term))
 	}
-	return prepared, nil
+	return &installation{state, length}, nil
 }
 
 // stepSnapshot gives the message to raft, together with the state it speaks of.
@@ -102,7 +99,7 @@ func (l *raftLoop) takeSnapshot(from raft.MemberID, message raft.Snapshot, prepa
 // install hands a received state to the apply loop. What that had not begun
 // to apply is part of it.
 func (l *raftLoop) install(meta raft.SnapshotMeta) {
-	assert(l.prepared != nil && l.prepared.state.index == meta.Index, "the state of the snapshot at %d is there", meta.Index)
+	assert(l.prepared != nil && l.prepared.state.Index == meta.Index, "the state of the snapshot at %d is there", meta.Index)
 	l.toApply = applyWork{install: l.prepared}
 	l.prepared, l.installing = nil, meta.Index
 }
@@ -110,16 +107,15 @@ func (l *raftLoop) install(meta raft.SnapshotMeta) {
 // install replaces the state. Watchers that would miss events end, so that
 // their clients come back with their index (K114).
 func (a *applyLoop) install(i *installation) {
-	a.store.Replace(i.store)
-	a.next, a.sessions = i.state, i.sessions
+	a.state.Replace(i.state)
 	a.compare.reset()
-	a.time = max(a.time, a.store.View().Time())
+	a.time = a.state.Time()
 	a.clock.applied(a.time)
 	a.snapshot.installed(i)
-	for _, p := range a.waiters.pending(func(id uint64) bool { return a.sessions.has(a.waiters.session, id) }) {
+	for _, p := range a.waiters.pending(func(id uint64) bool { return a.state.WasApplied(a.waiters.session, id) }) {
 		a.finish(a.waiters.session, p.id(), outcome{err: ErrTimeoutConnection}) // applied, and what came of it is in no log
 	}
-	a.log.installed(i.state.index)
+	a.log.installed(i.state.Index)
 	a.observer.installed(i.bytes)
 }
 

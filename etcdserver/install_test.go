@@ -38,7 +38,7 @@ func TestALateSnapshotReplacesNothing(t *testing.T) {
 		})
 		newer, newerState := c.carry(leader, behind, metas[0])
 		older, olderState := c.carry(leader, behind, metas[1])
-		from := leader.ID().raft()
+		from := leader.ID().Raft()
 		if err := behind.stepSnapshot(t.Context(), from, newer, newerState); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestALateSnapshotReplacesNothing(t *testing.T) {
 func (c *testCluster) carry(from, to *running, meta snap.Meta) (raft.Snapshot, *installation) {
 	c.t.Helper()
 	message := raft.Snapshot{Term: raft.Term(from.Status().Term), Meta: raft.SnapshotMeta{
-		Index: raft.Index(meta.Index), Term: raft.Term(meta.Term), Configuration: from.apply.state.Load().config,
+		Index: raft.Index(meta.Index), Term: raft.Term(meta.Term), Configuration: from.apply.present.Load().Config,
 	}}
 	var prepared *installation
 	err := from.snapshot.dir.Export(meta, func(file io.Reader, _ int64) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
 )
@@ -30,13 +31,13 @@ func (e *RemovedError) Error() string {
 // leaving is the end of a member that was removed.
 type leaving struct {
 	once sync.Once
-	by   chan removal // has room for the one
+	by   chan replica.Removal // has room for the one
 }
 
-func newLeaving() leaving { return leaving{by: make(chan removal, 1)} }
+func newLeaving() leaving { return leaving{by: make(chan replica.Removal, 1)} }
 
 // begin makes the member leave; the first call counts.
-func (l *leaving) begin(by removal) { l.once.Do(func() { l.by <- by }) }
+func (l *leaving) begin(by replica.Removal) { l.once.Do(func() { l.by <- by }) }
 
 // depart waits until the member is removed, and then ends it. What it leaves
 // behind says so at the next start (M45).
@@ -45,7 +46,7 @@ func (m *Member) depart(ctx context.Context) error {
 	case <-ctx.Done():
 		return errLoopDone
 	case by := <-m.leave.by:
-		m.log.removed(by.index)
+		m.log.removed(by.Index)
 	}
 	note := fmt.Sprintf("member %v was removed from cluster %v\n", m.self, m.cluster)
 	if err := disk.WriteFile(m.dir.fs, m.dir.removed(), []byte(note)); err != nil {

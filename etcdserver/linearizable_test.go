@@ -282,7 +282,7 @@ func TestLinearizableWhileMembersAreReplaced(t *testing.T) {
 		for n := range 3 {
 			m := c.join(fmt.Sprintf("n%d", n))
 			eventually(t, "the new member to be a voter", func() bool {
-				return m.apply.state.Load().config.IsVoter(m.ID().raft())
+				return m.apply.present.Load().Config.IsVoter(m.ID().Raft())
 			})
 			old := c.member(fmt.Sprintf("m%d", n+1))
 			c.forget(old)

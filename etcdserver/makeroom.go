@@ -18,17 +18,17 @@ func (s *snapshotter) makeRoom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	newest, err := s.releaseAll(ctx, job.state.index)
+	newest, err := s.releaseAll(ctx, job.Head.Index)
 	if err != nil {
 		return err
 	}
 	r := release{made: true}
-	if newest < job.state.index {
+	if newest < job.Head.Index {
 		if r.saved, err = s.squeezeIn(ctx, job); err != nil {
 			return err
 		}
 		r.unfit = !r.saved
-		if _, err := s.releaseAll(ctx, job.state.index); err != nil {
+		if _, err := s.releaseAll(ctx, job.Head.Index); err != nil {
 			return err
 		}
 	}

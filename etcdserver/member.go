@@ -37,6 +37,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/internal/lasting"
 	"canopy/raft"
@@ -271,7 +272,7 @@ func prepare(d dataDir, logger memberLog) (io.Closer, error) {
 func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m := &Member{
 		options: o, self: r.self(), cluster: r.cluster(), incarnation: r.identity.Incarnation, dir: d,
-		store: r.store, clock: newLogClock(o.Now()), waiters: newWaiters(o.dice(sessionDice).Uint64() | 1), leave: newLeaving(),
+		store: r.state.Store, clock: newLogClock(o.Now()), waiters: newWaiters(o.dice(sessionDice).Uint64() | 1), leave: newLeaving(),
 		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -279,16 +280,16 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m.contacts.seen = map[raft.MemberID][16]byte{}
 	m.forced = newForcedURLs(o.ForcePeerURLs)
 	for _, p := range r.identity.Seeds {
-		m.seeds = append(m.seeds, memberFromProto(p))
+		m.seeds = append(m.seeds, replica.MemberFromProto(p))
 	}
-	m.clock.applied(r.store.View().Time())
+	m.clock.applied(r.state.Time())
 	for _, e := range r.raft.Entries {
 		m.clock.observe(stampOf(e))
 	}
 	m.log = newMemberLog(o.Log, m.self, m.cluster, m.title)
 	m.leader.Store(&leadership{since: m.started})
 	machine, err := raft.New(raft.Config{
-		ID:             m.self.raft(),
+		ID:             m.self.Raft(),
 		ElectionTicks:  int(o.Election / o.Heartbeat),
 		HeartbeatTicks: 1,
 		NoPreVote:      o.NoPreVote,
@@ -308,18 +309,18 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 	m.courier = &courier{
 		loop: m.raft, apply: m.apply, snapshot: m.snapshot, peers: m.peers, log: m.log, orders: newInbox[order](orderQueue),
 	}
-	m.membersChanged(m.apply.state.Load())
+	m.membersChanged(m.apply.present.Load())
 	m.log.starting(m.self, m.cluster, r.fresh, status)
 	if len(o.ForcePeerURLs) > 0 {
 		m.log.forcedURLs(m.forced.text())
 	}
-	m.log.serving(r.state.members.version)
+	m.log.serving(r.state.Members.Version)
 	return m, nil
 }
 
 // knownCommitted is up to where a log is committed for sure. A lone voter need not ask anybody: all of its log is.
 func knownCommitted(self ID, c raft.Configuration, s raft.State) raft.Index {
-	if len(c.Voters) == 1 && c.Voters[0] == self.raft() {
+	if len(c.Voters) == 1 && c.Voters[0] == self.Raft() {
 		return s.Snapshot.Index + raft.Index(len(s.Entries))
 	}
 	return s.HardState.Commit
@@ -327,7 +328,7 @@ func knownCommitted(self ID, c raft.Configuration, s raft.State) raft.Index {
 
 // identity is what this member tells others of itself.
 func (m *Member) identity() rafthttp.Identity {
-	identity := rafthttp.Identity{Cluster: uint64(m.cluster), Member: m.self.raft()}
+	identity := rafthttp.Identity{Cluster: uint64(m.cluster), Member: m.self.Raft()}
 	copy(identity.Incarnation[:], m.incarnation)
 	return identity
 }
@@ -349,22 +350,22 @@ func (m *Member) assembleApply(o Options, r *recovered) {
 	compare := newConsistency(m.self, m.tellHash, m.log.differs)
 	compare.own = r.hashes
 	m.snapshot = &snapshotter{
-		dir: r.snaps, cluster: m.cluster, observer: &o.Observer, log: m.log,
+		dir: r.snaps, observer: &o.Observer, log: m.log,
 		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes, growth: r.growth,
 		dice: o.dice(snapshotDice), jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
-		self:  m.self,
-		store: r.store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, compare: compare, log: m.log,
+		self: m.self, cluster: m.cluster,
+		state: r.state, store: r.state.Store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, compare: compare, log: m.log,
 		changed: m.membersChanged,
 		batches: make(chan applyWork), demands: make(chan chan<- snapshotJob), deadlineChanged: make(chan struct{}, 1),
 		calls: newInbox[func()](changesMax),
-		next:  r.state, sessions: r.sessions, settled: r.state.members, time: r.store.View().Time(),
+		told:  r.state.Members, time: r.state.Time(),
 	}
-	state := r.state
+	head := r.state.Head
 	m.snapshot.space, m.snapshot.demands = m.writer.space, m.apply.demands
-	m.apply.state.Store(&state)
-	m.apply.waits.applied = state.index
+	m.apply.present.Store(&head)
+	m.apply.waits.applied = head.Index
 	m.store.Publish()
 }
 
@@ -470,7 +471,7 @@ func (m *Member) introduce(ctx context.Context) error {
 // comparePeerURLs warns if the cluster knows this member at other URLs than
 // those given. False: the log has not told of this member yet.
 func (m *Member) comparePeerURLs(ctx context.Context) bool {
-	own, known := m.apply.state.Load().members.members[m.self]
+	own, known := m.apply.present.Load().Members.Members[m.self]
 	given := m.options.PeerURLs
 	if !known {
 		return false

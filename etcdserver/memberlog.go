@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 )
 
@@ -52,6 +53,22 @@ func (l memberLog) recovered(index raft.Index) {
 
 func (l memberLog) quarantined(file string, err error) {
 	l.entry.WithError(err).Errorf("snapshot %s cannot be loaded and was put aside as .broken; an older state and the log since then were used instead", file)
+}
+
+// memberChanged tells of a change of the list, as it is applied.
+func (l memberLog) memberChanged(c *replica.Change, self, cluster ID) {
+	switch c.Op {
+	case raft.AddVoter, raft.AddLearner:
+		l.memberAdded(c.Member, self, cluster)
+	case raft.UpdateContext:
+		if c.Known {
+			l.memberUpdated(c.Member)
+		}
+	case raft.Promote:
+		l.promoted(c.Member.ID)
+	case raft.Remove:
+		l.memberRemoved(c.Member.ID, about(c.Member), cluster)
+	}
 }
 
 func (l memberLog) memberAdded(m MemberInfo, self, cluster ID) {
@@ -212,7 +229,7 @@ func (l memberLog) makesWay() {
 
 func (l memberLog) named(by ID, strangers []MemberInfo) {
 	for _, info := range strangers {
-		l.entry.Infof("member %s names member %s, of which the log has not told here yet", l.name(by), info.title())
+		l.entry.Infof("member %s names member %s, of which the log has not told here yet", l.name(by), titleOf(info))
 	}
 }
 
@@ -260,7 +277,7 @@ func (l memberLog) versionSet(before, now string) {
 	l.entry.Infof("updated the cluster version from %s to %s", strings.TrimSuffix(before, ".0"), strings.TrimSuffix(now, ".0"))
 }
 
-func (l memberLog) settled(last, commit raft.Index) {
+func (l memberLog) appliedAll(last, commit raft.Index) {
 	l.entry.Warnf("the log is taken up to its last entry, %d; up to %d it is known to be committed", last, commit)
 }
 

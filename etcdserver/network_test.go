@@ -70,7 +70,7 @@ func (n *network) change(weather func(on link) (delay time.Duration, lost bool))
 func (n *network) cut(from, to ID, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cuts[[2]raft.MemberID{from.raft(), to.raft()}] = cut
+	n.cuts[[2]raft.MemberID{from.Raft(), to.Raft()}] = cut
 }
 
 // isolate cuts a member off from all others, both ways.
@@ -78,8 +78,8 @@ func (n *network) isolate(id ID, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for other := range n.ports {
-		n.cuts[[2]raft.MemberID{id.raft(), other}] = cut
-		n.cuts[[2]raft.MemberID{other, id.raft()}] = cut
+		n.cuts[[2]raft.MemberID{id.Raft(), other}] = cut
+		n.cuts[[2]raft.MemberID{other, id.Raft()}] = cut
 	}
 }
 

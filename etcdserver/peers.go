@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 	"canopy/rafthttp"
 	"canopy/store"
@@ -49,12 +50,12 @@ func (c *contacts) first(id raft.MemberID, incarnation [16]byte) bool {
 // the list of members, with the data directory it always had (R34, R35). One
 // that was removed is told by which entry.
 func (m *Member) Admit(peer raft.MemberID, incarnation [16]byte) *rafthttp.Refusal {
-	state := m.apply.state.Load()
-	if by, gone := state.members.removed[ID(peer)]; gone {
-		return &rafthttp.Refusal{Reason: rafthttp.Removed, Term: by.term, Index: by.index,
+	state := m.apply.present.Load()
+	if by, gone := state.Members.Removed[ID(peer)]; gone {
+		return &rafthttp.Refusal{Reason: rafthttp.Removed, Term: by.Term, Index: by.Index,
 			Text: fmt.Sprintf("member %v was removed from the cluster", ID(peer))}
 	}
-	info, known := state.members.members[ID(peer)]
+	info, known := state.Members.Members[ID(peer)]
 	if !known {
 		info, known = m.vouched.get(ID(peer))
 	}
@@ -63,7 +64,7 @@ func (m *Member) Admit(peer raft.MemberID, incarnation [16]byte) *rafthttp.Refus
 		return &rafthttp.Refusal{Reason: rafthttp.Unknown,
 			Text: fmt.Sprintf("member %v is not in the list of members of %v (yet)", ID(peer), m.self)}
 	}
-	if !sameIncarnation(info.incarnation, incarnation[:]) || info.incarnation == nil && !m.contacts.first(peer, incarnation) {
+	if !sameIncarnation(info.Incarnation, incarnation[:]) || info.Incarnation == nil && !m.contacts.first(peer, incarnation) {
 		return &rafthttp.Refusal{Reason: rafthttp.OtherIncarnation,
 			Text: fmt.Sprintf("member %v has lost its data: remove it and add it again", ID(peer))}
 	}
@@ -71,10 +72,10 @@ func (m *Member) Admit(peer raft.MemberID, incarnation [16]byte) *rafthttp.Refus
 }
 
 // acquaintances are the members that this one knows, seeds included.
-func (m *Member) acquaintances(state *applied) []MemberInfo {
-	all := state.members.list()
+func (m *Member) acquaintances(state *replica.Head) []MemberInfo {
+	all := state.Members.List()
 	for _, seed := range m.seeds {
-		if _, known := state.members.members[seed.ID]; !known && m.isSeed(state, seed.ID) {
+		if _, known := state.Members.Members[seed.ID]; !known && m.isSeed(state, seed.ID) {
 			all = append(all, seed)
 		}
 	}
@@ -84,8 +85,8 @@ func (m *Member) acquaintances(state *applied) []MemberInfo {
 // isSeed tells whether a member is one of those that this one joined. They
 // count until the log has told of this member itself: before that it tells of
 // members that may be long gone, and not of those that are there.
-func (m *Member) isSeed(state *applied, id ID) bool {
-	if _, arrived := state.members.members[m.self]; arrived {
+func (m *Member) isSeed(state *replica.Head, id ID) bool {
+	if _, arrived := state.Members.Members[m.self]; arrived {
 		return false
 	}
 	return slices.ContainsFunc(m.seeds, func(s MemberInfo) bool { return s.ID == id })
@@ -208,28 +209,28 @@ func (m *Member) Lost(peer raft.MemberID) {
 // Removed hears from another member that this one was removed. That is
 // believed if it happened after all that this one knows (R15).
 func (m *Member) Removed(by raft.MemberID, term raft.Term, index raft.Index) {
-	state := m.apply.state.Load()
-	if _, known := state.members.removed[m.self]; known {
+	state := m.apply.present.Load()
+	if _, known := state.Members.Removed[m.self]; known {
 		return
 	}
-	if index <= state.index {
+	if index <= state.Index {
 		m.log.doubted(ID(by), index)
 		return
 	}
-	m.leave.begin(removal{term, index})
+	m.leave.begin(replica.Removal{Term: term, Index: index})
 }
 
 // setPeers tells the transport who there is to talk to.
 func (m *Member) setPeers() {
 	m.vouched.mu.Lock()
 	defer m.vouched.mu.Unlock()
-	state := m.apply.state.Load()
-	restored := state.index >= m.known
-	members := append(m.acquaintances(state), m.vouched.unknown(state.members)...)
+	state := m.apply.present.Load()
+	restored := state.Index >= m.known
+	members := append(m.acquaintances(state), m.vouched.unknown(state.Members)...)
 	var peers []rafthttp.Peer
 	for _, info := range members {
 		if info.ID != m.self {
-			peers = append(peers, rafthttp.Peer{ID: info.ID.raft(), Name: info.Name, URLs: m.forced.dialled(info, restored), Incarnation: info.incarnation})
+			peers = append(peers, rafthttp.Peer{ID: info.ID.Raft(), Name: info.Name, URLs: m.forced.dialled(info, restored), Incarnation: info.Incarnation})
 		}
 	}
 	m.peers.SetPeers(peers)
@@ -237,15 +238,15 @@ func (m *Member) setPeers() {
 
 // membersChanged takes notice of another list of members. The apply loop calls
 // it.
-func (m *Member) membersChanged(state *applied) {
+func (m *Member) membersChanged(state *replica.Head) {
 	m.setPeers()
-	m.raft.followers.keep(state.members)
-	m.apply.compare.keep(state.members)
-	if state.members.version != "" {
+	m.raft.followers.keep(state.Members)
+	m.apply.compare.keep(state.Members)
+	if state.Members.Version != "" {
 		m.versionOnce.Do(func() { close(m.versionKnown) })
 	}
 	m.wakeNegotiation()
-	if by, gone := state.members.removed[m.self]; gone {
+	if by, gone := state.Members.Removed[m.self]; gone {
 		m.leave.begin(by)
 	}
 }

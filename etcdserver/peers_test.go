@@ -120,8 +120,8 @@ func TestAdmission(t *testing.T) {
 			incarnation [16]byte
 			want        any
 		}{
-			{"a member", other.ID().raft(), own, nil},
-			{"a member that lost its data", other.ID().raft(), strange, rafthttp.OtherIncarnation},
+			{"a member", other.ID().Raft(), own, nil},
+			{"a member that lost its data", other.ID().Raft(), strange, rafthttp.OtherIncarnation},
 			{"a stranger", 12345, strange, rafthttp.Unknown},
 		} {
 			if got := reason(leader.Admit(tt.id, tt.incarnation)); got != tt.want {
@@ -131,7 +131,7 @@ func TestAdmission(t *testing.T) {
 		if err := leader.RemoveMember(context.Background(), other.ID()); err != nil {
 			t.Fatal(err)
 		}
-		refusal := leader.Admit(other.ID().raft(), own)
+		refusal := leader.Admit(other.ID().Raft(), own)
 		if reason(refusal) != rafthttp.Removed || refusal.Index == 0 || refusal.Term == 0 {
 			t.Errorf("a removed member: %+v, want a refusal that names the entry", refusal)
 		}
@@ -190,7 +190,7 @@ func TestASnapshotTellsWhoIsRemoved(t *testing.T) {
 		for n := range 300 {
 			leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
 		}
-		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.state.Load().index, keepBytes })
+		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, keepBytes })
 		leader.set("/k", "last")
 		eventually(t, "the leader to forget", func() bool { return leader.Status().First > 200 })
 		c.net.isolate(slow.ID(), false)

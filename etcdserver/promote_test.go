@@ -17,7 +17,7 @@ func TestPromotion(t *testing.T) {
 		c := newTestCluster(t, 3, func(o *Options) { o.AutoPromote = o.Name == "m4" })
 		door := c.others(c.leader())[0]
 		learner := c.join("m4")
-		isLearner := func() bool { return c.leader().apply.state.Load().config.IsLearner(learner.ID().raft()) }
+		isLearner := func() bool { return c.leader().apply.present.Load().Config.IsLearner(learner.ID().Raft()) }
 		time.Sleep(time.Minute) // simulated
 		if !isLearner() {
 			t.Fatal("the leader promotes, though its policy is not to")

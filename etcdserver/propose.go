@@ -220,7 +220,7 @@ func (l *raftLoop) returned(by ID, ids []uint64) {
 // lost hears that messages to a member may be gone. If it is the leader, what
 // waits for it is sent again soon.
 func (l *raftLoop) lost(peer ID) {
-	l.followers.lost(peer.raft())
+	l.followers.lost(peer.Raft())
 	if peer == l.leader && l.requests.resend == 0 {
 		l.requests.resend = resendTicks
 	}
@@ -230,7 +230,7 @@ func (l *raftLoop) lost(peer ID) {
 func (l *raftLoop) notify(to ID, note *pb.Note) bool {
 	data, err := note.MarshalVT()
 	assert(err == nil, "encode a note: %v", err)
-	return l.peers.SendEnvelope(to.raft(), data)
+	return l.peers.SendEnvelope(to.Raft(), data)
 }
 
 // tickRequests does what is owed.
@@ -273,13 +273,13 @@ func (l *raftLoop) proposeOwed() bool {
 // tickCheck has the members compare their state, if it has changed since they
 // did so last.
 func (l *raftLoop) tickCheck() {
-	q, state := &l.requests, l.apply.state.Load()
-	if q.sinceCheck++; q.sinceCheck < q.checkTicks || !l.leading || len(state.members.members) < 2 {
+	q, state := &l.requests, l.apply.present.Load()
+	if q.sinceCheck++; q.sinceCheck < q.checkTicks || !l.leading || len(state.Members.Members) < 2 {
 		return
 	}
 	q.sinceCheck = 0
-	if state.index > q.checked+1 { // more than the entry of the last comparison
-		q.checked, q.checkOwed = state.index, true
+	if state.Index > q.checked+1 { // more than the entry of the last comparison
+		q.checked, q.checkOwed = state.Index, true
 	}
 }
 

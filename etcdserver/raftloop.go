@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/replica"
 	"context"
 	"errors"
 	"runtime"
@@ -253,8 +254,8 @@ func (l *raftLoop) receive(in inbound) {
 // drive hands out all the work that the machine has. Changes are tried when
 // there is none left: then the loop knows whether it leads.
 func (l *raftLoop) drive() error {
-	applied := l.apply.state.Load() // once: the apply loop goes on meanwhile
-	l.machine.Applied(applied.index)
+	applied := l.apply.present.Load() // once: the apply loop goes on meanwhile
+	l.machine.Applied(applied.Index)
 	if err := l.forget(applied); err != nil {
 		return err
 	}
@@ -356,12 +357,12 @@ func (l *raftLoop) leaderChanged(s raft.SoftState) {
 // forget lets go of applied entries in memory, a generation at a time: what
 // was applied since the last time is kept. The others stay in the write-ahead
 // log; a follower that needs them gets a snapshot.
-func (l *raftLoop) forget(state *applied) error {
-	full := state.index >= l.generation+raft.Index(state.keepEntries()) || l.handed >= keepBytes
-	if !full || state.index <= l.generation || state.index < l.installing {
+func (l *raftLoop) forget(state *replica.Head) error {
+	full := state.Index >= l.generation+raft.Index(keepEntriesOf(state)) || l.handed >= keepBytes
+	if !full || state.Index <= l.generation || state.Index < l.installing {
 		return nil
 	}
 	keepFrom := l.generation + 1
-	l.generation, l.handed = state.index, 0
-	return l.machine.Compact(state.raftMeta(), keepFrom)
+	l.generation, l.handed = state.Index, 0
+	return l.machine.Compact(raftMeta(state), keepFrom)
 }

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/replica"
 	"testing"
 
 	"canopy/raft"
@@ -28,9 +29,9 @@ func TestForgettingBesideTheApplyLoop(t *testing.T) {
 		}
 	}
 	l := &raftLoop{machine: machine, apply: &applyLoop{}}
-	members := newMembership()
+	members := replica.NewMembership()
 	apply := func(i raft.Index) {
-		l.apply.state.Store(&applied{index: i, term: 1, config: config, members: members})
+		l.apply.present.Store(&replica.Head{Index: i, Term: 1, Config: config, Members: members})
 	}
 	apply(1)
 	done := make(chan struct{})

@@ -30,7 +30,7 @@ func (m *Member) reach() reach {
 	for _, id := range voters {
 		peer := status[id]
 		switch {
-		case id == m.self.raft():
+		case id == m.self.Raft():
 			r.reached++
 		case !peer.Active:
 			r.missing = append(r.missing, m.title(ID(id))+reasonOf(peer.LastError))
@@ -77,7 +77,7 @@ func (r reach) String() string {
 
 // info is what this member knows of another one, or of itself.
 func (m *Member) info(id ID) MemberInfo {
-	info, known := m.apply.state.Load().members.members[id]
+	info, known := m.apply.present.Load().Members.Members[id]
 	if known {
 		return info
 	}
@@ -88,16 +88,16 @@ func (m *Member) info(id ID) MemberInfo {
 }
 
 // title is how log lines call a member: by its id, its name if that is known, and where it is reached.
-func (m *Member) title(id ID) string { return m.info(id).title() }
+func (m *Member) title(id ID) string { return titleOf(m.info(id)) }
 
-func (i MemberInfo) title() string {
-	if about := i.about(); about != "" {
+func titleOf(i MemberInfo) string {
+	if about := about(i); about != "" {
 		return fmt.Sprintf("%v (%s)", i.ID, about)
 	}
 	return i.ID.String()
 }
 
-func (i MemberInfo) about() string {
+func about(i MemberInfo) string {
 	urls := strings.Join(i.PeerURLs, " ")
 	switch {
 	case i.Name == "":

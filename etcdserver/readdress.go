@@ -111,7 +111,7 @@ func (m *Member) readdress(ctx context.Context) error {
 
 // moveSelf proposes this member's own peer URLs, if the list has others and there is a leader.
 func (m *Member) moveSelf(ctx context.Context) error {
-	own, known := m.apply.state.Load().members.members[m.self]
+	own, known := m.apply.present.Load().Members.Members[m.self]
 	urls := m.forced.of(own)
 	if !known || urls == nil || m.Leader() == 0 || slices.Equal(own.PeerURLs, urls) {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 )
 
@@ -45,14 +46,14 @@ func (m *Member) AddMember(ctx context.Context, peerURLs []string) (MemberInfo, 
 
 // newMemberID makes an id that was never used (M17).
 func (m *Member) newMemberID(peerURLs []string) ID {
-	members := m.apply.state.Load().members
+	members := m.apply.present.Load().Members
 	text := strings.Join(slices.Sorted(slices.Values(peerURLs)), "") + strconv.FormatInt(time.Now().UnixNano(), 10)
 	dice := m.options.dice(memberDice)
 	for {
 		sum := sha1.Sum(binary.BigEndian.AppendUint64([]byte(text), dice.Uint64()))
 		id := ID(binary.BigEndian.Uint64(sum[:8]))
-		_, known := members.members[id]
-		_, removed := members.removed[id]
+		_, known := members.Members[id]
+		_, removed := members.Removed[id]
 		if id != 0 && !known && !removed {
 			return id
 		}
@@ -81,10 +82,10 @@ func (m *Member) change(ctx context.Context, op raft.ConfChangeOp, info MemberIn
 	if len(strings.Join(info.PeerURLs, "")) > peerURLsMax {
 		return &ReconfigurationError{Reason: fmt.Sprintf("the peer URLs of a member may have %d bytes", peerURLsMax)}
 	}
-	if _, gone := m.apply.state.Load().members.removed[info.ID]; gone {
+	if _, gone := m.apply.present.Load().Members.Removed[info.ID]; gone {
 		return ErrMemberRemoved
 	}
-	c := &pb.Change{Op: uint32(op), Member: info.toProto(), Session: m.waiters.session, Finished: m.waiters.finished.Load()}
+	c := &pb.Change{Op: uint32(op), Member: info.Proto(), Session: m.waiters.session, Finished: m.waiters.finished.Load()}
 	data, err := c.MarshalVT()
 	if err != nil {
 		return fmt.Errorf("etcdserver: encode a membership change: %w", err)
@@ -157,12 +158,12 @@ func (l *raftLoop) queueChange(c *waitingChange) {
 // tells this process's own what became of them.
 func (l *raftLoop) tryChanges() {
 	q := &l.changes
-	applied := l.apply.state.Load()
+	applied := l.apply.present.Load()
 	for len(q.waiting) > 0 && l.leading && l.tryChange(q.waiting[0], applied) {
 		q.waiting = slices.Delete(q.waiting, 0, 1)
 	}
 	q.answers = slices.DeleteFunc(q.answers, func(a answer) bool {
-		if a.applied > applied.index {
+		if a.applied > applied.Index {
 			return false
 		}
 		l.waiters.finish(a.id, outcome{err: a.err})
@@ -171,8 +172,8 @@ func (l *raftLoop) tryChanges() {
 }
 
 // tryChange proposes one change; false means that it has to wait.
-func (l *raftLoop) tryChange(c *waitingChange, state *applied) bool {
-	if state.index < l.changes.settled {
+func (l *raftLoop) tryChange(c *waitingChange, state *replica.Head) bool {
+	if state.Index < l.changes.settled {
 		return false
 	}
 	if known, applied := l.appliedBefore(c); !known || applied {
@@ -187,7 +188,7 @@ func (l *raftLoop) tryChange(c *waitingChange, state *applied) bool {
 		return true
 	}
 	id := ID(c.Member.Id)
-	if raft.ConfChangeOp(c.Op) == raft.Remove && id == l.self && len(state.config.Voters) > 1 {
+	if raft.ConfChangeOp(c.Op) == raft.Remove && id == l.self && len(state.Config.Voters) > 1 {
 		l.handOver() // M46: the next leader removes it
 		return false
 	}
@@ -202,7 +203,7 @@ func (l *raftLoop) appliedBefore(c *waitingChange) (known, applied bool) {
 	if c.before == nil {
 		before := make(chan bool, 1)
 		asked := l.apply.calls.put(func() {
-			before <- l.apply.sessions.has(c.Session, c.Id)
+			before <- l.apply.state.WasApplied(c.Session, c.Id)
 			l.calls.put(func() {}) // wakes the loop; if it is full, the loop is awake
 		})
 		if asked {
@@ -244,28 +245,28 @@ func (l *raftLoop) proposeChange(c *waitingChange) bool {
 }
 
 // judge says why a change is refused, by the list that it would change.
-func (l *raftLoop) judge(c *waitingChange, state *applied) error {
+func (l *raftLoop) judge(c *waitingChange, state *replica.Head) error {
 	id, op := ID(c.Member.Id), raft.ConfChangeOp(c.Op)
-	_, there := state.members.members[id]
-	_, gone := state.members.removed[id]
+	_, there := state.Members.Members[id]
+	_, gone := state.Members.Removed[id]
 	switch {
 	case gone:
 		return ErrMemberRemoved
 	case op != raft.AddLearner && !there:
 		return ErrNoSuchMember
 	}
-	if owner, taken := state.members.ownerOf(c.Member.PeerUrls, id); taken && op != raft.Remove {
+	if owner, taken := state.Members.OwnerOf(c.Member.PeerUrls, id); taken && op != raft.Remove {
 		l.log.urlTaken(owner, c.Member.PeerUrls)
 		return ErrPeerURLExists
 	}
-	switch isVoter := state.config.IsVoter(id.raft()); {
+	switch isVoter := state.Config.IsVoter(id.Raft()); {
 	case op == raft.Promote && isVoter:
 		return &ReconfigurationError{Reason: fmt.Sprintf("member %v is a voter already", id)}
 	case op == raft.Promote:
 		return l.judgePromotion(id)
 	case op != raft.Remove || !isVoter:
 		return nil
-	case len(state.config.Voters) == 1:
+	case len(state.Config.Voters) == 1:
 		return ErrLastMember
 	}
 	return l.judgeRemoval(id)
@@ -279,7 +280,7 @@ var errTooEarly = errors.New("etcdserver: the leader has not heard from all memb
 func (l *raftLoop) judgeRemoval(id ID) error {
 	status := l.machine.Status()
 	alive := aliveVoters(status)
-	dead := !slices.Contains(alive, id.raft())
+	dead := !slices.Contains(alive, id.Raft())
 	left, needed := len(alive)-1, (len(status.Configuration.Voters)-1)/2+1
 	switch {
 	case !dead && left >= needed:
@@ -343,7 +344,7 @@ const reasonBusy = 5
 
 // refuseChange tells the one who asked.
 func (l *raftLoop) refuseChange(c *waitingChange, err error) {
-	applied := l.apply.state.Load().index
+	applied := l.apply.present.Load().Index
 	if c.from == 0 {
 		l.changes.answers = append(l.changes.answers, answer{id: c.Id, applied: applied, err: err})
 		return
@@ -394,7 +395,7 @@ func (l *raftLoop) tickChanges(status raft.Status) {
 		c.ticks++
 		return time.Duration(c.ticks)*l.interval > requestTimeoutMax
 	})
-	if l.leading && l.policy.autoPromote && len(q.waiting) == 0 && l.apply.state.Load().index >= q.settled {
+	if l.leading && l.policy.autoPromote && len(q.waiting) == 0 && l.apply.present.Load().Index >= q.settled {
 		l.promote(status)
 	}
 }
@@ -405,13 +406,13 @@ const requestTimeoutMax = time.Minute
 // promote makes a learner that has caught up a voter, if the voters would then
 // have a living quorum.
 func (l *raftLoop) promote(status raft.Status) {
-	state := l.apply.state.Load()
+	state := l.apply.present.Load()
 	for _, p := range status.Progress {
-		info, known := state.members.members[ID(p.ID)]
+		info, known := state.Members.Members[ID(p.ID)]
 		if !known || !promotable(status, p) {
 			continue
 		}
-		context, err := (&pb.Change{Member: info.toProto()}).MarshalVT()
+		context, err := (&pb.Change{Member: info.Proto()}).MarshalVT()
 		if err != nil {
 			l.log.badChange(ID(p.ID), err)
 			continue

@@ -11,10 +11,10 @@ import (
 	"slices"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/snap"
-	"canopy/store"
 	"canopy/wal"
 )
 
@@ -23,13 +23,11 @@ type recovered struct {
 	identity *pb.Identity
 	log      *wal.Log
 	snaps    *snap.Dir
-	store    *store.Store
-	state    applied // as of the last entry that is known to be committed
-	sessions *sessions
-	bytes    int64      // of the snapshot, before compression
-	raft     raft.State // of the log
-	fresh    bool       // the first start
-	spoiled  []spoiled  // snapshots that are newer than the one that was loaded
+	state    *replica.State // as of the last entry that is known to be committed
+	bytes    int64          // of the snapshot, before compression
+	raft     raft.State     // of the log
+	fresh    bool           // the first start
+	spoiled  []spoiled      // snapshots that are newer than the one that was loaded
 
 	// Of what was applied of the log:
 	growth     growth      // of the log since the snapshot
@@ -146,8 +144,7 @@ func create(d dataDir, o Options) (*recovered, error) {
 	}
 	return &recovered{
 		identity: identity, log: log, snaps: snaps, fresh: true, raft: state,
-		store: store.New(o.Store), sessions: newSessions(),
-		state: applied{members: newMembership()},
+		state: replica.New(ID(identity.Cluster), o.Store),
 	}, nil
 }
 
@@ -163,7 +160,7 @@ func newIdentity(o Options) (*pb.Identity, []MemberInfo, error) {
 	if joined := bootstrap.Joined; joined != nil {
 		identity.Member, identity.Cluster = uint64(joined.Self), uint64(joined.Cluster)
 		for _, m := range joined.Members {
-			identity.Seeds = append(identity.Seeds, m.toProto())
+			identity.Seeds = append(identity.Seeds, m.Proto())
 		}
 		return identity, nil, nil
 	}
@@ -236,11 +233,11 @@ func firstEntries(members []MemberInfo) (raft.State, error) {
 	}
 	var changes []raft.ConfChange
 	for _, m := range members {
-		context, err := (&pb.Change{Member: m.toProto()}).MarshalVT()
+		context, err := (&pb.Change{Member: m.Proto()}).MarshalVT()
 		if err != nil {
 			return raft.State{}, fmt.Errorf("encode a member: %w", err)
 		}
-		changes = append(changes, raft.ConfChange{Op: raft.AddVoter, Member: m.ID.raft(), Context: context})
+		changes = append(changes, raft.ConfChange{Op: raft.AddVoter, Member: m.ID.Raft(), Context: context})
 	}
 	return raft.Bootstrap(changes...)
 }
@@ -321,7 +318,7 @@ func (r *recovered) load(d dataDir, o Options, logger memberLog) (err error) {
 	if err := r.loadSnapshot(d, o, metas, logger); err != nil {
 		return err
 	}
-	if loaded := r.state.meta(); loaded != newest {
+	if loaded := snapMeta(&r.state.Head); loaded != newest {
 		log.stop()
 		if err := r.log.Close(); err != nil {
 			return fmt.Errorf("close the log: %w", err)
@@ -376,45 +373,41 @@ func (r *recovered) loadSnapshot(d dataDir, o Options, metas []snap.Meta, logger
 		err := r.snaps.Load(meta, func(src io.Reader) error { return r.take(d, src, meta, o) })
 		switch {
 		case err == nil:
-			logger.recovered(r.state.index)
+			logger.recovered(r.state.Index)
 			return nil
 		case !isSpoiled(err):
 			return fmt.Errorf("load the snapshot at index %d: %w", meta.Index, err)
 		}
 		r.spoiled = append(r.spoiled, spoiled{meta, err})
 	}
-	r.store = store.New(o.Store)
-	r.state = applied{members: newMembership()}
-	r.sessions = newSessions()
+	r.state = replica.New(r.cluster(), o.Store)
 	return nil
 }
 
 func (r *recovered) take(d dataDir, src io.Reader, meta snap.Meta, o Options) error {
-	loaded, err := loadState(src, r.cluster(), o.Store)
-	if other := (*OtherClusterError)(nil); errors.As(err, &other) {
+	state, length, err := replica.Load(src, r.cluster(), o.Store)
+	if other := (*replica.OtherClusterError)(nil); errors.As(err, &other) {
 		return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("the log is of cluster %v, but the snapshot at index %d of cluster %v", other.Own, meta.Index, other.Other),
 			Advice: "one of them was copied here from elsewhere; " + reseed}
 	}
 	if err != nil {
 		return unusable(err)
 	}
-	state := loaded.state
-	if uint64(state.index) != meta.Index || uint64(state.term) != meta.Term {
-		return unusable(fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.index, state.term))
+	if snapMeta(&state.Head) != meta {
+		return unusable(fmt.Errorf("the snapshot named %d-%d holds index %d of term %d", meta.Term, meta.Index, state.Index, state.Term))
 	}
-	r.store, r.state, r.sessions, r.bytes = loaded.store, state, loaded.sessions, loaded.bytes
+	r.state, r.bytes = state, length
 	return nil
 }
 
 // follow takes over the log that follows the state, and applies what is known to be committed.
 func (r *recovered) follow(log *replay, o Options) error {
-	loop := r.applier(o, newMemberLog(o.Log, r.self(), r.cluster(), nil))
-	kept := &keptEntries{base: r.state.raftMeta(), middle: r.state.raftMeta()}
-	if err := log.apply(loop, kept); err != nil {
+	kept := &keptEntries{base: raftMeta(&r.state.Head), middle: raftMeta(&r.state.Head)}
+	if err := log.apply(r, kept, newMemberLog(o.Log, r.self(), r.cluster(), nil)); err != nil {
 		return err
 	}
 	t := log.tail
-	last := loop.next.index + raft.Index(len(t.entries))
+	last := r.state.Index + raft.Index(len(t.entries))
 	if t.hard.Commit > last {
 		return fmt.Errorf("entries up to %d were committed, but the log ends at %d", t.hard.Commit, last)
 	}
@@ -423,34 +416,50 @@ func (r *recovered) follow(log *replay, o Options) error {
 			return err
 		}
 	}
-	r.state = loop.next
 	r.raft = raft.State{
-		Snapshot: kept.base, HardState: t.hard, Applied: r.state.index,
+		Snapshot: kept.base, HardState: t.hard, Applied: r.state.Index,
 		Entries: slices.Concat(kept.older.entries, kept.newer.entries, t.entries),
 	}
 	hard := &r.raft.HardState
-	hard.Commit = max(hard.Commit, r.state.index)
-	if hard.Term < r.state.term {
-		hard.Term, hard.Vote = r.state.term, 0
+	hard.Commit = max(hard.Commit, r.state.Index)
+	if hard.Term < r.state.Term {
+		hard.Term, hard.Vote = r.state.Term, 0
 	}
 	r.generation, r.handed = kept.middle.Index, kept.bytes
-	r.growth, r.hashes = loop.snapshot.growth, loop.compare.own
 	return nil
+}
+
+// apply runs an entry of the log.
+func (r *recovered) apply(e raft.Entry, c *replica.Content, logger memberLog) error {
+	effect, err := r.state.Apply(e, c)
+	if err != nil {
+		return err
+	}
+	r.growth.grown(len(e.Data))
+	if effect.Change != nil {
+		logger.memberChanged(effect.Change, r.self(), r.cluster())
+	}
+	if !effect.Agreed {
+		return nil
+	}
+	hash, err := r.state.Hash()
+	r.hashes = remembered(r.hashes, stateHash{r.state.Index, hash})
+	return err
 }
 
 // attach writes the mark that was lost: what is written from here on goes on
 // from the snapshot, and not from the log before.
 func (r *recovered) attach() error {
-	mark := pb.SnapshotMark{Term: uint64(r.state.term)}
+	mark := pb.SnapshotMark{Term: uint64(r.state.Term)}
 	payload, err := mark.MarshalVT()
 	if err != nil {
-		return fmt.Errorf("encode the mark of snapshot %d: %w", r.state.index, err)
+		return fmt.Errorf("encode the mark of snapshot %d: %w", r.state.Index, err)
 	}
-	if err := r.log.Append(wal.Record{Kind: recordSnapshot, Index: uint64(r.state.index), Payload: payload}); err != nil {
+	if err := r.log.Append(wal.Record{Kind: recordSnapshot, Index: uint64(r.state.Index), Payload: payload}); err != nil {
 		return err
 	}
 	if err := r.log.Sync(); err != nil {
-		return fmt.Errorf("write the mark of snapshot %d: %w", r.state.index, err)
+		return fmt.Errorf("write the mark of snapshot %d: %w", r.state.Index, err)
 	}
 	return nil
 }

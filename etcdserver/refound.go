@@ -6,12 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 	"canopy/snap"
 	"canopy/wal"
@@ -41,82 +41,69 @@ func refound(d dataDir, o Options, note *identityNote, logger memberLog) error {
 	if err != nil {
 		return err
 	}
-	last, err := r.settle(o, logger)
-	if err := errors.Join(err, r.log.Close()); err != nil {
+	if err := errors.Join(r.applyAll(logger), r.log.Close()); err != nil {
 		return err
 	}
 	if note != nil && note.Forced {
-		if len(last.next.members.members) <= 1 {
+		if len(r.state.Members.Members) <= 1 {
 			logger.forcedBefore()
 			return nil
 		}
 		if o.Force != ForceAgain {
-			return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("--force-new-cluster was carried out before, and the cluster has %d members again", len(last.next.members.members)),
+			return &DataDirError{Dir: d.root, Reason: fmt.Sprintf("--force-new-cluster was carried out before, and the cluster has %d members again", len(r.state.Members.Members)),
 				Advice: "remove the flag; to throw the others out once more, give --force-new-cluster=again"}
 		}
 	}
-	return r.found(d, o, last, logger)
+	return r.found(d, o, logger)
 }
 
-// settle applies the whole log. What is not known to be committed may be all the
+// applyAll applies the whole log. What is not known to be committed may be all the
 // same, and acknowledged: the commit index on disk lags behind. The reference
 // drops it (B45).
-func (r *recovered) settle(o Options, logger memberLog) (*applyLoop, error) {
-	loop := r.applier(o, logger)
+func (r *recovered) applyAll(logger memberLog) error {
 	for _, e := range r.raft.Entries {
-		if e.Index <= r.state.index {
+		if e.Index <= r.state.Index {
 			continue
 		}
-		if err := loop.applyEntry(e); err != nil {
-			return nil, err
+		var content replica.Content
+		if err := content.Decode(e); err != nil {
+			return err
+		}
+		if err := r.apply(e, &content, logger); err != nil {
+			return err
 		}
 	}
-	loop.publish()
-	logger.settled(loop.next.index, r.raft.HardState.Commit)
-	return loop, nil
+	r.state.Store.Publish()
+	logger.appliedAll(r.state.Index, r.raft.HardState.Commit)
+	return nil
 }
 
 // found writes the new member directory, and puts it in place of the old.
-func (r *recovered) found(d dataDir, o Options, last *applyLoop, logger memberLog) error {
+func (r *recovered) found(d dataDir, o Options, logger memberLog) error {
 	identity := &pb.Identity{Member: r.identity.Member, Incarnation: o.newIncarnation()}
 	var id [8]byte
 	rand.Read(id[:])
 	identity.Cluster = binary.BigEndian.Uint64(id[:]) | 1
+	former := r.cluster()
+	r.state.Refound(ID(identity.Cluster), r.self(), o.PeerURLs)
 	next := dataDir{fs: d.fs, root: d.root, wal: filepath.Join(d.nextMember(), "wal")}
-	if err := next.writeFounded(identity, last, r.raft.HardState.Term, o); err != nil {
+	if err := next.writeFounded(identity, r.state.Snapshot(), r.raft.HardState.Term, o); err != nil {
 		return fmt.Errorf("etcdserver: --force-new-cluster: %w", err)
 	}
 	if err := d.replaceMember(); err != nil {
 		return fmt.Errorf("etcdserver: --force-new-cluster: %w", err)
 	}
-	logger.forced(r.self(), r.cluster(), ID(identity.Cluster), last.next.index)
+	logger.forced(r.self(), former, ID(identity.Cluster), r.state.Index)
 	return nil
 }
 
 // writeFounded fills the directory that is to become member.
-func (d dataDir) writeFounded(identity *pb.Identity, last *applyLoop, term raft.Term, o Options) error {
-	self := ID(identity.Member)
-	state := last.next
-	members := newMembership()
-	own := state.members.members[self]
-	own.ID, own.incarnation = self, nil
-	if len(own.PeerURLs) == 0 { // a member that was only being added (B48)
-		own.PeerURLs = slices.Sorted(slices.Values(o.PeerURLs))
-	}
-	members.members[self], members.version = own, state.members.version
-	state.members = members
-	state.config = raft.Configuration{Voters: []raft.MemberID{self.raft()}}
-	directory := filepath.Join(d.nextMember(), "snap")
-	snaps, err := snap.Open(d.fs, directory, snap.Options{})
+func (d dataDir) writeFounded(identity *pb.Identity, state replica.Snapshot, term raft.Term, o Options) error {
+	snaps, err := snap.Open(d.fs, filepath.Join(d.nextMember(), "snap"), snap.Options{})
 	if err != nil {
 		return err
 	}
-	job := snapshotJob{view: last.store.View(), state: &state, sessions: last.sessions.toProto()}
-	cluster := ID(identity.Cluster)
-	err = snaps.SavePaced(state.meta(), func(w io.Writer) error { return saveState(w, cluster, job) }, func(r io.Reader) error {
-		return verifyState(r, headOf(cluster, job.state, job.sessions), job.view.Hash())
-	})
-	if err != nil {
+	if err := snaps.SavePaced(snapMeta(state.Head), state.Save, state.Verify); err != nil {
 		return err
 	}
 	meta, err := identity.MarshalVT()
@@ -128,7 +115,7 @@ func (d dataDir) writeFounded(identity *pb.Identity, last *applyLoop, term raft.
 		return err
 	}
 	writer := newLogWriter(log, newSpace(o.SegmentBytes), &Observer{})
-	hard := raft.HardState{Term: max(term, state.term), Commit: state.index}
+	hard := raft.HardState{Term: max(term, state.Head.Term), Commit: state.Head.Index}
 	_, err = writer.write(context.Background(), []raft.Write{{HardState: &hard}})
 	return errors.Join(err, log.Close())
 }

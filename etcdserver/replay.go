@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/replica"
 	"context"
 	"sync"
 
@@ -29,7 +30,7 @@ const eventMakers = 2
 // decoded is a batch of entries, and what they say.
 type decoded struct {
 	batch
-	contents []content
+	contents []replica.Content
 }
 
 // replay reads a log, and applies what is known to be committed.
@@ -38,15 +39,15 @@ type replay struct {
 	cancel  context.CancelFunc
 	tail    *logTail
 	batches *pipe[decoded]
-	spare   chan []content // to be used again
-	done    chan struct{}  // closed when the log was read
-	err     error          // of reading it; after done
+	spare   chan []replica.Content // to be used again
+	done    chan struct{}          // closed when the log was read
+	err     error                  // of reading it; after done
 }
 
 // beginReplay starts to read the log behind a snapshot.
 func (r *recovered) beginReplay(from snap.Meta) *replay {
 	p := &replay{
-		batches: newPipe[decoded](pipeItems, replayAhead), spare: make(chan []content, pipeItems),
+		batches: newPipe[decoded](pipeItems, replayAhead), spare: make(chan []replica.Content, pipeItems),
 		done: make(chan struct{}),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -71,16 +72,16 @@ func (p *replay) stop() {
 
 // decode passes a batch on.
 func (p *replay) decode(b batch) error {
-	var contents []content
+	var contents []replica.Content
 	select {
 	case contents = <-p.spare:
 	default:
-		contents = make([]content, 0, tailBatchEntries)
+		contents = make([]replica.Content, 0, tailBatchEntries)
 	}
 	bytes := int64(0)
 	for _, e := range b.entries {
-		contents = append(contents, content{})
-		if err := contents[len(contents)-1].decode(e); err != nil {
+		contents = append(contents, replica.Content{})
+		if err := contents[len(contents)-1].Decode(e); err != nil {
 			return err
 		}
 		bytes += 2 * (int64(len(e.Data)) + entryOverhead) // as it was read, and decoded
@@ -90,9 +91,9 @@ func (p *replay) decode(b batch) error {
 
 // apply applies all that was read and is committed. Entries that a slow follower
 // may need are kept.
-func (p *replay) apply(a *applyLoop, kept *keptEntries) error {
-	a.store.DeferEvents()
-	if err := p.batches.each(p.ctx, func(b decoded) error { return p.applyBatch(a, b, kept) }); err != nil {
+func (p *replay) apply(r *recovered, kept *keptEntries, logger memberLog) error {
+	r.state.Store.DeferEvents()
+	if err := p.batches.each(p.ctx, func(b decoded) error { return p.applyBatch(r, b, kept, logger) }); err != nil {
 		p.stop()
 		return err
 	}
@@ -100,21 +101,21 @@ func (p *replay) apply(a *applyLoop, kept *keptEntries) error {
 		return p.err
 	}
 	var makers sync.WaitGroup
-	for _, part := range a.store.MakeEvents(eventMakers) {
+	for _, part := range r.state.Store.MakeEvents(eventMakers) {
 		makers.Go(part)
 	}
 	makers.Wait()
-	a.publish()
+	r.state.Store.Publish()
 	return nil
 }
 
-func (p *replay) applyBatch(a *applyLoop, b decoded, kept *keptEntries) error {
+func (p *replay) applyBatch(r *recovered, b decoded, kept *keptEntries, logger memberLog) error {
 	for i := range b.entries {
-		if err := a.applyContent(b.entries[i], &b.contents[i]); err != nil {
+		if err := r.apply(b.entries[i], &b.contents[i], logger); err != nil {
 			return err
 		}
 	}
-	for _, room := range kept.add(b.batch, &a.next) {
+	for _, room := range kept.add(b.batch, &r.state.Head) {
 		select {
 		case p.tail.free <- room.memory:
 		default:
@@ -137,29 +138,18 @@ type keptEntries struct {
 }
 
 // add keeps entries that led to a state. It gives the rooms of those it forgets.
-func (k *keptEntries) add(b batch, state *applied) (forgotten []room) {
+func (k *keptEntries) add(b batch, state *replica.Head) (forgotten []room) {
 	k.newer.entries = append(k.newer.entries, b.entries...)
 	k.newer.rooms = append(k.newer.rooms, b.rooms...)
 	for i := range b.entries {
 		k.bytes += int64(len(b.entries[i].Data))
 	}
-	if len(k.newer.entries) < state.keepEntries() && k.bytes < keepBytes {
+	if len(k.newer.entries) < keepEntriesOf(state) && k.bytes < keepBytes {
 		return nil
 	}
 	forgotten = k.older.rooms
 	clear(k.older.entries)
 	k.older, k.newer = k.newer, batch{entries: k.older.entries[:0]}
-	k.base, k.middle, k.bytes = k.middle, state.raftMeta(), 0
+	k.base, k.middle, k.bytes = k.middle, raftMeta(state), 0
 	return forgotten
-}
-
-// applier is an apply loop that nobody waits for, behind what was recovered.
-func (r *recovered) applier(o Options, log memberLog) *applyLoop {
-	return &applyLoop{
-		self: r.self(), store: r.store, clock: newLogClock(o.Now()), waiters: newWaiters(1), observer: &Observer{}, log: log,
-		snapshot: &snapshotter{cluster: r.cluster()}, changed: func(*applied) {},
-		compare:         newConsistency(r.self(), func(ID, stateHash, bool) {}, func(Difference, bool) {}),
-		deadlineChanged: make(chan struct{}, 1), next: r.state, sessions: r.sessions, settled: r.state.members,
-		time: r.store.View().Time(),
-	}
 }

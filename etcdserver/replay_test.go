@@ -12,6 +12,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/snap"
@@ -70,11 +71,11 @@ func TestReplayMakesTheSameState(t *testing.T) {
 			}
 			r := fresh()
 			defer r.log.Close()
-			if r.state.index < 500 || r.raft.Applied != r.state.index {
-				t.Fatalf("applied up to %d, and raft is told %d", r.state.index, r.raft.Applied)
+			if r.state.Index < 500 || r.raft.Applied != r.state.Index {
+				t.Fatalf("applied up to %d, and raft is told %d", r.state.Index, r.raft.Applied)
 			}
 			if want, got := onebyone(t, o, r), stateBytes(t, r); !bytes.Equal(got, want) {
-				t.Errorf("the state of %d bytes at %d differs from one of %d", len(got), r.state.index, len(want))
+				t.Errorf("the state of %d bytes at %d differs from one of %d", len(got), r.state.Index, len(want))
 			}
 		})
 	}
@@ -83,8 +84,7 @@ func TestReplayMakesTheSameState(t *testing.T) {
 func stateBytes(t *testing.T, r *recovered) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	job := snapshotJob{view: r.store.View(), state: &r.state, sessions: r.sessions.toProto()}
-	if err := saveState(&b, r.cluster(), job); err != nil {
+	if err := r.state.Snapshot().Save(&b); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -93,7 +93,7 @@ func stateBytes(t *testing.T, r *recovered) []byte {
 // onebyone is the state that the log of r makes up to where it was applied, one entry after the other.
 func onebyone(t *testing.T, o Options, r *recovered) []byte {
 	t.Helper()
-	plain := &recovered{identity: r.identity, store: store.New(o.Store), state: applied{members: newMembership()}, sessions: newSessions()}
+	plain := &recovered{identity: r.identity, state: replica.New(r.cluster(), o.Store)}
 	if err := r.log.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -106,17 +106,19 @@ func onebyone(t *testing.T, o Options, r *recovered) []byte {
 	if err := log.Replay(0, tail.record); err != nil {
 		t.Fatal(err)
 	}
-	loop := plain.applier(o, memberLog{entry: quietLog().WithField("", "")})
 	for _, e := range tail.entries {
-		if e.Index > r.state.index {
+		if e.Index > r.state.Index {
 			break
 		}
-		if err := loop.applyEntry(e); err != nil {
+		var content replica.Content
+		if err := content.Decode(e); err != nil {
 			t.Fatal(err)
 		}
-		loop.publish()
+		if err := plain.apply(e, &content, memberLog{entry: quietLog().WithField("", "")}); err != nil {
+			t.Fatal(err)
+		}
+		plain.state.Store.Publish()
 	}
-	plain.state = loop.next
 	return stateBytes(t, plain)
 }
 

@@ -113,7 +113,7 @@ func (s *sim) split(members []*running) {
 	left := map[raft.MemberID]bool{}
 	for _, m := range members {
 		if s.dice.IntN(2) == 0 {
-			left[m.ID().raft()] = true
+			left[m.ID().Raft()] = true
 		}
 	}
 	s.tell("split off %d of %d", len(left), len(members))

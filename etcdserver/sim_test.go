@@ -323,7 +323,7 @@ func (s *sim) hasFailed() (failed bool) {
 func (s *sim) ids() []raft.MemberID {
 	var all []raft.MemberID
 	for _, m := range s.present() {
-		all = append(all, m.ID().raft())
+		all = append(all, m.ID().Raft())
 	}
 	return all
 }

@@ -2,7 +2,6 @@ package etcdserver
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/snap"
-	"canopy/store"
 )
 
 // entryOverhead is what an entry takes in the log beside its data, roughly.
@@ -37,7 +35,6 @@ const (
 // state, stays short: outweighedBy takes less than a second.
 type snapshotter struct {
 	dir      *snap.Dir
-	cluster  ID
 	observer *Observer
 	log      memberLog
 
@@ -67,15 +64,13 @@ type growth struct {
 }
 
 type snapshotJob struct {
-	view     *store.View
-	state    *applied
-	sessions []*pb.Session
-	saved    chan<- error // has room for one; nil: nobody waits
+	replica.Snapshot
+	saved chan<- error // has room for one; nil: nobody waits
 }
 
-func (s *snapshotter) grown(data int) {
-	s.entries++
-	s.bytes += int64(data) + entryOverhead
+func (g *growth) grown(data int) {
+	g.entries++
+	g.bytes += int64(data) + entryOverhead
 }
 
 // installed begins to count anew behind a snapshot that was received.
@@ -136,13 +131,14 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 func (s *snapshotter) write(ctx context.Context, job snapshotJob, hurried bool) (saved bool, err error) {
 	start := time.Now()
 	counter := &politeWriter{pace: pace{ctx: ctx, hurried: hurried}}
-	err = s.dir.SavePaced(job.state.meta(), func(w io.Writer) error {
+	err = s.dir.SavePaced(snapMeta(job.Head), func(w io.Writer) error {
 		counter.to = w
-		return saveState(counter, s.cluster, job)
+		return job.Save(counter)
 	}, func(r io.Reader) error { return s.verify(ctx, r, job, hurried) })
 	if err == nil {
-		s.newest.Store(&raft.SnapshotMeta{Index: job.state.index, Term: job.state.term, Configuration: job.state.config})
-		s.weigh(job.state.meta())
+		newest := raftMeta(job.Head)
+		s.newest.Store(&newest)
+		s.weigh(snapMeta(job.Head))
 	}
 	if job.saved != nil {
 		job.saved <- err
@@ -151,11 +147,11 @@ func (s *snapshotter) write(ctx context.Context, job snapshotJob, hurried bool) 
 		return false, errLoopDone
 	}
 	if errors.Is(err, disk.ErrNoSpace) || errors.Is(err, disk.ErrScarce) {
-		s.log.snapshotFailed(job.state.index, err)
+		s.log.snapshotFailed(job.Head.Index, err)
 		return false, nil
 	}
 	if errors.Is(err, snap.ErrUnusable) {
-		s.log.snapshotUnusable(job.state.index, err)
+		s.log.snapshotUnusable(job.Head.Index, err)
 		s.observer.snapshotUnusable()
 		return false, nil
 	}
@@ -163,7 +159,7 @@ func (s *snapshotter) write(ctx context.Context, job snapshotJob, hurried bool) 
 		return false, fmt.Errorf("etcdserver: save a snapshot: %w", err)
 	}
 	s.observer.snapshotSaved(counter.bytes, time.Since(start))
-	s.log.snapshotSaved(job.state.index)
+	s.log.snapshotSaved(job.Head.Index)
 	select {
 	case s.finished <- counter.bytes:
 	default:
@@ -195,113 +191,7 @@ func (s *snapshotter) purge(ctx context.Context) error {
 	}
 }
 
-func (a *applied) meta() snap.Meta {
-	return snap.Meta{Term: uint64(a.term), Index: uint64(a.index)}
-}
-
-// saveState writes | length 4 | SnapshotHead | the store's bytes |.
-func saveState(w io.Writer, cluster ID, job snapshotJob) error {
-	bytes, err := headOf(cluster, job.state, job.sessions).MarshalVT()
-	if err != nil {
-		return fmt.Errorf("encode the head: %w", err)
-	}
-	if _, err := w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(bytes)))); err != nil {
-		return err
-	}
-	if _, err := w.Write(bytes); err != nil {
-		return err
-	}
-	return job.view.Save(w)
-}
-
-// headOf is the replicated state outside the tree.
-func headOf(cluster ID, state *applied, sessions []*pb.Session) *pb.SnapshotHead {
-	head := &pb.SnapshotHead{
-		Cluster:  uint64(cluster),
-		Index:    uint64(state.index),
-		Term:     uint64(state.term),
-		Voters:   memberNumbers(state.config.Voters),
-		Learners: memberNumbers(state.config.Learners),
-		Sessions: sessions,
-	}
-	state.members.toProto(head)
-	return head
-}
-
-// snapshotHeadMax bounds the head of a snapshot, in bytes.
-const snapshotHeadMax = 16 << 20
-
-// loadState reads what saveState wrote for this cluster.
-func loadState(r io.Reader, cluster ID, o store.Options) (*installation, error) {
-	counter := &countingReader{from: r}
-	head, err := readHead(counter)
-	if err != nil {
-		return nil, err
-	}
-	if ID(head.Cluster) != cluster {
-		return nil, &OtherClusterError{Own: cluster, Other: ID(head.Cluster)}
-	}
-	st, err := store.Load(counter, o)
-	if err != nil {
-		return nil, err
-	}
-	return &installation{
-		store: st,
-		state: applied{
-			index:   raft.Index(head.Index),
-			term:    raft.Term(head.Term),
-			config:  raft.Configuration{Voters: raftMembers(head.Voters), Learners: raftMembers(head.Learners)},
-			members: membershipFromProto(head),
-		},
-		sessions: sessionsFromProto(head.Sessions),
-		bytes:    counter.bytes,
-	}, nil
-}
-
-func readHead(r io.Reader) (*pb.SnapshotHead, error) {
-	var length [4]byte
-	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return nil, fmt.Errorf("read the head's length: %w", err)
-	}
-	size := binary.BigEndian.Uint32(length[:])
-	if size > snapshotHeadMax {
-		return nil, fmt.Errorf("the head claims %d bytes, more than %d", size, snapshotHeadMax)
-	}
-	bytes := make([]byte, size)
-	if _, err := io.ReadFull(r, bytes); err != nil {
-		return nil, fmt.Errorf("read the head: %w", err)
-	}
-	var head pb.SnapshotHead
-	if err := head.UnmarshalVT(bytes); err != nil {
-		return nil, fmt.Errorf("decode the head: %w", err)
-	}
-	return &head, nil
-}
-
-func memberNumbers(ids []raft.MemberID) []uint64 {
-	var numbers []uint64
-	for _, id := range ids {
-		numbers = append(numbers, uint64(id))
-	}
-	return numbers
-}
-
-func raftMembers(numbers []uint64) []raft.MemberID {
-	var ids []raft.MemberID
-	for _, n := range numbers {
-		ids = append(ids, raft.MemberID(n))
-	}
-	return ids
-}
-
-// countingReader counts what passes through it.
-type countingReader struct {
-	from  io.Reader
-	bytes int64
-}
-
-func (r *countingReader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.bytes += int64(n)
-	return n, err
+// snapMeta is a state as snap names it.
+func snapMeta(h *replica.Head) snap.Meta {
+	return snap.Meta{Term: uint64(h.Term), Index: uint64(h.Index)}
 }

@@ -1,13 +1,13 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/replica"
 	"context"
 	"errors"
 	"fmt"
 	"testing"
 
 	"canopy/internal/disk"
-	"canopy/raft"
 	"canopy/snap"
 	"canopy/store"
 )
@@ -51,10 +51,9 @@ func TestASnapshotIsNotWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := store.New(store.Options{})
 	s := &snapshotter{dir: dir}
 	saved := make(chan error, 1)
-	job := snapshotJob{view: st.View(), state: &applied{index: 7, term: raft.Term(1), members: newMembership()}, saved: saved}
+	job := snapshotJob{Snapshot: replica.New(1, store.Options{}).Snapshot(), saved: saved}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.save(ctx, job); !errors.Is(err, errLoopDone) {

@@ -21,16 +21,16 @@ func (m *Member) Name() string { return m.options.Name }
 // Members lists the cluster's members as far as this one has applied the log,
 // by numeric id (M8, M9).
 func (m *Member) Members() []MemberInfo {
-	state := m.apply.state.Load()
-	all := state.members.list()
+	state := m.apply.present.Load()
+	all := state.Members.List()
 	for i := range all {
-		all[i].Learner = state.config.IsLearner(all[i].ID.raft())
+		all[i].Learner = state.Config.IsLearner(all[i].ID.Raft())
 	}
 	return all
 }
 
 // ClusterVersion is major.minor.0, or "" before it is decided (S19).
-func (m *Member) ClusterVersion() string { return m.apply.state.Load().members.version }
+func (m *Member) ClusterVersion() string { return m.apply.present.Load().Members.Version }
 
 // Leader is the leader that the member knows of, 0 if none.
 func (m *Member) Leader() ID { return m.leader.Load().leader }
@@ -46,14 +46,14 @@ func (m *Member) StartTime() time.Time { return m.started }
 
 // Position is that of the last applied entry.
 func (m *Member) Position() (index, term uint64) {
-	s := m.apply.state.Load()
-	return uint64(s.index), uint64(s.term)
+	s := m.apply.present.Load()
+	return uint64(s.Index), uint64(s.Term)
 }
 
 // Status is the raft machine's, at most one tick old, but for what is applied.
 func (m *Member) Status() raft.Status {
 	s := *m.status.Load()
-	s.Applied = max(s.Applied, m.apply.state.Load().index)
+	s.Applied = max(s.Applied, m.apply.present.Load().Index)
 	s.Commit = max(s.Commit, s.Applied)
 	return s
 }

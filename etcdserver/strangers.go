@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/replica"
 )
 
 // A member that was away may have missed that others were added, and one of
@@ -34,10 +35,10 @@ func (s *strangers) get(id ID) (MemberInfo, bool) {
 }
 
 // unknown gives those that the log has not told of, and forgets the others. s.mu is held.
-func (s *strangers) unknown(m *membership) []MemberInfo {
+func (s *strangers) unknown(m *replica.Membership) []MemberInfo {
 	maps.DeleteFunc(s.named, func(id ID, _ MemberInfo) bool {
-		_, known := m.members[id]
-		_, gone := m.removed[id]
+		_, known := m.Members[id]
+		_, gone := m.Removed[id]
 		return known || gone
 	})
 	return slices.SortedFunc(maps.Values(s.named), func(a, b MemberInfo) int { return cmp.Compare(a.ID, b.ID) })
@@ -55,7 +56,7 @@ func (s *strangers) due(every time.Duration) bool {
 }
 
 // inquire asks the members that are known who the others are.
-func (m *Member) inquire(state *applied) {
+func (m *Member) inquire(state *replica.Head) {
 	if !m.vouched.due(m.options.Election) {
 		return
 	}
@@ -68,27 +69,27 @@ func (m *Member) inquire(state *applied) {
 
 // tellRoster answers a member that inquires.
 func (m *Member) tellRoster(to ID) {
-	state := m.apply.state.Load()
-	roster := &pb.Roster{Index: uint64(state.index)}
-	for _, info := range state.members.list() {
-		roster.Members = append(roster.Members, info.toProto())
+	state := m.apply.present.Load()
+	roster := &pb.Roster{Index: uint64(state.Index)}
+	for _, info := range state.Members.List() {
+		roster.Members = append(roster.Members, info.Proto())
 	}
 	m.raft.notify(to, &pb.Note{Roster: roster})
 }
 
 // receiveRoster believes a member that has applied more than this one.
 func (m *Member) receiveRoster(from ID, roster *pb.Roster) {
-	state := m.apply.state.Load()
+	state := m.apply.present.Load()
 	knows := func(info MemberInfo) bool { return info.ID == from }
-	if !slices.ContainsFunc(m.acquaintances(state), knows) || roster.Index <= uint64(state.index) || len(roster.Members) > rosterMax {
+	if !slices.ContainsFunc(m.acquaintances(state), knows) || roster.Index <= uint64(state.Index) || len(roster.Members) > rosterMax {
 		return
 	}
 	m.vouched.mu.Lock()
 	m.vouched.named = map[ID]MemberInfo{}
 	for _, p := range roster.Members {
-		m.vouched.named[ID(p.Id)] = memberFromProto(p)
+		m.vouched.named[ID(p.Id)] = replica.MemberFromProto(p)
 	}
-	named := m.vouched.unknown(state.members)
+	named := m.vouched.unknown(state.Members)
 	m.vouched.mu.Unlock()
 	m.log.named(from, named)
 	m.setPeers()

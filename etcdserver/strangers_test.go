@@ -15,7 +15,7 @@ func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
 		c.forget(away)
 		added := c.join("m4")
 		eventually(t, "the new member to be a voter", func() bool {
-			return added.apply.state.Load().config.IsVoter(added.ID().raft())
+			return added.apply.present.Load().Config.IsVoter(added.ID().Raft())
 		})
 		c.lead(added)
 		added.set("/k", "1")
@@ -38,7 +38,7 @@ func TestANewMemberFollowsALeaderThatCameLater(t *testing.T) {
 		told := &Joined{Cluster: door.ClusterID(), Self: early.ID, Members: door.Members()}
 		added := c.join("m5")
 		eventually(t, "m5 to be a voter", func() bool {
-			return added.apply.state.Load().config.IsVoter(added.ID().raft())
+			return added.apply.present.Load().Config.IsVoter(added.ID().Raft())
 		})
 		c.lead(added)
 		c.awaitReady(c.launch("m4", Bootstrap{Joined: told}))

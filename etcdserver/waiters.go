@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/etcdserver/replica"
 	"canopy/store"
 )
 
@@ -116,7 +117,7 @@ func (w *waiters) shard(id uint64) *waiterShard { return &w.shards[id%waiterShar
 func (w *waiters) register(p proposal) (*waiter, error) {
 	r := w.free.Get().(*waiter)
 	r.began, r.proposal = time.Now(), p
-	bytes, ids := w.bytesMax, uint64(sessionSpan/2)
+	bytes, ids := w.bytesMax, uint64(replica.SessionSpan/2)
 	if !p.grows {
 		bytes, ids = bytes+bytes/4, ids+ids/4
 	}

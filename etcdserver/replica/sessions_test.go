@@ -1,4 +1,4 @@
-package etcdserver
+package replica
 
 import (
 	"flag"
@@ -79,21 +79,21 @@ func TestEachRequestIsAppliedOnce(t *testing.T) {
 // and a session that is idle is forgotten.
 func TestSessionsAreBounded(t *testing.T) {
 	s := newSessions()
-	if s.begin(7, sessionSpan+64, 0, 1) {
+	if s.begin(7, SessionSpan+64, 0, 1) {
 		t.Error("a request far ahead of its session was applied")
 	}
-	if !s.begin(7, sessionSpan-1, 0, 1) {
+	if !s.begin(7, SessionSpan-1, 0, 1) {
 		t.Error("a request within the span was not applied")
 	}
-	if words := len(s.byID[7].applied); words > sessionSpan/64 {
+	if words := len(s.byID[7].applied); words > SessionSpan/64 {
 		t.Errorf("%d words are kept", words)
 	}
 	s.begin(8, 1, 0, store.Time(time.Hour))
 	if len(s.byID) != 1 {
 		t.Errorf("%d sessions are kept after an hour, want 1", len(s.byID))
 	}
-	loaded := sessionsFromProto([]*pb.Session{{Id: 1, Finished: 1 << 63, Applied: make([]uint64, sessionSpan)}})
-	if words := len(loaded.byID[1].applied); words > sessionSpan/64 {
+	loaded := sessionsFromProto([]*pb.Session{{Id: 1, Finished: 1 << 63, Applied: make([]uint64, SessionSpan)}})
+	if words := len(loaded.byID[1].applied); words > SessionSpan/64 {
 		t.Errorf("%d words were loaded", words)
 	}
 }

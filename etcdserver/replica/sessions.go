@@ -1,4 +1,4 @@
-package etcdserver
+package replica
 
 import (
 	"maps"
@@ -16,8 +16,8 @@ import (
 // the process tells which ones it will never send again, so that what has to
 // be remembered is no more than what is in flight.
 
-// sessionSpan bounds how far apart the ids in flight of one session may be.
-const sessionSpan = 1 << 21
+// SessionSpan bounds how far apart the ids in flight of one session may be.
+const SessionSpan = 1 << 21
 
 // sessionIdle is how long, in time that somebody led, a session without requests
 // is remembered: far longer than a request of a process that is gone can still
@@ -104,7 +104,7 @@ func (s *session) finish(upTo uint64) {
 // mark notes that a request is applied; false means that it was, or that its
 // process has finished with it, or never had so many in flight.
 func (s *session) mark(id uint64) bool {
-	if id <= s.finished || id-s.base >= sessionSpan {
+	if id <= s.finished || id-s.base >= SessionSpan {
 		return false
 	}
 	word, bit := (id-s.base)/64, uint64(1)<<((id-s.base)%64)
@@ -134,7 +134,7 @@ func sessionsFromProto(all []*pb.Session) *sessions {
 	for _, p := range all {
 		s.byID[p.Id] = &session{
 			finished: p.Finished, base: p.Finished &^ 63,
-			applied: p.Applied[:min(len(p.Applied), sessionSpan/64)], lastTime: store.Time(p.LastTime),
+			applied: p.Applied[:min(len(p.Applied), SessionSpan/64)], lastTime: store.Time(p.LastTime),
 		}
 	}
 	return s

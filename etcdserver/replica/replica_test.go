@@ -1,14 +1,12 @@
-package etcdserver
+package replica
 
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/raft"
@@ -18,24 +16,15 @@ import (
 // applier applies entries, and nothing else: what a member does between
 // starting and stopping.
 type applier struct {
-	t    *testing.T
-	loop *applyLoop
+	t *testing.T
+	*State
 }
 
-func newApplier(t *testing.T, i *installation) *applier {
-	a := &applyLoop{
-		store: i.store, clock: newLogClock(time.Now()), waiters: newWaiters(1), observer: &Observer{}, log: memberLog{entry: quietLog().WithField("pkg", "test")},
-		snapshot: &snapshotter{cluster: 1, minEntries: math.MaxUint64}, changed: func(*applied) {},
-		deadlineChanged: make(chan struct{}, 1), next: i.state, sessions: i.sessions, time: i.store.View().Time(),
-	}
-	a.state.Store(&i.state)
-	return &applier{t, a}
-}
-
-func newState() *installation {
-	members := newMembership().withMember(MemberInfo{ID: 7, PeerURLs: []string{"http://seven:2380"}})
-	return &installation{store: store.New(store.Options{}), sessions: newSessions(),
-		state: applied{members: members, config: raft.Configuration{Voters: []raft.MemberID{7}}}}
+func newApplier(t *testing.T) *applier {
+	s := New(1, store.Options{})
+	s.Members = s.Members.With(MemberInfo{ID: 7, PeerURLs: []string{"http://seven:2380"}})
+	s.Config = raft.Configuration{Voters: []raft.MemberID{7}}
+	return &applier{t, s}
 }
 
 func (a *applier) apply(r *pb.Request) {
@@ -44,38 +33,52 @@ func (a *applier) apply(r *pb.Request) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if err := a.loop.applyBatch([]raft.Entry{{Index: a.loop.next.index + 1, Term: 1, Data: b}}); err != nil {
+	a.entry(raft.Entry{Index: a.Index + 1, Term: 1, Data: b})
+}
+
+func (a *applier) entry(e raft.Entry) {
+	a.t.Helper()
+	var content Content
+	if err := content.Decode(e); err != nil {
 		a.t.Fatal(err)
 	}
+	if _, err := a.Apply(e, &content); err != nil {
+		a.t.Fatal(err)
+	}
+	a.Store.Publish()
 }
 
 // restarted is a member that goes on with what this one's snapshot holds.
 func (a *applier) restarted() *applier {
 	a.t.Helper()
 	var b bytes.Buffer
-	if err := saveState(&b, 1, a.loop.job()); err != nil {
+	if err := a.Snapshot().Save(&b); err != nil {
 		a.t.Fatal(err)
 	}
-	loaded, err := loadState(&b, 1, store.Options{})
+	loaded, _, err := Load(&b, 1, store.Options{})
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return newApplier(a.t, loaded)
+	return &applier{a.t, loaded}
 }
 
 // hash is what members compare.
 func (a *applier) hash() uint64 {
 	a.t.Helper()
-	head, err := headOf(1, &a.loop.next, a.loop.sessions.toProto()).MarshalVT()
+	hash, err := a.Hash()
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return a.loop.store.Hash() + xxhash.Sum64(head)
+	return hash
 }
 
 func (a *applier) set(at store.Time, session, id uint64, key string, ttl store.TTL) *pb.Request {
 	a.t.Helper()
-	command, err := store.EncodeCommand(nil, store.Set{Key: mustKey(a.t, key), Value: fmt.Sprint(id), TTL: ttl})
+	parsed, err := store.ParseKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	command, err := store.EncodeCommand(nil, store.Set{Key: parsed, Value: fmt.Sprint(id), TTL: ttl})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -88,8 +91,8 @@ func (a *applier) set(at store.Time, session, id uint64, key string, ttl store.T
 func TestARestartedMemberGoesOnInTheSameWay(t *testing.T) {
 	r := dice(t)
 	for round := range 200 {
-		always := newApplier(t, newState())
-		other := newApplier(t, newState())
+		always := newApplier(t)
+		other := newApplier(t)
 		at := store.Time(time.Now().UnixNano())
 		for step := range 40 {
 			at += store.Time(r.Int64N(int64(3 * store.Second)))
@@ -126,17 +129,50 @@ func randomRequest(a *applier, r *rand.Rand, at store.Time) *pb.Request {
 // A new leader whose clock is an hour ahead moves the log's time by an hour. No
 // session has been idle for that long: a request that comes again is known.
 func TestAClockThatIsAheadAgesNoSession(t *testing.T) {
-	a := newApplier(t, newState())
+	a := newApplier(t)
 	at := store.Time(time.Now().UnixNano())
 	first := a.set(at, 1, 1, "/k", store.TTL{})
 	a.apply(first)
 	at += store.Time(3600 * store.Second)
 	a.apply(&pb.Request{Time: uint64(at), NewLeader: true})
 	a.apply(a.set(at, 2, 1, "/other", store.TTL{}))
-	before := a.loop.store.View().Index()
+	before := a.Store.View().Index()
 	first.Time = uint64(at)
 	a.apply(first)
-	if after := a.loop.store.View().Index(); after != before {
+	if after := a.Store.View().Index(); after != before {
 		t.Errorf("the request was applied again: index %d, then %d", before, after)
 	}
+}
+
+// TestCopiesInTheLogAreAppliedAlike: leaders of older versions may write an update twice. All
+// versions must make the same of that, since members compare their lists.
+func TestCopiesInTheLogAreAppliedAlike(t *testing.T) {
+	always, other := newApplier(t), newApplier(t)
+	for _, update := range []*pb.Change{
+		{Member: &pb.Member{Id: 7, PeerUrls: []string{"http://older:2380"}}, Session: 1, Id: 1},
+		{Member: &pb.Member{Id: 7, PeerUrls: []string{"http://newer:2380"}}, Session: 2, Id: 1},
+		{Member: &pb.Member{Id: 7, PeerUrls: []string{"http://older:2380"}}, Session: 1, Id: 1},
+	} {
+		always.update(update)
+		other.update(update)
+		if got := always.Members.Members[7].PeerURLs; !slices.Equal(got, update.Member.PeerUrls) {
+			t.Errorf("the list has %v after an update to %v", got, update.Member.PeerUrls)
+		}
+		if other = other.restarted(); always.hash() != other.hash() {
+			t.Error("a member that was restarted has another state")
+		}
+	}
+}
+
+func (a *applier) update(c *pb.Change) {
+	a.t.Helper()
+	context, err := c.MarshalVT()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	data, err := raft.ConfChange{Op: raft.UpdateContext, Member: raft.MemberID(c.Member.Id), Context: context}.Encode()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.entry(raft.Entry{Index: a.Index + 1, Term: 1, Type: raft.EntryConfChange, Data: data})
 }
