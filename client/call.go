@@ -13,14 +13,14 @@ import (
 	"sync/atomic"
 )
 
-// A call is one request, to whichever endpoint serves it.
+// A call is one request, at any endpoint that serves it.
 type call struct {
 	method string
 	path   string // escaped, with the query
 	kind   string // Content-Type of the body, if there is one
 	body   string
-	into   any          // what the JSON of a good answer is put into; nil: it is not looked at
-	check  func() error // says what is missing in it then; nil: nothing can be
+	into   any          // where the JSON of a successful answer is decoded; nil: it is not
+	check  func() error // tells what into lacks; nil: nothing
 }
 
 const (
@@ -28,10 +28,10 @@ const (
 	kindJSON = "application/json"
 )
 
-// writes tells whether the call may change something, and so must not be done twice.
+// writes tells whether the call may change something, and so must not be made twice.
 func (c *call) writes() bool { return c.method != http.MethodGet && c.method != http.MethodHead }
 
-// do makes a call at one endpoint after the other until one of them has decided it.
+// do makes a call at one endpoint after the other until one of them decides it.
 func (c *Client) do(ctx context.Context, what call) (http.Header, error) {
 	var failed ClusterError
 	for _, endpoint := range c.Endpoints() {
@@ -52,14 +52,13 @@ func (c *Client) do(ctx context.Context, what call) (http.Header, error) {
 	return nil, &failed
 }
 
-// isFinal tells whether another endpoint of the cluster would say the same.
+// isFinal tells whether another endpoint of the cluster would answer the same.
 func isFinal(err error) bool {
 	var said *Error
 	return errors.As(err, &said) && said.Status < 500 && !errors.Is(err, ErrUnknownOutcome)
 }
 
-// try makes a call at one endpoint. An error of a call that writes matches ErrUnknownOutcome unless it is sure that
-// nothing was done.
+// try makes a call at one endpoint. The error of a call that writes matches ErrUnknownOutcome unless nothing was done for sure.
 func (c *Client) try(ctx context.Context, endpoint string, what *call) (http.Header, error) {
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
@@ -79,9 +78,9 @@ func (c *Client) try(ctx context.Context, endpoint string, what *call) (http.Hea
 	return answer.Header, nil
 }
 
-// isUndecided tells whether something may have been done, by the status of an answer that is not what was asked for:
-// the server or a gateway gave up waiting, or the good answer was broken. The other statuses over 500 say that the
-// server did not even begin: it is starting (503), only serves reads (501), or has no room (507).
+// isUndecided tells by the status of an unsuccessful answer whether something may have been done: the server or a gateway
+// stopped waiting, or the successful answer was broken. Other statuses over 500 mean that the server did not begin: it is
+// starting (503), serves only reads (501), or has no room (507).
 func isUndecided(status int) bool {
 	switch status {
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
@@ -90,7 +89,7 @@ func isUndecided(status int) bool {
 	return status < 300
 }
 
-// doubt marks the error of a call that may have changed something all the same.
+// doubt marks the error of a call that may have changed something.
 func (c *call) doubt(err error, undecided bool) error {
 	if undecided && c.writes() {
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
@@ -116,7 +115,7 @@ func (c *Client) request(ctx context.Context, endpoint string, what *call) (*htt
 	return request, nil
 }
 
-// read takes an answer apart.
+// read decodes an answer.
 func (c *Client) read(answer *http.Response, what *call) error {
 	body, err := io.ReadAll(io.LimitReader(answer.Body, c.config.AnswerBytes+1))
 	if err != nil {
@@ -142,8 +141,7 @@ func (c *Client) read(answer *http.Response, what *call) error {
 	return nil
 }
 
-// refusal is the error of an answer that is no success: of the keys API, of the others, or of a HEAD, which has only
-// its status.
+// refusal is the error of an unsuccessful answer: of the keys API, of the others, or of a HEAD, which has only its status.
 func refusal(answer *http.Response, body []byte, broken *AnswerError) error {
 	said := &Error{Status: answer.StatusCode, Index: indexOf(answer.Header)}
 	if answer.Request.Method == http.MethodHead || answer.StatusCode == http.StatusNotImplemented && len(body) == 0 {
@@ -174,7 +172,7 @@ func indexOf(h http.Header) uint64 { return number(h, "X-Etcd-Index", 10) }
 
 func clusterOf(h http.Header) uint64 { return number(h, "X-Etcd-Cluster-Id", 16) }
 
-// number is that of a header; 0 if it has none.
+// number is the number in a header; 0 if it has none.
 func number(h http.Header, name string, base int) uint64 {
 	n, err := strconv.ParseUint(h.Get(name), base, 64)
 	if err != nil {

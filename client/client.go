@@ -3,20 +3,20 @@
 //	c, err := client.New(client.Config{Endpoints: []string{"http://127.0.0.1:2379"}})
 //	r, err := c.Set(ctx, "/greeting", "hello", client.SetOptions{TTL: time.Minute})
 //
-// A Client keeps to one of its endpoints as long as that is well, because a member shows its own clients what they
-// wrote, and goes to the next when it is not. Reads are repeated there. Writes are repeated only if nothing of them was
-// sent, or the endpoint said that it did nothing: a write whose answer was lost ends with ErrUnknownOutcome, and
-// whether to look or to try again is the caller's decision. Nothing is ever written twice behind his back.
+// A Client uses one of its endpoints as long as that serves, because a member shows its own clients what they wrote, and the
+// next one otherwise. It repeats reads there. It repeats a write only if no byte of it was sent, or the endpoint said that it
+// did nothing. A write whose answer is lost ends with ErrUnknownOutcome, and the caller decides whether to read or to try
+// again. So the Client never makes a write twice.
 //
-// A Watcher is a position in the history of changes. It is moved on by each event, and survives whatever happens to
-// connections, members and leaders, without losing or doubling an event.
+// A Watcher is a position in the history of changes. Each event advances it. It survives failures of connections, members and
+// leaders, without losing or repeating an event.
 //
-// What cluster and network have to say comes back as errors of four kinds: *Error is an answer of the API, *AnswerError
-// one that is none of it, *ClusterError tells what each endpoint did when none of them helped, and the error of the
-// context comes back when that ended. All work with errors.Is and errors.As.
+// Errors of cluster and network are of four kinds: *Error is an answer of the API, *AnswerError an answer that is not of the
+// API, *ClusterError tells what each endpoint did when none of them succeeded, and the error of the context is returned when
+// that ended. All work with errors.Is and errors.As.
 //
-// Every method takes a context that ends its work; nothing runs between calls. Redirects are followed only if
-// Config.Redirects says so, and environment variables are not looked at.
+// Every method takes a context that ends it; nothing runs between calls. The Client follows redirects only if
+// Config.Redirects is set, and reads no environment variables.
 package client
 
 import (
@@ -32,27 +32,27 @@ import (
 	"time"
 )
 
-// Config says where a cluster is, and how to talk to it. Zero fields have the defaults given.
+// Config tells where a cluster is, and how to talk to it. Zero fields have the defaults below.
 type Config struct {
 	Endpoints []string // client URLs, http or https, without a path; at least one
-	KeysPath  string   // below which the keys are, as it stands in URLs; "/" is the top; default /v2/keys
+	KeysPath  string   // the prefix of keys in URLs; "/" is the top; default /v2/keys
 
 	Username, Password string // sent with every request, unless both are empty
 
-	// Redirects has redirects of reads followed, up to ten, as long as they stay on the host of the endpoint, and do not
-	// leave TLS. Default, and for all others: a redirect is an answer of something else.
+	// Redirects makes reads follow up to ten redirects, on the host of the endpoint, and from https only to https. Default, and
+	// for all others: a redirect is an answer that is not of the API.
 	Redirects bool
 
 	AnswerBytes int64 // the largest answer that is read; default 256 MiB
 
-	// Transport carries the requests. Default: connections of the client's own, which the fields below are about.
+	// Transport carries the requests. Default: own connections, with the fields below.
 	Transport     http.RoundTripper
-	TLS           *tls.Config   // for https; default: the system's authorities, no certificate
-	DialTimeout   time.Duration // for one connection to be made; default 3 s
+	TLS           *tls.Config   // for https; default: the system's CAs, no certificate
+	DialTimeout   time.Duration // to make a connection; default 3 s
 	TLSTimeout    time.Duration // for its TLS handshake; default DialTimeout
 	HeaderTimeout time.Duration // for an answer to begin; default 10 s, more than the 7 s a member waits for its quorum; less than 0: none
 
-	// Proxy chooses the HTTP proxy of a request, as http.Transport has it. Default: none, whatever the environment says.
+	// Proxy chooses the HTTP proxy of a request, as in http.Transport. Default: none, whatever the environment says.
 	Proxy func(*http.Request) (*url.URL, error)
 }
 
@@ -64,8 +64,8 @@ const (
 	defaultAnswerBytes   = 256 << 20
 )
 
-// Connections that are idle are given up long before a member would, which is after 5 minutes: a request on a
-// connection that is being closed is lost.
+// Idle connections are closed long before a member closes them, after 5 minutes: a request on a connection that is being
+// closed is lost.
 const (
 	idleTimeout    = time.Minute
 	idlePerAddress = 64
@@ -99,7 +99,7 @@ type Client struct {
 	// mu guards the fields below, for the length of one method.
 	mu        sync.Mutex
 	endpoints []string // never empty, without a slash at the end; the slice is replaced, not changed
-	at        int      // the one that is used while it is well
+	at        int      // the one in use
 }
 
 // New makes a client. It connects to nothing.
@@ -120,7 +120,7 @@ func New(c Config) (*Client, error) {
 	return &Client{config: c, http: h, endpoints: endpoints}, nil
 }
 
-// redirected says whether to go on with next after the requests before.
+// redirected tells whether to go on with next after the requests before.
 func (c Config) redirected(next *http.Request, before []*http.Request) error {
 	const most = 10
 	first := before[0]
@@ -141,14 +141,14 @@ func (c Config) transport() *http.Transport {
 		ResponseHeaderTimeout: c.HeaderTimeout,
 		MaxIdleConnsPerHost:   idlePerAddress,
 		IdleConnTimeout:       idleTimeout,
-		DisableCompression:    true, // costs members more than it saves
+		DisableCompression:    true, // compression costs members more than it saves
 	}
 }
 
-// Close gives up connections that are idle. Calls under way are not ended, their contexts do that.
+// Close closes idle connections. It does not end calls; their contexts do.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Endpoints are the client URLs in use, the one that is tried first at the beginning.
+// Endpoints are the client URLs, with the one that is tried first at the beginning.
 func (c *Client) Endpoints() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +168,7 @@ func (c *Client) SetEndpoints(endpoints []string) error {
 	return nil
 }
 
-// leave goes on to the endpoint after the one named, if that is still the one in use.
+// leave moves to the endpoint after the named one, if that is still in use.
 func (c *Client) leave(endpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,7 +177,7 @@ func (c *Client) leave(endpoint string) {
 	}
 }
 
-// prefer makes an endpoint the one in use, if it is still there.
+// prefer makes an endpoint the one in use, if it is still in the list.
 func (c *Client) prefer(endpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +186,7 @@ func (c *Client) prefer(endpoint string) {
 	}
 }
 
-// parseEndpoints checks URLs, and brings them into one form.
+// parseEndpoints checks URLs, and normalizes them.
 func parseEndpoints(endpoints []string) ([]string, error) {
 	if len(endpoints) == 0 {
 		return nil, errors.New("client: no endpoints; give at least one, like http://127.0.0.1:2379")

@@ -129,7 +129,7 @@ func TestErrorsOfKeys(t *testing.T) {
 	}
 }
 
-// wants is must for calls that cannot stand among other arguments.
+// wants is must for a call that is not an argument.
 func wants(t testing.TB) func(*client.Response, error) *client.Response {
 	return func(r *client.Response, err error) *client.Response {
 		t.Helper()
@@ -203,7 +203,7 @@ func TestFailOver(t *testing.T) {
 	}
 }
 
-// breaker is a server that reads a request and does something else than to answer it.
+// breaker is a server that reads a request and does not answer it properly.
 func breaker(t testing.TB, answer string) (url string, requests *atomic.Int64) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -285,7 +285,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-// A frozen endpoint takes requests and never answers them.
+// A frozen endpoint accepts requests and never answers them.
 func TestFrozenEndpoint(t *testing.T) {
 	good, ctx := membertest.Start(t, 1).Members[0].ClientURL, soon(t)
 	frozen, err := net.Listen("tcp", "127.0.0.1:0")
@@ -330,7 +330,7 @@ func TestCredentialsStayWithTheirServer(t *testing.T) {
 	}
 }
 
-// A directory can be taken for the top of the keys: then a client sees nothing else.
+// A directory can be the top of the keys: then a client sees nothing else.
 func TestKeysBelowAPath(t *testing.T) {
 	endpoints, ctx := membertest.Start(t, 1).ClientURLs(), soon(t)
 	whole := newClient(t, endpoints...)
@@ -363,7 +363,7 @@ func TestKeysBelowAPath(t *testing.T) {
 	}
 }
 
-// carrier is a transport of the caller's.
+// carrier is a transport of the caller.
 type carrier func(*http.Request) (*http.Response, error)
 
 func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
@@ -383,7 +383,7 @@ func TestATransportOfOnesOwn(t *testing.T) {
 	}
 }
 
-// Redirects are followed if that was asked for, by reads and within one host. A write goes to nobody else.
+// Redirects are followed if that is configured, by reads and within one host. A write never follows one.
 func TestRedirects(t *testing.T) {
 	member, ctx := membertest.Start(t, 1).ClientURLs()[0], soon(t)
 	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A Code is the number of an error of the keys API. It is an error itself, for errors.Is to look for:
+// A Code is the number of an error of the keys API. It is itself an error, for errors.Is:
 //
 //	if errors.Is(err, client.ErrKeyNotFound) …
 type Code int
@@ -17,33 +17,33 @@ const (
 	ErrCompareFailed Code = 101 // PrevValue or PrevIndex did not match
 	ErrNotFile       Code = 102 // the key is a directory
 	ErrNotDir        Code = 104 // a part of the path is a file
-	ErrNodeExist     Code = 105 // the key was not to exist, and does
+	ErrNodeExist     Code = 105 // the key must not exist, and does
 	ErrRootReadOnly  Code = 107 // the root can neither be set nor deleted
 	ErrDirNotEmpty   Code = 108 // the directory has children, and Recursive is false
 	ErrUnauthorized  Code = 110 // name or password are wrong, or not enough
-	ErrInvalidField  Code = 209 // the server does not take this combination of options
-	ErrInvalidForm   Code = 210 // the server could not read the request, or did not get all of it
-	ErrRaftInternal  Code = 300 // the cluster could not decide, for want of a quorum
-	ErrIndexCleared  Code = 401 // the history no longer reaches back to where a watch was to begin
+	ErrInvalidField  Code = 209 // the server does not accept this combination of options
+	ErrInvalidForm   Code = 210 // the server could not parse the request, or did not receive all of it
+	ErrRaftInternal  Code = 300 // the cluster could not decide without a quorum
+	ErrIndexCleared  Code = 401 // the history no longer reaches back to the start of the watch
 )
 
-// Error names the code.
+// Error gives the name of the code.
 func (c Code) Error() string { return fmt.Sprintf("error %d of the keys API", int(c)) }
 
-// ErrUnknownOutcome is matched by the error of a write that may have been done and may not: it was sent, and the answer
-// was lost, or the cluster did not come to a decision in time.
+// ErrUnknownOutcome matches the error of a write that may or may not have been made: it was sent, and the answer was lost, or
+// the cluster did not decide in time.
 var ErrUnknownOutcome = errors.New("the outcome is unknown")
 
-// Error is what a server said instead of doing what it was asked. It matches the Code it carries.
+// Error is the refusal of a server. It matches its Code.
 type Error struct {
-	Code    Code   // 0 if it came from another part of the API than keys
-	Message string // the server's words
-	Cause   string // the key, or what did not match
+	Code    Code   // 0 if it came from a part of the API other than keys
+	Message string // text of the server
+	Cause   string // the key, or the value that did not match
 	Index   uint64 // X-Etcd-Index when it happened; 0 if the store was not asked
 	Status  int    // the HTTP status
 }
 
-// Error gives the server's words and the cause.
+// Error gives the text of the server, and the cause.
 func (e *Error) Error() string {
 	text := e.Message
 	if e.Cause != "" {
@@ -55,22 +55,22 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%d: %s", e.Code, text)
 }
 
-// Is makes errors.Is(err, ErrKeyNotFound) work, and so on for the other codes.
+// Is makes errors.Is(err, ErrKeyNotFound) work, also for the other codes.
 func (e *Error) Is(target error) bool {
 	code, ok := target.(Code)
 	return ok && code == e.Code && code != 0
 }
 
-// AnswerError is an answer that is none of the API's: not its JSON, or too large. Something else may listen there.
+// AnswerError is an answer that is not of the API: not its JSON, or too large. The server may be another program.
 type AnswerError struct {
 	Status int    // the HTTP status
 	Type   string // the Content-Type
-	Text   string // how the body begins
-	Bytes  int    // of the body, as far as it was read
-	Err    error  // what is wrong with it
+	Text   string // beginning of the body
+	Bytes  int    // of the body that were read
+	Err    error  // the fault
 }
 
-// Error says what came, but nothing of its content: whoever listens there may not be who was meant, and this goes to logs.
+// Error tells about the answer, without its content: it goes to logs, and the server may be another one than intended.
 func (e *AnswerError) Error() string {
 	return fmt.Sprintf("not an answer of the API: status %d, %d bytes", e.Status, e.Bytes)
 }
@@ -78,11 +78,10 @@ func (e *AnswerError) Error() string {
 // Unwrap gives the reason.
 func (e *AnswerError) Unwrap() error { return e.Err }
 
-// ClusterError tells what each endpoint that was tried did with a request. It matches whatever one of those errors
-// matches.
+// ClusterError tells what each tried endpoint did with a request. It matches what one of those errors matches.
 type ClusterError struct{ Failures []Failure }
 
-// A Failure is what one endpoint did.
+// A Failure is the error of one endpoint.
 type Failure struct {
 	Endpoint string
 	Err      error

@@ -12,7 +12,7 @@ import (
 	"canopy/client/membertest"
 )
 
-// A member runs as long as an example.
+// A member runs for one example.
 type exampleRun struct{ cleanups []func() }
 
 func (*exampleRun) Helper()                      {}
@@ -58,7 +58,7 @@ func Example() {
 	// true
 }
 
-// A compare-and-swap decides who is the first, and a write whose outcome is unknown is looked after, not repeated.
+// A compare-and-swap decides who is first. After a write with an unknown outcome the client reads, and does not repeat it.
 func ExampleClient_Set() {
 	endpoints, end := startMember()
 	defer end()
@@ -88,8 +88,8 @@ func ExampleClient_Set() {
 	// bob follows
 }
 
-// To keep a copy of a directory: read it, then follow its changes from there. If the servers have forgotten where the
-// copy stands, read it again.
+// To keep a copy of a directory, read it, then follow its changes from there. If the servers no longer have the changes after
+// the copy, read it again.
 func ExampleClient_Watch() {
 	endpoints, end := startMember()
 	defer end()
@@ -129,7 +129,7 @@ func ExampleClient_Watch() {
 	// delete /services/web
 }
 
-// Sync learns all members from one of them.
+// Sync gets all members from one of them.
 func ExampleClient_Sync() {
 	endpoints, end := startMember()
 	defer end()

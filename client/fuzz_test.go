@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whatever a server answers, it is an answer without holes, an error of the API, or none of it.
+// Every answer of a server is either complete, an error of the API, or not of the API.
 func FuzzAnswer(f *testing.F) {
 	f.Add(200, `{"action":"get","node":{"key":"/t","dir":true,"nodes":[{"key":"/t/1a","value":"v","createdIndex":5},null]}}`)
 	f.Add(200, `{"node":null}`)

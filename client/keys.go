@@ -16,30 +16,30 @@ type Node struct {
 	Key           string     `json:"key"` // absolute; "" for the root
 	Value         string     `json:"value"`
 	Dir           bool       `json:"dir"`
-	Expiration    *time.Time `json:"expiration"` // nil: it stays
-	TTL           int64      `json:"ttl"`        // seconds that are left, by the clock of the member that answered
+	Expiration    *time.Time `json:"expiration"` // nil: none
+	TTL           int64      `json:"ttl"`        // seconds left, by the clock of the member that answered
 	ModifiedIndex uint64     `json:"modifiedIndex"`
 	CreatedIndex  uint64     `json:"createdIndex"`
-	Nodes         []*Node    `json:"nodes"` // children, in no particular order unless they were to be sorted
+	Nodes         []*Node    `json:"nodes"` // children; sorted only if that was requested
 }
 
-// A Response is what a server did or found.
+// A Response is the answer of a server.
 type Response struct {
 	Action   string // get, set, create, update, delete, compareAndSwap, compareAndDelete or expire
-	Node     *Node  // as it is now; without a value if it was deleted; nil if the answer was to be brief
-	PrevNode *Node  // as it was before a change, nil if it was not there
+	Node     *Node  // after the change; without a value if it was deleted; nil if Brief was set
+	PrevNode *Node  // before the change; nil if there was none
 
-	Index     uint64 // X-Etcd-Index: how many changes the member that answered knows of; watch after this one
+	Index     uint64 // X-Etcd-Index: the number of changes that the member knows; watch after this one
 	RaftIndex uint64
 	RaftTerm  uint64
 	ClusterID uint64
 }
 
-// GetOptions say how to read. The zero value reads what the member that is asked knows.
+// GetOptions tell how to read. The zero value reads what the asked member knows.
 type GetOptions struct {
-	Recursive bool // with all that is below a directory
+	Recursive bool // with everything below a directory
 	Sorted    bool // children by name
-	Quorum    bool // linearizable: not older than what any client has seen
+	Quorum    bool // linearizable: not older than anything that a client has seen
 }
 
 // Get reads a key. A directory comes with its children.
@@ -51,28 +51,28 @@ func (c *Client) Get(ctx context.Context, key string, o GetOptions) (*Response, 
 	return c.keys(ctx, call{method: http.MethodGet, path: q.after(c.keyPath(key))})
 }
 
-// SetOptions say what to write, and on which conditions. The zero value makes a file that stays, or replaces one.
+// SetOptions tell what to write, and on which conditions. The zero value makes or replaces a file without a TTL.
 type SetOptions struct {
-	TTL       time.Duration // after which the key is deleted, in whole seconds, rounded up; 0: it stays
-	PrevExist Exist         // whether the key must be there
-	PrevValue string        // what the key must hold; "": no matter
-	PrevIndex uint64        // what its ModifiedIndex must be; 0: no matter
+	TTL       time.Duration // after which the key is deleted, in whole seconds, rounded up; 0: none
+	PrevExist Exist         // whether the key must exist
+	PrevValue string        // value that the key must have; "": any
+	PrevIndex uint64        // ModifiedIndex that it must have; 0: any
 	Dir       bool          // make a directory
-	Refresh   bool          // only set the TTL of what is there, and wake no watcher; the value has to be ""
+	Refresh   bool          // only set the TTL of an existing node, and wake no watcher; the value must be ""
 	Brief     bool          // leave both nodes out of the answer
 }
 
-// Exist says whether a key must be there.
+// Exist tells whether a key must exist.
 type Exist int
 
-// What SetOptions.PrevExist can be.
+// The values of SetOptions.PrevExist.
 const (
-	Any   Exist = iota // no matter
-	Must               // update: the key must be there
-	Never              // create: the key must not be there
+	Any   Exist = iota // both
+	Must               // update: the key must exist
+	Never              // create: the key must not exist
 )
 
-// Set writes a key, with its missing parents.
+// Set writes a key, and makes missing parents.
 func (c *Client) Set(ctx context.Context, key, value string, o SetOptions) (*Response, error) {
 	q := query{}
 	q.text("value", value)
@@ -91,7 +91,7 @@ func (c *Client) Set(ctx context.Context, key, value string, o SetOptions) (*Res
 	return c.keys(ctx, call{method: http.MethodPut, path: c.keyPath(key), kind: kindForm, body: q.encode()})
 }
 
-// CreateInOrder makes a file within a directory, under a name that is greater than that of all before it.
+// CreateInOrder makes a file in a directory, with a name that is greater than those of all before it.
 func (c *Client) CreateInOrder(ctx context.Context, dir, value string, ttl time.Duration) (*Response, error) {
 	q := query{}
 	q.text("value", value)
@@ -99,12 +99,12 @@ func (c *Client) CreateInOrder(ctx context.Context, dir, value string, ttl time.
 	return c.keys(ctx, call{method: http.MethodPost, path: c.keyPath(dir), kind: kindForm, body: q.encode()})
 }
 
-// DeleteOptions say what to delete, and on which conditions. The zero value deletes a file.
+// DeleteOptions tell what to delete, and on which conditions. The zero value deletes a file.
 type DeleteOptions struct {
-	Recursive bool   // a directory and all that is below it, or a file
-	Dir       bool   // a directory that is empty, or a file
-	PrevValue string // what the file must hold; "": no matter
-	PrevIndex uint64 // what its ModifiedIndex must be; 0: no matter
+	Recursive bool   // a directory with everything below it, or a file
+	Dir       bool   // an empty directory, or a file
+	PrevValue string // value that the file must have; "": any
+	PrevIndex uint64 // ModifiedIndex that it must have; 0: any
 }
 
 // Delete deletes a key.
@@ -131,10 +131,10 @@ func (c *Client) keys(ctx context.Context, what call) (*Response, error) {
 	return &r, nil
 }
 
-// whole says what an answer lacks that each has.
+// whole names what an answer lacks that each must have.
 func (r *Response) whole() error {
 	if r.Action == "" {
-		return errors.New("it does not tell an action")
+		return errors.New("it has no action")
 	}
 	for _, n := range []*Node{r.Node, r.PrevNode} {
 		if n != nil && n.hasNil() {
@@ -144,12 +144,12 @@ func (r *Response) whole() error {
 	return nil
 }
 
-// hasNil tells whether a node is missing among those below.
+// hasNil tells whether one of the nodes below is nil.
 func (n *Node) hasNil() bool {
 	return slices.ContainsFunc(n.Nodes, func(below *Node) bool { return below == nil || below.hasNil() })
 }
 
-// keyPath is the path of a key, with every byte as it is. That of "" has no slash at the end.
+// keyPath is the path of a key, with each byte unchanged. That of "" has no slash at the end.
 func (c *Client) keyPath(key string) string {
 	if key == "" {
 		return c.config.KeysPath
@@ -194,7 +194,7 @@ func (q query) ttl(d time.Duration) {
 
 func (q query) encode() string { return url.Values(q).Encode() }
 
-// after puts the query behind a path.
+// after appends the query to a path.
 func (q query) after(path string) string {
 	if len(q) == 0 {
 		return path

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// A MemberID names a member in its cluster. Its text is hexadecimal, without leading zeros (M2).
+// A MemberID is the ID of a member in its cluster. Its text is hexadecimal, without leading zeros (M2).
 type MemberID uint64
 
 // String gives the text.
@@ -17,7 +17,7 @@ func (id MemberID) String() string { return strconv.FormatUint(uint64(id), 16) }
 // MarshalText is String, for JSON.
 func (id MemberID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText reads what String gives; leading zeros and capitals are taken, too.
+// UnmarshalText parses the text; leading zeros and capitals are accepted.
 func (id *MemberID) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(string(text), 16, 64)
 	if err != nil {
@@ -27,7 +27,7 @@ func (id *MemberID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A Member is one of those that make up a cluster.
+// A Member is a member of a cluster.
 type Member struct {
 	ID         MemberID `json:"id"`
 	Name       string   `json:"name"` // "" until it has started for the first time
@@ -35,13 +35,13 @@ type Member struct {
 	ClientURLs []string `json:"clientURLs"`
 }
 
-// A Membership is who makes up a cluster.
+// A Membership is the list of a cluster's members.
 type Membership struct {
-	ClusterID uint64   `json:"-"` // 0 if the server does not tell
+	ClusterID uint64   `json:"-"` // 0 if the server does not send it
 	Members   []Member `json:"members"`
 }
 
-// Members gives all members, as the one that is asked knows them.
+// Members gives all members, as the asked one knows them.
 func (c *Client) Members(ctx context.Context) (Membership, error) {
 	var all Membership
 	header, err := c.do(ctx, call{method: http.MethodGet, path: "/v2/members", into: &all})
@@ -49,14 +49,14 @@ func (c *Client) Members(ctx context.Context) (Membership, error) {
 	return all, err
 }
 
-// Leader gives the member that leads. If there is none, the error carries an *Error with status 503.
+// Leader gives the leader. If there is none, the error contains an *Error with status 503.
 func (c *Client) Leader(ctx context.Context) (Member, error) {
 	var leader Member
 	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v2/members/leader", into: &leader})
 	return leader, err
 }
 
-// AddMember adds a member that is to be reached at these peer URLs. It is to be started then.
+// AddMember adds a member with these peer URLs. Start it afterwards.
 func (c *Client) AddMember(ctx context.Context, peerURLs []string) (Member, error) {
 	var added Member
 	what := call{method: http.MethodPost, path: "/v2/members", kind: kindJSON, body: peerURLsJSON(peerURLs), into: &added}
@@ -70,7 +70,7 @@ func (c *Client) UpdateMember(ctx context.Context, id MemberID, peerURLs []strin
 	return err
 }
 
-// PromoteMember makes a member that has caught up a voter. That is needed only where members run with --auto-promote=false.
+// PromoteMember makes a member that has caught up a voter. It is needed only if members run with --auto-promote=false.
 func (c *Client) PromoteMember(ctx context.Context, id MemberID) error {
 	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v2/members/" + id.String() + "/promote"})
 	return err
@@ -90,7 +90,7 @@ func peerURLsJSON(urls []string) string {
 	return string(body)
 }
 
-// Sync replaces the endpoints by the client URLs of all members. Behind a proxy this goes past it, to the members.
+// Sync replaces the endpoints by the client URLs of all members. Behind a proxy this bypasses it.
 func (c *Client) Sync(ctx context.Context) error {
 	all, err := c.Members(ctx)
 	if err != nil {

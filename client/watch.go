@@ -9,33 +9,32 @@ import (
 	"time"
 )
 
-// WatchOptions say what to watch, and from where on.
+// WatchOptions tell what to watch, and from where.
 type WatchOptions struct {
-	Recursive bool   // also what happens below the key
-	After     uint64 // the index of the last change that is known, Response.Index of a read; 0: from the first Next on
+	Recursive bool   // also changes below the key
+	After     uint64 // index of the last known change, Response.Index of a read; 0: from the first Next on
 }
 
-// A Watcher gives the changes of a key one after the other. It is for one goroutine. It holds nothing that has to be
-// closed.
+// A Watcher gives the changes of a key one after the other. One goroutine uses it. It need not be closed.
 type Watcher struct {
 	client    *Client
 	key       string
 	recursive bool
-	after     uint64 // the index of the last change that was seen or is known; 0: the position is still to be found
+	after     uint64 // index of the last change that was seen or is known; 0: the position is not known yet
 }
 
-// Watch makes a Watcher. It asks nothing yet.
+// Watch makes a Watcher. It makes no request yet.
 func (c *Client) Watch(key string, o WatchOptions) *Watcher {
 	return &Watcher{client: c, key: key, recursive: o.Recursive, after: o.After}
 }
 
-// After is the position: the index of the last change that was seen or is known to have been before.
+// After is the position: the index of the last change that was seen or is known.
 func (w *Watcher) After() uint64 { return w.after }
 
-// Next waits for the next change. Whatever breaks a connection or has a member stop is waited out, for as long as ctx
-// lasts; the Watcher can be used on after ctx has ended. Its other errors are those that would come again: an *Error
-// that matches ErrIndexCleared says that changes are lost to this Watcher, since the servers have forgotten them, and
-// carries the present Index. Then read the key, and Watch after the Index of what was read.
+// Next waits for the next change. It waits until broken connections and stopped members have recovered, as long as ctx lasts;
+// the Watcher can be used after ctx has ended. Its other errors would occur again: an *Error that matches ErrIndexCleared
+// means that the servers no longer have all changes for this Watcher, and contains the present Index. Then read the key, and
+// Watch after the Index of that read.
 func (w *Watcher) Next(ctx context.Context) (*Response, error) {
 	for wait := (backoff{}); ; {
 		event, err := w.Poll(ctx)
@@ -53,10 +52,10 @@ func (w *Watcher) Next(ctx context.Context) (*Response, error) {
 	}
 }
 
-// Poll is Next for those who wait in their own way: it makes one request for the change after the position, and its
-// error is whatever came in between. Nothing is lost by it; the next Poll asks for the same change.
+// Poll is Next for callers with their own way to wait: it makes one request for the change after the position, and returns the
+// error of that. The next Poll requests the same change, so none is lost.
 //
-// Requests for single events, instead of a stream, are what every server gets right (K109).
+// Requests for single events work correctly with every server; streams do not (K109).
 func (w *Watcher) Poll(ctx context.Context) (*Response, error) {
 	if w.after == 0 {
 		if err := w.begin(ctx); err != nil {
@@ -80,7 +79,7 @@ func (w *Watcher) Poll(ctx context.Context) (*Response, error) {
 
 var errNotAhead = errors.New("the server answered with an earlier change")
 
-// begin finds out where the history is now.
+// begin finds the present end of the history.
 func (w *Watcher) begin(ctx context.Context) error {
 	header, err := w.client.do(ctx, call{method: http.MethodHead, path: w.client.keyPath(w.key)})
 	var said *Error
@@ -88,7 +87,7 @@ func (w *Watcher) begin(ctx context.Context) error {
 	case err == nil:
 		w.after = indexOf(header)
 	case errors.As(err, &said) && said.Status == http.StatusNotFound:
-		w.after = said.Index // a key that is not there can be watched all the same
+		w.after = said.Index // a key that does not exist can be watched
 	case errors.As(err, &said) && (said.Status == http.StatusNotImplemented || said.Status == http.StatusBadRequest):
 		return w.beginByGet(ctx) // a proxy that refuses HEAD (P35), or a path through a file (K41)
 	default:
@@ -100,9 +99,9 @@ func (w *Watcher) begin(ctx context.Context) error {
 	return nil
 }
 
-var errNoIndex = errors.New("the server does not say where its history is")
+var errNoIndex = errors.New("the answer has no X-Etcd-Index")
 
-// beginByGet is begin at servers that tell it with a GET only.
+// beginByGet is begin for servers that need a GET.
 func (w *Watcher) beginByGet(ctx context.Context) error {
 	found, err := w.client.Get(ctx, w.key, GetOptions{})
 	var said *Error
@@ -126,7 +125,7 @@ const (
 	backoffMax = 2 * time.Second
 )
 
-// pause waits, for about half to all of the time it has come to.
+// pause waits for a half to all of the present time.
 func (b *backoff) pause(ctx context.Context) error {
 	b.last = min(max(2*b.last, backoffMin), backoffMax)
 	timer := time.NewTimer(b.last/2 + rand.N(b.last/2))

@@ -43,7 +43,7 @@ func TestWatchFromNowOn(t *testing.T) {
 			}
 			events <- r
 		}()
-		// Writes until one comes after the watch has begun.
+		// Writes until one comes after the start of the watch.
 		for n := 0; ; n++ {
 			if _, err := c.Set(ctx, "/other", fmt.Sprint(n), client.SetOptions{}); err != nil {
 				t.Fatal(err)
@@ -101,7 +101,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Poll tells what Next waits out, and the next Poll goes on.
+// Poll returns an error where Next waits, and the next Poll continues.
 func TestPollTellsOfFailures(t *testing.T) {
 	member, ctx := membertest.Start(t, 1).Members[0], soon(t)
 	c := newClient(t, member.ClientURL)
@@ -118,7 +118,7 @@ func TestPollTellsOfFailures(t *testing.T) {
 	}
 }
 
-// TestWatchSurvivesMembers has members stop and start, at random, while one client writes and another one watches.
+// Members stop and start at random, while one client writes and another one watches.
 func TestWatchSurvivesMembers(t *testing.T) {
 	rng, cluster, ctx := newRNG(t), membertest.Start(t, 3), soon(t)
 	const changes = 300
@@ -165,7 +165,7 @@ func TestWatchSurvivesMembers(t *testing.T) {
 	}
 }
 
-// setOnce makes the n-th change, exactly once, whatever becomes of the answers.
+// setOnce makes the n-th change exactly once, whatever the answers are.
 func setOnce(ctx context.Context, c *client.Client, n int) error {
 	o := client.SetOptions{PrevExist: client.Never}
 	for {
@@ -176,7 +176,7 @@ func setOnce(ctx context.Context, c *client.Client, n int) error {
 	}
 }
 
-// unlessMade is nil for a change that was made by an earlier try.
+// unlessMade is nil for a change that an earlier try made.
 func unlessMade(ctx context.Context, err error) error {
 	if errors.Is(err, client.ErrNodeExist) {
 		return nil
@@ -184,7 +184,7 @@ func unlessMade(ctx context.Context, err error) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// cutter stands between a client and a member, and breaks connections: after some bytes of an answer, or before any.
+// cutter is between a client and a member, and breaks connections: after some bytes of an answer, or before any.
 func cutter(t *testing.T, target string, bytes func() int64) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -222,7 +222,7 @@ func relayAndCut(conn net.Conn, target string, bytes int64) {
 	}
 }
 
-// TestWatchOverBrokenConnections cuts each answer at a random place.
+// Each answer is cut at a random place.
 func TestWatchOverBrokenConnections(t *testing.T) {
 	rng, member, ctx := newRNG(t), membertest.Start(t, 1).Members[0], soon(t)
 	var mu sync.Mutex // guards rng
@@ -245,7 +245,7 @@ func TestWatchOverBrokenConnections(t *testing.T) {
 	}
 }
 
-// Answers that are whole, empty and good are what a stopping server gives to watches (E45), also again and again.
+// A server that stops ends watches with complete, empty answers (E45); the test sends many of them.
 func TestWatchOfAnEmptyAnswer(t *testing.T) {
 	empty, requests := breaker(t, answerText(200, ""))
 	short, cancel := context.WithTimeout(soon(t), 300*time.Millisecond)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestAWaitIsToldEachMinute, and when its reason is another one, but not for other numbers in it.
+// A wait is logged each minute, and when its reason changes, but not when only numbers in it change.
 func TestAWaitIsToldEachMinute(t *testing.T) {
 	log := &lines{}
 	var waited time.Duration
@@ -27,7 +27,7 @@ func TestAWaitIsToldEachMinute(t *testing.T) {
 	wait("another reason")
 	b.reset(log)
 	b.reset(log)
-	if got := strings.Count(log.String(), "another reason"); got != 1 || strings.Count(log.String(), "it goes on") != 1 {
+	if got := strings.Count(log.String(), "another reason"); got != 1 || strings.Count(log.String(), "continues") != 1 {
 		t.Errorf("want another reason and an end:\n%s", log)
 	}
 }

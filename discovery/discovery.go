@@ -1,17 +1,16 @@
 // Package discovery finds the first members of a cluster, for processes that
-// were not told who the others are.
+// do not know them.
 //
 //	SRV   asks DNS: one record, one member (bootstrap.md section 6)
 //	Join  registers under a token of a discovery service, and waits until as many have registered as its size says
 //
-// Both are used at the first start only, and turn what they find into a list
-// that all members see alike. One thing is above all others: nobody begins with
-// a part of that list, since a part of it can be a cluster of its own. So
-// whatever may be better in a while is waited for, and whatever is wrong for
-// good is an error that says what to do.
+// Both are used at the first start only, and give a list that is the same for
+// all members. The main rule is that nobody starts with a part of that list,
+// since a part of it could be a cluster of its own. So temporary errors are
+// retried, and a permanent error tells what to do.
 //
-// What happens with the list is no business of this package, and neither is
-// the service that keeps tokens (package service).
+// The use of the list, and the service that keeps tokens (package service), are
+// not part of this package.
 package discovery
 
 import (
@@ -25,13 +24,13 @@ import (
 	"canopy/internal/lasting"
 )
 
-// Log takes lines for people: what was found, and what is waited for.
+// Log takes lines for operators: what was found, and what is waited for.
 type Log interface {
 	Infof(format string, args ...any)
 	Warnf(format string, args ...any)
 }
 
-// unsureError is an answer that may be another one in a while.
+// unsureError is an answer that may change.
 type unsureError struct{ err error }
 
 func (e *unsureError) Error() string { return e.err.Error() }
@@ -41,8 +40,8 @@ func isUnsure(err error) bool {
 	return errors.As(err, &unsure)
 }
 
-// Waiting is told what is being waited for, whenever something is, and each
-// minute of it at least.
+// Waiting is called with the reason of a wait when it begins, and at least once
+// a minute.
 type Waiting func(status string)
 
 func (w Waiting) tell(status string) {
@@ -51,10 +50,10 @@ func (w Waiting) tell(status string) {
 	}
 }
 
-// Pause waits for a time, or until ctx ends, whose error it then returns.
+// Pause waits for a time, or until ctx ends, and returns the error of ctx.
 type Pause func(ctx context.Context, d time.Duration) error
 
-// sleep is the Pause of the real world.
+// sleep is the Pause of the real clock.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -66,13 +65,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// The time between tries is doubled from the first to the longest (D14).
+// The time between tries doubles from the first to the longest (D14).
 const (
 	firstPause   = 2 * time.Second
 	longestPause = 10 * time.Second
 )
 
-// backoff counts tries that failed in a row, and waits longer after each.
+// backoff counts consecutive failures, and waits longer after each.
 type backoff struct {
 	pause   Pause // nil: the real clock
 	waiting Waiting
@@ -80,11 +79,11 @@ type backoff struct {
 
 	slept  time.Duration
 	unsure lasting.Condition
-	why    string // it is unsure, without numbers, which change from try to try
+	why    string // unsureError without numbers, which differ from try to try
 }
 
-// next is how long to wait now: up to a quarter less than the full time, so
-// that processes that failed together do not come back together.
+// next is the next wait: up to a quarter less than the full time, so that
+// processes that failed together do not retry together.
 func (b *backoff) next() time.Duration {
 	full := longestPause
 	if b.tries < 3 {
@@ -95,18 +94,18 @@ func (b *backoff) next() time.Duration {
 	return full - rand.N(full/4)
 }
 
-// now is a clock that only pauses move on.
+// now is a clock that only pauses advance.
 func (b *backoff) now() time.Time { return time.Unix(0, 0).Add(b.slept) }
 
-// reset is for when a try succeeded.
+// reset is called after a success.
 func (b *backoff) reset(log Log) {
 	b.tries = 0
 	if moment, lasted := b.unsure.Observe(false, b.now()); moment == lasting.Ends {
-		log.Infof("discovery: it goes on, after waiting for %v", lasted)
+		log.Infof("discovery: continues after waiting for %v", lasted)
 	}
 }
 
-// tell logs why there is another try: at first, when the reason is another one, and each minute.
+// tell logs the reason of another try: at first, when it changes, and each minute.
 func (b *backoff) tell(log Log, why error, next time.Duration) {
 	text := strings.Map(func(r rune) rune {
 		if unicode.IsDigit(r) {
@@ -122,10 +121,10 @@ func (b *backoff) tell(log Log, why error, next time.Duration) {
 	}
 }
 
-// wait waits before the next try, having said why there is one.
+// wait logs the reason of another try, and waits before it.
 func (b *backoff) wait(ctx context.Context, log Log, why error) error {
 	if ctx.Err() != nil {
-		return ctx.Err() // which is why
+		return ctx.Err() // the reason
 	}
 	d := b.next()
 	b.tell(log, why, d)

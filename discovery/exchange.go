@@ -15,27 +15,27 @@ import (
 
 // Bounds of an exchange (D13).
 const (
-	askTimeout  = 5 * time.Second  // for a look and for registering
-	pollTimeout = 60 * time.Second // for one wait; then the list is looked at anew, whatever was missed
+	askTimeout  = 5 * time.Second  // to read and to register
+	pollTimeout = 60 * time.Second // for one wait; then the list is read again
 	dialTimeout = 30 * time.Second
 	tlsTimeout  = 10 * time.Second
 	answerMax   = 1 << 20 // bytes
 )
 
-// A directory is that of a token, at the one endpoint there is for it.
+// A directory is the directory of a token, at its one endpoint.
 type directory struct {
 	token Token
-	keys  *client.Client // of what is below it; the key "" is the directory
+	keys  *client.Client // below the directory; the key "" is the directory itself
 }
 
-// newDirectory makes a directory behind an HTTP proxy, if there is one; proxies
-// of the environment are not for it (D13).
+// newDirectory makes a directory behind an HTTP proxy, if there is one; it does
+// not use proxies of the environment (D13).
 func newDirectory(t Token, proxy *url.URL) (*directory, error) {
 	c := client.Config{
 		Endpoints: []string{t.url.Scheme + "://" + t.url.Host}, KeysPath: cmp.Or(t.url.EscapedPath(), "/"), Redirects: true,
 		Proxy:       http.ProxyURL(proxy),
 		DialTimeout: dialTimeout, TLSTimeout: tlsTimeout, AnswerBytes: answerMax,
-		HeaderTimeout: -1, // the answer to a wait may come as a whole (D33)
+		HeaderTimeout: -1, // the answer to a wait may come all at once (D33)
 	}
 	if t.user != nil {
 		c.Username = t.user.Username()
@@ -45,7 +45,7 @@ func newDirectory(t Token, proxy *url.URL) (*directory, error) {
 	return &directory{t, keys}, err
 }
 
-// parseProxy reads the URL of an HTTP proxy, or its host:port; nil is none.
+// parseProxy parses the URL of an HTTP proxy, or its host:port; nil: none.
 func parseProxy(text string) (*url.URL, error) {
 	if text == "" {
 		return nil, nil
@@ -60,7 +60,7 @@ func parseProxy(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// get looks at what is below the token. The read is linearizable: behind a load
+// get reads what is below the token. The read is linearizable: behind a load
 // balancer, a member that lags would not know of a registration (D44).
 func (d *directory) get(ctx context.Context, below string) (*client.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -68,7 +68,7 @@ func (d *directory) get(ctx context.Context, below string) (*client.Response, er
 	return d.keys.Get(ctx, below, client.GetOptions{Quorum: true})
 }
 
-// create makes a key, unless it is there.
+// create makes a key, unless it exists.
 func (d *directory) create(ctx context.Context, key, value string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -76,10 +76,9 @@ func (d *directory) create(ctx context.Context, key, value string) error {
 	return err
 }
 
-// watch waits for something to happen below the token, after an index. It is
-// no error if nothing did for as long as it waits, if a relay has cut the wait
-// (D14), or if the store does not know any more what happened: whoever looks
-// then finds out.
+// watch waits for a change below the token, after an index. It returns no error
+// if nothing changed for the time of a wait, if a relay cut the wait (D14), or
+// if the store no longer has the changes: the next read shows the result.
 func (d *directory) watch(ctx context.Context, after uint64) (happened bool, err error) {
 	poll, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
@@ -95,9 +94,9 @@ func (d *directory) watch(ctx context.Context, after uint64) (happened bool, err
 	return err == nil, err
 }
 
-// judge says what an error means: the answer may be another one in a while, an
-// *unsureError (D14), or it will not, a *TokenError (D19). Nothing of the answer
-// but its status and its length is for the log: it may be anybody's.
+// judge classifies an error: the answer may change, a *unsureError (D14), or it
+// will not, a *TokenError (D19). Only the status and the length of the answer are
+// logged, since anybody may have sent it.
 func (d *directory) judge(err error) error {
 	var failed *client.ClusterError
 	if errors.As(err, &failed) {
@@ -127,7 +126,7 @@ func (d *directory) judge(err error) error {
 	return &TokenError{d.token, ErrRefused, fmt.Sprintf("%d%s", status, text), adviceEndpoint}
 }
 
-// isMissing tells whether an error says that there is no such key.
+// isMissing tells whether an error means that the key does not exist.
 func isMissing(err error) bool {
 	var said *client.Error
 	return errors.As(err, &said) && (said.Code == client.ErrKeyNotFound || said.Status == http.StatusNotFound)

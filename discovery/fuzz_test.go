@@ -9,8 +9,8 @@ import (
 	"canopy/client"
 )
 
-// Whatever stands under a token, it is taken for members that a cluster can
-// have, or refused.
+// Whatever a token contains is either a list of members that a cluster can have,
+// or refused.
 func FuzzRegistry(f *testing.F) {
 	f.Add(`{"dir":true,"nodes":[{"key":"/t/1a","value":"m1=http://a:1","createdIndex":5},{"key":"/t/b","value":"m2=http://b:1","createdIndex":4}]}`)
 	f.Add(`{"dir":true,"nodes":[{"key":"/t/1a","value":"m1=http://a:1"},{"key":"/t/01a","value":"m2=http://b:1"}]}`)
@@ -20,7 +20,7 @@ func FuzzRegistry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		list := &client.Response{}
 		if err := json.Unmarshal([]byte(text), &list.Node); err != nil || list.Node != nil && slices.Contains(list.Node.Nodes, nil) {
-			return // which the client refuses
+			return // the client refuses it
 		}
 		r, err := d.registry(3, list)
 		if err != nil {

@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// identity is who this process registers as.
+// identity is what this process registers.
 type identity struct {
 	joiner *joiner
 	peer   Peer
 	note   note
-	before note // of the data directory, as it was found
-	mine   bool // the registration cannot be that of a former life with data
+	before note // of the data directory, as read at the start
+	mine   bool // the registration cannot be that of an earlier run with data
 }
 
 func (j *joiner) key() string { return strconv.FormatUint(j.IDOf(j.PeerURLs, j.Token.String()), 16) }
@@ -33,13 +33,13 @@ func (j *joiner) self() (*identity, error) {
 	}
 	before, err := readNote(j.FS, j.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("read what this process was waiting for: %w", err)
+		return nil, fmt.Errorf("read the note of this process in the data directory: %w", err)
 	}
 	return &identity{joiner: j, peer: peer, note: n, before: before, mine: before == n}, nil
 }
 
-// changed refuses to go on if this data directory has registered with other
-// peer URLs, and so under another key, which counts as a member.
+// changed returns an error if this data directory has registered with other peer
+// URLs, and so under another key, which counts as a member.
 func (i *identity) changed(r registry) error {
 	at := r.at(i.before.Key)
 	if i.before.Token != i.note.Token || i.before.Key == i.note.Key || at < 0 {
@@ -48,20 +48,20 @@ func (i *identity) changed(r registry) error {
 	return i.otherValue(r.all[at])
 }
 
-// remember makes the registration, which may be there already, this data
-// directory's own. It is called only while nobody can have begun.
+// remember records the registration, which may exist already, in this data
+// directory. It is called only while no member can have started.
 func (i *identity) remember() error {
 	if i.before != i.note {
 		if err := i.note.write(i.joiner.FS, i.joiner.Dir); err != nil {
-			return fmt.Errorf("write down who waits for its cluster: %w", err)
+			return fmt.Errorf("write the note of this process in the data directory: %w", err)
 		}
 	}
 	i.before, i.mine = i.note, true
 	return nil
 }
 
-// claim makes a registration that is there this process's own, if it is the
-// same, and the cluster cannot have begun (D24).
+// claim takes an existing registration as that of this process, if it is the
+// same, and the cluster cannot have started (D24).
 func (i *identity) claim(r registration) error {
 	if err := i.same(r); err != nil {
 		return err
@@ -69,8 +69,8 @@ func (i *identity) claim(r registration) error {
 	return i.remember()
 }
 
-// same makes sure that a registration with this process's key says what it
-// would say itself.
+// same checks that a registration with this process's key has the value that
+// this process would write.
 func (i *identity) same(r registration) error {
 	p, err := ParsePeer(r.key, r.value)
 	if err == nil && p.Name == i.peer.Name && slices.Equal(p.PeerURLs, i.peer.PeerURLs) {
@@ -85,7 +85,7 @@ func (i *identity) otherValue(r registration) error {
 }
 
 // neverRan asks the others whether this member has run. Most of them must
-// answer: if it did, and has taken part in anything, one of those knows.
+// answer: if it has run and taken part in anything, one of those knows.
 func (j *joiner) neverRan(ctx context.Context, peers []Peer, self uint64) error {
 	started := make([]bool, len(peers))
 	failed := make([]error, len(peers))
@@ -96,7 +96,7 @@ func (j *joiner) neverRan(ctx context.Context, peers []Peer, self uint64) error 
 		}
 	}
 	all.Wait()
-	answered := -1 // this process itself
+	answered := -1 // without this process itself
 	var last error
 	for _, err := range failed {
 		if err == nil {

@@ -11,32 +11,32 @@ import (
 	"canopy/internal/disk"
 )
 
-// Options are what Join needs. Members and Join use Token, Proxy, Waiting,
-// Pause and Log; all else is for Join alone.
+// Options are the settings of Join. Members uses Token, Proxy, Waiting, Pause and
+// Log; the others are only for Join.
 type Options struct {
 	Token    Token  // required
-	Proxy    string // the HTTP proxy on the way, http://host:port or host:port; "": none
+	Proxy    string // the HTTP proxy, http://host:port or host:port; "": none
 	Name     string // this member's
 	PeerURLs []string
 
 	// IDOf derives a member's ID from its peer URLs and the token (B15).
 	IDOf func(peerURLs []string, token string) uint64
-	// Started asks a member whether it knows the one with the ID to have started.
+	// Started asks a member whether it knows that the one with the ID has started.
 	Started func(ctx context.Context, peerURLs []string, id uint64) (bool, error)
 
-	FS      disk.FS // where Dir is
-	Dir     string  // the data directory; it exists, and is this process's alone
-	Waiting Waiting // nil: nobody is told
+	FS      disk.FS // of Dir
+	Dir     string  // the data directory; it exists, and only this process uses it
+	Waiting Waiting // nil: not called
 	Pause   Pause   // nil: the real clock
 	Log     Log
 }
 
-// joiner is one process on its way into a cluster.
+// joiner is one process that joins a cluster.
 type joiner struct {
 	Options
 	at    *directory
 	polls backoff
-	there bool            // the token was seen
+	there bool            // the token has existed
 	found map[string]bool // the keys that were logged
 	told  string          // the progress that was logged last
 }
@@ -79,13 +79,13 @@ func Members(ctx context.Context, o Options) ([]Peer, error) {
 }
 
 // Join registers this process under the token and waits until the token is
-// complete. It gives the members, this one among them. A *FullError says that
-// it is not among them, a *TokenError that the token leads nowhere; what may be
-// better in a while is waited for, as long as ctx lasts.
+// complete. It gives the members, including this one. A *FullError tells that
+// this process is not one of them, a *TokenError that the token cannot be used;
+// temporary errors are retried as long as ctx lasts.
 //
-// Whatever happened, the next step follows from the list as it is now, never
-// from what an event says (D22). So the same loop serves the first start, a
-// restart in the middle (D24), and a registry that was rebuilt (D26).
+// Each step follows from the present list, never from the content of an event
+// (D22). So the same loop serves the first start, a restart in the middle (D24),
+// and a registry that was rebuilt (D26).
 func Join(ctx context.Context, o Options) ([]Peer, error) {
 	j, err := newJoiner(o)
 	if err != nil {
@@ -125,8 +125,8 @@ func Join(ctx context.Context, o Options) ([]Peer, error) {
 	}
 }
 
-// look finds out who has registered, and tries until it knows (D14). A token
-// that was there may come back (D26).
+// look reads the registrations, and tries until it succeeds (D14). A token that
+// existed may come back (D26).
 func (j *joiner) look(ctx context.Context) (registry, error) {
 	again := backoff{pause: j.Pause, waiting: j.Waiting}
 	for {
@@ -149,7 +149,7 @@ func (j *joiner) look(ctx context.Context) (registry, error) {
 	}
 }
 
-// report logs who was found and how many are missing, when that has changed.
+// report logs new registrations and how many are missing, when that changes.
 func (j *joiner) report(r registry) {
 	own := ""
 	if j.IDOf != nil {
@@ -178,11 +178,10 @@ func (j *joiner) report(r registry) {
 	j.Waiting.tell(progress)
 }
 
-// briefly is how soon a wait that brings nothing may end without being
-// followed by a pause.
+// briefly is the length of a wait without a result below which a pause follows.
 const briefly = time.Second
 
-// wait waits until something may have changed since a look (D11).
+// wait waits until something may have changed (D11).
 func (j *joiner) wait(ctx context.Context, r registry) error {
 	began := time.Now()
 	happened, err := j.at.watch(ctx, r.index)
@@ -198,10 +197,10 @@ func (j *joiner) wait(ctx context.Context, r registry) error {
 	return nil
 }
 
-// register adds this process to an incomplete list (D9). It does so only if
-// the list stays one that a cluster can have, so that a mistake here does not
-// stop all others. It is tried until it is answered; that the key is there
-// already is an answer, too.
+// register adds this process to an incomplete list (D9). It does so only if the
+// list remains one that a cluster can have, so that a mistake here does not stop
+// all others. It tries until there is an answer; that the key exists is an answer,
+// too.
 func (j *joiner) register(ctx context.Context, self *identity, r registry) error {
 	if _, err := j.at.peers(append(slices.Clone(r.all), registration{key: self.note.Key, value: self.note.Value})); err != nil {
 		return err
@@ -215,9 +214,9 @@ func (j *joiner) register(ctx context.Context, self *identity, r registry) error
 		j.polls.reset(j.Log)
 		return nil
 	case errors.Is(err, client.ErrNodeExist):
-		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %s was not there a moment ago, and is now", self.note.Key))
+		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %s did not exist when the list was read, and exists now", self.note.Key))
 	case isMissing(err):
-		return nil // the next look tells
+		return nil // the next read shows the result
 	}
 	if err = j.at.judge(err); isUnsure(err) {
 		return j.polls.wait(ctx, j.Log, fmt.Errorf("registering: %w", err))
@@ -225,7 +224,7 @@ func (j *joiner) register(ctx context.Context, self *identity, r registry) error
 	return err
 }
 
-// full gives the members that were faster.
+// full gives the members that registered earlier.
 func (j *joiner) full(r registry) error {
 	peers, err := j.at.peers(r.first())
 	if err != nil {
@@ -235,7 +234,7 @@ func (j *joiner) full(r registry) error {
 }
 
 // begin gives the members of a complete list, if this process may be one of
-// them: it never ran before, as its note says or the others do (D24).
+// them: by its note or the others' answers, it never ran before (D24).
 func (j *joiner) begin(ctx context.Context, self *identity, own registration, r registry) ([]Peer, error) {
 	if err := self.same(own); err != nil {
 		return nil, err
@@ -254,7 +253,7 @@ func (j *joiner) begin(ctx context.Context, self *identity, own registration, r 
 	}
 	for _, p := range peers {
 		if p.ID != j.IDOf(p.PeerURLs, j.Token.String()) {
-			j.Log.Warnf("discovery: member %q registered as %x, which is not what its URLs and %s come to: it was given another spelling of the discovery URL", p.Name, p.ID, j.Token)
+			j.Log.Warnf("discovery: member %q registered as %x, which is not the ID of its URLs and %s: it uses another spelling of the discovery URL", p.Name, p.ID, j.Token)
 		}
 	}
 	return peers, nil

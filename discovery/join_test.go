@@ -24,7 +24,7 @@ func idOf(urls []string, token string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// process is one that joins, with a data directory of its own.
+// process is a process that joins, with a data directory of its own.
 type process struct {
 	Options
 	log   *lines
@@ -71,11 +71,11 @@ func (p *process) start(ctx context.Context) <-chan outcome {
 	return done
 }
 
-// hang is how long a test waits for what needs no more than a moment on a machine
-// that does nothing else: only what never comes takes longer.
+// hang is how long a test waits for an event that takes a moment on an idle
+// machine.
 const hang = 2 * time.Minute
 
-// await is the outcome, which must come.
+// await gives the outcome.
 func await(t *testing.T, done <-chan outcome) outcome {
 	t.Helper()
 	select {
@@ -109,8 +109,8 @@ func names(peers []Peer) []string {
 	return list
 }
 
-// Three processes find each other, in the order in which they came, under the
-// IDs of B18's rules; a fourth finds the cluster full (D6–D12, D16).
+// Three processes find each other, in the order of their registrations, with the
+// IDs of B18; a fourth finds the cluster full (D6–D12, D16).
 func TestProcessesFindEachOther(t *testing.T) {
 	service := newTokenService(t, "3")
 	var all []*process
@@ -166,7 +166,7 @@ func TestAProxyWaitsAndDoesNotRegister(t *testing.T) {
 	}
 }
 
-// Two register at once for one place: the later one finds out (D9).
+// Two register at the same time for one slot: the later one finds out (D9).
 func TestTheLaterOneIsSurplus(t *testing.T) {
 	service := newTokenService(t, "1")
 	service.do(func() {
@@ -188,8 +188,8 @@ func TestTheLaterOneIsSurplus(t *testing.T) {
 	}
 }
 
-// What waiting does not mend ends the process with a reason, and before it has
-// registered: the token stays as it was (R42, D15–D21).
+// A permanent error ends the process with a reason, before it registers: the
+// token is unchanged (R42, D15–D21).
 func TestWhatEndsBadly(t *testing.T) {
 	html := func(status int) func(http.ResponseWriter, *http.Request) bool {
 		return refuseWith(everything, status, "<html>welcome</html>")
@@ -247,7 +247,7 @@ func TestWhatEndsBadly(t *testing.T) {
 	}
 }
 
-// An empty size is a size that is bad, not one that is missing.
+// An empty size is bad, and not missing.
 func TestAnEmptySize(t *testing.T) {
 	service := newTokenService(t, "3")
 	service.do(func() {
@@ -259,8 +259,8 @@ func TestAnEmptySize(t *testing.T) {
 	}
 }
 
-// Whatever fails for a while is tried again, registering too, with pauses that
-// grow to 10 s and no further (R43, R106, D14).
+// Each temporary failure is retried, also of registering, with pauses that grow
+// to 10 s (R43, R106, D14).
 func TestFailuresAreWaitedOut(t *testing.T) {
 	is := func(method, part string) func(*http.Request) bool {
 		return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.String(), part) }
@@ -322,7 +322,7 @@ func TestFailuresAreWaitedOut(t *testing.T) {
 	}
 }
 
-// A registration whose answer was lost is found, not made twice.
+// A registration whose answer was lost is found, and not made twice.
 func TestALostAnswerToRegistering(t *testing.T) {
 	service := newTokenService(t, "1")
 	service.do(func() {
@@ -340,7 +340,7 @@ func TestALostAnswerToRegistering(t *testing.T) {
 	}
 }
 
-// Deletes, overwrites, and keys that come and go are no members (R106, D22).
+// Deletes, overwrites, and keys that come and go are not members (R106, D22).
 func TestEventsAreNotMembers(t *testing.T) {
 	service := newTokenService(t, "3")
 	p := newProcess(t, "m1", service.url)
@@ -363,7 +363,7 @@ func TestEventsAreNotMembers(t *testing.T) {
 	}
 }
 
-// A registry that was emptied, or lost and made anew, is registered with again (D26).
+// The process registers again in a registry that was emptied, or rebuilt (D26).
 func TestTheRegistryIsRebuilt(t *testing.T) {
 	service := newTokenService(t, "2")
 	p := newProcess(t, "m1", service.url, func() { service.do(func() { service.size = "2" }) })
@@ -381,7 +381,7 @@ func TestTheRegistryIsRebuilt(t *testing.T) {
 	}
 }
 
-// A process that is restarted while it waits goes on, at whatever point it was
+// A process that restarts while it waits continues, at whatever point it was
 // killed: before or after registering, and before or after the others came (D24, R43).
 func TestARestartWhileWaiting(t *testing.T) {
 	for _, tt := range []struct {
@@ -435,8 +435,8 @@ func TestARestartWhileWaiting(t *testing.T) {
 	}
 }
 
-// A process that finds itself registered, without a note of it, goes on while
-// the list is incomplete. Else the others know whether it ever ran (D24).
+// A process that finds its own registration, without a note, continues while the
+// list is incomplete. Otherwise the others know whether it ever ran (D24).
 func TestARegistrationWithoutNote(t *testing.T) {
 	type reply struct {
 		started bool
@@ -482,8 +482,8 @@ func TestARegistrationWithoutNote(t *testing.T) {
 	}
 }
 
-// Who comes back with another name or other peer URLs is told what to do,
-// instead of taking a second place.
+// A process that comes back with another name or other peer URLs is told what to
+// do, and does not take a second slot.
 func TestAProcessThatHasChanged(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -515,8 +515,8 @@ func TestAProcessThatHasChanged(t *testing.T) {
 	}
 }
 
-// Two spellings of one token: all take the IDs from the keys, and so agree;
-// the log says what happened (R106, D25).
+// With two spellings of one token, all take the IDs from the keys, and so agree;
+// the log tells it (R106, D25).
 func TestTwoSpellingsOfAToken(t *testing.T) {
 	service := newTokenService(t, "2")
 	one := newProcess(t, "m1", service.url)
@@ -533,7 +533,7 @@ func TestTwoSpellingsOfAToken(t *testing.T) {
 	}
 }
 
-// Who is told to stop stops, wherever it is.
+// A process whose context ends stops, at every point.
 func TestJoinEndsWithItsContext(t *testing.T) {
 	service := newTokenService(t, "2")
 	p := newProcess(t, "m1", service.url)
@@ -550,7 +550,7 @@ func TestJoinEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A full disk is found out before registering.
+// A full disk is found before registering.
 func TestTheNoteComesBeforeRegistering(t *testing.T) {
 	service := newTokenService(t, "2")
 	p := newProcess(t, "m1", service.url)

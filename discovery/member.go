@@ -10,9 +10,9 @@ import (
 )
 
 // Cluster gives the peer URLs of all members by name, with the given name for
-// this member, which is found by where its advertised URLs lead (B39). The
-// URLs are those of the records (B40). A record whose target does not resolve
-// is waited for (B41).
+// this member, which is the one whose addresses its advertised URLs have (B39).
+// The URLs are those of the records (B40). It waits for a record whose target
+// does not resolve (B41).
 func (s SRV) Cluster(ctx context.Context, name string, advertised []string) (map[string][]string, error) {
 	var members []member
 	var self int
@@ -49,8 +49,8 @@ func (s SRV) Cluster(ctx context.Context, name string, advertised []string) (map
 	return cluster, nil
 }
 
-// locate looks up the addresses of all hosts, and refuses a place that is said
-// to speak both with and without TLS.
+// locate looks up the addresses of all hosts, and refuses an address and port
+// with records for both http and https.
 func (s SRV) locate(ctx context.Context, hosts []host) error {
 	speaks := map[netip.AddrPort]string{}
 	for i := range hosts {
@@ -72,7 +72,7 @@ func (s SRV) locate(ctx context.Context, hosts []host) error {
 	return nil
 }
 
-// member is one as the records list it: hosts that lead to the same addresses.
+// member is a member in the records: hosts with the same addresses.
 type member []host
 
 func (m member) urls() []string {
@@ -83,7 +83,7 @@ func (m member) urls() []string {
 	return urls
 }
 
-// endpoint gives what the records say of a port of a member; nil: nothing.
+// endpoint gives the records of a port of a member; nil: none.
 func (m member) endpoint(port uint16) *endpoint {
 	for _, h := range m {
 		for i := range h.at {
@@ -95,9 +95,9 @@ func (m member) endpoint(port uint16) *endpoint {
 	return nil
 }
 
-// group makes members of hosts that come sorted by name (B42). Names that share
-// an address and are not the same altogether may be several machines, each of
-// which would take itself for the member.
+// group makes members of hosts that are sorted by name (B42). Names that share an
+// address but not all addresses may be several machines, each of which would take
+// itself for the member.
 func (s SRV) group(hosts []host) ([]member, error) {
 	var members []member
 	byAddress := map[netip.Addr]int{}

@@ -9,10 +9,10 @@ import (
 	"canopy/internal/disk"
 )
 
-// note is the small file that says that this data directory waits for its
-// cluster, and as who. It is there from before registering until the member has
-// a log. So whoever finds it has never run: its registration is its own, and
-// whether the others have begun without it does not matter (D24).
+// note is the small file that records that this data directory waits for its
+// cluster, and as which member. It exists from before registering until the
+// member has a log. So a process that finds it has never run: the registration is
+// its own, and it does not matter whether the others have started (D24).
 type note struct {
 	Token string `json:"token"`
 	Key   string `json:"key"`
@@ -21,11 +21,11 @@ type note struct {
 
 const noteMax = 64 << 10 // bytes
 
-// NoteName is the name of the file in the data directory in which a process
-// that waits for its cluster keeps who it is.
+// NoteName is the file in the data directory in which a process that waits for
+// its cluster records its registration.
 const NoteName = "discovery"
 
-// readNote gives the zero note if there is none.
+// readNote gives the zero note if there is no file.
 func readNote(fsys disk.FS, dir string) (note, error) {
 	data, err := disk.ReadFile(fsys, filepath.Join(dir, NoteName), noteMax)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,8 +46,8 @@ func (n note) write(fsys disk.FS, dir string) error {
 	return disk.WriteFile(fsys, filepath.Join(dir, NoteName), append(data, '\n'))
 }
 
-// Forget removes what Join has kept in a data directory. It is to be called
-// once the member has a log, and at each start of one.
+// Forget removes the note from a data directory. It is called once the member
+// has a log, and at each start of one.
 func Forget(fsys disk.FS, dir string) error {
 	err := fsys.Remove(filepath.Join(dir, NoteName))
 	if errors.Is(err, fs.ErrNotExist) {

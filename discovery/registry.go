@@ -17,14 +17,14 @@ import (
 // SizeMax is the most members that a token can ask for (D18).
 const SizeMax = 31
 
-// Peer is one member as it has registered.
+// Peer is a registered member.
 type Peer struct {
-	ID       uint64 // from the key, so that all agree on it however they spell the token (D25)
+	ID       uint64 // from the key, so that all agree, whatever their spelling of the token (D25)
 	Name     string
 	PeerURLs []string
 }
 
-// ParsePeer reads a registration: the last part of its key, and its value.
+// ParsePeer parses a registration: the last part of its key, and its value.
 func ParsePeer(key, value string) (Peer, error) {
 	id, err := strconv.ParseUint(key, 16, 64)
 	if err != nil || id == 0 {
@@ -46,7 +46,7 @@ func ParsePeer(key, value string) (Peer, error) {
 	panic("unreachable")
 }
 
-// ParseSize reads how many members a token asks for.
+// ParseSize parses the size of a token.
 func ParseSize(text string) (int, error) {
 	size, err := strconv.Atoi(text)
 	if err != nil || size < 1 || size > SizeMax {
@@ -62,26 +62,26 @@ type registration struct {
 	dir        bool
 }
 
-// registry is what a look found: all registrations in the order of their
-// creation (D7), and how many are wanted.
+// registry is the result of a read: all registrations in the order of their
+// creation (D7), and the size of the token.
 type registry struct {
 	size  int
 	all   []registration
-	index uint64 // of the store; what comes later is not in it
+	index uint64 // of the store; it contains no later changes
 }
 
-// complete reports whether there are as many registrations as are wanted.
+// complete tells whether there are as many registrations as the size.
 func (r registry) complete() bool { return len(r.all) >= r.size }
 
-// first gives those that are members, as far as they are known.
+// first gives the members, as far as they have registered.
 func (r registry) first() []registration { return r.all[:min(r.size, len(r.all))] }
 
-// at is the place of a key, −1 if it is not there.
+// at is the position of a key; −1: it does not exist.
 func (r registry) at(key string) int {
 	return slices.IndexFunc(r.all, func(each registration) bool { return each.key == key })
 }
 
-// look asks for the size and the registrations once (D8).
+// look reads the size and the registrations once (D8).
 func (d *directory) look(ctx context.Context) (registry, error) {
 	size, err := d.size(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func (d *directory) registry(size int, list *client.Response) (registry, error) 
 	if list.Node == nil || !list.Node.Dir {
 		return registry{}, d.bad("the token is no directory")
 	}
-	r := registry{size: size, index: 1} // that of the size, at least
+	r := registry{size: size, index: 1} // at least the index of the size
 	for _, n := range list.Node.Nodes {
 		r.all = append(r.all, registration{path.Base(n.Key), n.Value, n.CreatedIndex, n.Dir})
 		r.index = max(r.index, n.ModifiedIndex)
@@ -133,8 +133,8 @@ func (d *directory) noSize() error {
 	return &TokenError{d.token, ErrNoSize, d.token.at("/_config/size").Redacted(), adviceEndpoint + "; a token is gone when it was deleted, or has expired"}
 }
 
-// peers reads registrations, and refuses lists that no cluster can have: a
-// name, a URL or an ID that comes twice (D12, D21, B20).
+// peers parses registrations, and refuses lists that no cluster can have: with a
+// duplicate name, URL or ID (D12, D21, B20).
 func (d *directory) peers(list []registration) ([]Peer, error) {
 	var peers []Peer
 	names, ids, urls := map[string]bool{}, map[uint64]bool{}, map[string]bool{}

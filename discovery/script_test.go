@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// script is what happens at each pause, one function after the other; after the
-// last one the pauses end the wait with an error. It remembers how long they were.
+// script runs one function at each pause; after the last one the pauses end the
+// wait with an error. It records their lengths.
 type script struct {
 	steps []func()
 	took  []time.Duration

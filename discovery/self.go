@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// NotListedError says that no record leads to this member.
+// NotListedError tells that no record has an address of this member.
 type NotListedError struct {
 	Name       string
-	Advertised []string // where this member says that it is
-	Listed     []string // where the records lead
+	Advertised []string // URLs that this member advertises
+	Listed     []string // URLs of the records
 }
 
-// Error says what was compared.
+// Error names what was compared.
 func (e *NotListedError) Error() string {
 	return fmt.Sprintf("cannot find local etcd member %q in SRV records: it advertises %s, and the records lead to %s",
 		e.Name, strings.Join(e.Advertised, ","), strings.Join(e.Listed, ","))
@@ -49,7 +49,7 @@ func (s SRV) self(ctx context.Context, members []member, name string, advertised
 		members[mine[0]][0].name, members[mine[1]][0].name, strings.Join(advertised, ","))}
 }
 
-// location is where an advertised URL leads.
+// location is the addresses of an advertised URL.
 type location struct {
 	scheme, host string
 	port         uint16
@@ -60,8 +60,8 @@ func (l location) leadsTo(m member) bool {
 	return m.endpoint(l.port) != nil && slices.ContainsFunc(l.at, func(a netip.Addr) bool { return slices.Contains(m[0].addresses, a) })
 }
 
-// own resolves the advertised URLs. A name that is not there is an error for
-// good (B39).
+// own resolves the advertised URLs. A name that does not exist is a permanent
+// error (B39).
 func (s SRV) own(ctx context.Context, advertised []string) ([]location, error) {
 	var all []location
 	for _, text := range advertised {
@@ -86,7 +86,7 @@ func (s SRV) own(ctx context.Context, advertised []string) ([]location, error) {
 }
 
 // resolve gives the addresses of a name, or of an address. localhost is this
-// machine whatever DNS says.
+// machine whatever DNS answers.
 func (s SRV) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
 	if strings.TrimSuffix(name, ".") == "localhost" {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
@@ -101,9 +101,8 @@ func (s SRV) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
 	return found, err
 }
 
-// verify makes sure that what a member advertises is what the records say of
-// it: others will dial those, and with another scheme or on other ports would
-// not find it.
+// verify checks that the advertised URLs of this member are those of its records:
+// others dial the latter, and with another scheme or port would not reach it.
 func (s SRV) verify(m member, own []location, advertised []string) error {
 	wrong := func(reason string) error {
 		return &RecordsError{s.Domain, fmt.Sprintf("they list this member as %s, and it advertises %s: %s",
@@ -132,7 +131,7 @@ func (s SRV) verify(m member, own []location, advertised []string) error {
 	return nil
 }
 
-// severalMachines reports whether a name has more than one address of a kind.
+// severalMachines tells whether a name has more than one address of a kind.
 func severalMachines(addresses []netip.Addr) bool {
 	four := 0
 	for _, a := range addresses {

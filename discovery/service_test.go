@@ -16,8 +16,8 @@ import (
 	"canopy/client"
 )
 
-// tokenService is the part of the v2 API that discovery speaks, over one token,
-// for tests that decide what it says and when.
+// tokenService is the part of the v2 API that discovery uses, for one token; a
+// test controls what it answers and when.
 type tokenService struct {
 	url string // of the token
 
@@ -46,14 +46,14 @@ func newTokenService(t *testing.T, size string) *tokenService {
 	return s
 }
 
-// do changes the service as a whole.
+// do changes the service atomically.
 func (s *tokenService) do(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()
 }
 
-// set writes a key, as anybody can.
+// set writes a key, like any client.
 func (s *tokenService) set(key, value string) {
 	s.do(func() { s.put(key, value) })
 }
@@ -80,7 +80,7 @@ func (s *tokenService) happened(n *client.Node) {
 	s.changed = make(chan struct{})
 }
 
-// keys are those that are registered now.
+// keys are the registered keys.
 func (s *tokenService) keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +158,7 @@ func (s *tokenService) serveWait(w http.ResponseWriter, r *http.Request) {
 func v2Answer(w http.ResponseWriter, status int, action string, n *client.Node) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{"action": action, "node": n}) // a client that is gone asks again
+	json.NewEncoder(w).Encode(map[string]any{"action": action, "node": n}) // a client that has left asks again
 }
 
 func v2Error(w http.ResponseWriter, status int, code client.Code, message string) {
@@ -167,14 +167,14 @@ func v2Error(w http.ResponseWriter, status int, code client.Code, message string
 	fmt.Fprintf(w, `{"errorCode":%d,"message":%q,"cause":"/discovery/tok1","index":4}`, code, message)
 }
 
-// waits tells whether somebody has asked for an event.
+// waits tells whether a client waits for an event.
 func (s *tokenService) waits() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.asked, func(line string) bool { return strings.Contains(line, "wait=true") })
 }
 
-// refuseWith gives a script that answers everything that matches with a status and a body.
+// refuseWith gives a script that answers each matching request with a status and a body.
 func refuseWith(match func(*http.Request) bool, status int, body string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if !match(r) {

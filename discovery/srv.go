@@ -12,27 +12,27 @@ import (
 	"strings"
 )
 
-// SRV finds members in the SRV records of a domain: those of
-// _etcd-server-ssl._tcp speak https, those of _etcd-server._tcp http, and both
-// add up (B37). Priority and weight do not matter (B38). All records that lead
-// to one address are one member, under however many names and ports; so the
-// members are the same in the eyes of all who see the same records (B42, B44).
+// SRV finds members in the SRV records of a domain: the records of
+// _etcd-server-ssl._tcp are for https, those of _etcd-server._tcp for http, and
+// both are used (B37). Priority and weight have no effect (B38). All records with
+// one address are one member, whatever their names and ports; so all processes
+// that get the same records find the same members (B42, B44).
 type SRV struct {
 	Domain   string        // the records are those of this domain
 	Suffix   string        // a part of the records' names, "" for none: _etcd-server-<suffix> (F50)
 	Resolver *net.Resolver // required
-	Waiting  Waiting       // nil: nobody is told
+	Waiting  Waiting       // nil: not called
 	Pause    Pause         // nil: the real clock
 	Log      Log           // required
 }
 
-// NoRecordsError says that a domain has no SRV records of the kind.
+// NoRecordsError tells that a domain has no SRV records of the kind.
 type NoRecordsError struct {
-	Names []string // what was looked up
-	Err   error    // what DNS said last, nil if it gave an empty answer
+	Names []string // the names of the queries
+	Err   error    // last error of DNS; nil: it gave an empty answer
 }
 
-// Error names what was looked up.
+// Error names the queries.
 func (e *NoRecordsError) Error() string {
 	text := "SRV discovery failed: there are no records " + strings.Join(e.Names, " or ")
 	if e.Err != nil {
@@ -41,10 +41,10 @@ func (e *NoRecordsError) Error() string {
 	return text
 }
 
-// Unwrap gives what DNS said.
+// Unwrap gives the error of DNS.
 func (e *NoRecordsError) Unwrap() error { return e.Err }
 
-// RecordsError says what is wrong with records, in a way that waiting does not mend.
+// RecordsError tells a permanent fault of records.
 type RecordsError struct {
 	Domain string
 	Reason string
@@ -55,8 +55,8 @@ func (e *RecordsError) Error() string {
 	return fmt.Sprintf("SRV discovery failed: the records of %s cannot be used: %s", e.Domain, e.Reason)
 }
 
-// Peers gives the peer URLs of all members, sorted: what a proxy needs, which
-// is no member itself.
+// Peers gives the peer URLs of all members, sorted: for a proxy, which is not a
+// member.
 func (s SRV) Peers(ctx context.Context) ([]string, error) { return s.urls(ctx, "etcd-server") }
 
 // Clients gives the client URLs of the domain, from its _etcd-client-ssl._tcp
@@ -73,8 +73,7 @@ func (s SRV) urls(ctx context.Context, service string) ([]string, error) {
 	return urls, err
 }
 
-// await tries until there is an answer to go by; what is wrong for good is an
-// answer, too.
+// await tries until there is an answer; a permanent error is an answer, too.
 func (s SRV) await(ctx context.Context, try func() ([]host, error)) ([]host, error) {
 	again := backoff{pause: s.Pause, waiting: s.Waiting}
 	for {
@@ -89,11 +88,11 @@ func (s SRV) await(ctx context.Context, try func() ([]host, error)) ([]host, err
 	}
 }
 
-// host is a name that records lead to.
+// host is a target of records.
 type host struct {
 	name      string // lower-case, without the final dot
 	at        []endpoint
-	addresses []netip.Addr // nil before they were looked up
+	addresses []netip.Addr // nil: not looked up
 }
 
 // endpoint is one record: how a host is reached.
@@ -110,8 +109,8 @@ func (h host) urls() []string {
 	return urls
 }
 
-// look asks for both kinds of records once, and gives their hosts by name. If
-// DNS fails, one kind is not taken for all there is (B43).
+// look queries both kinds of records once, and gives their hosts by name. If one
+// query fails, the answer to the other is not used alone (B43).
 func (s SRV) look(ctx context.Context, service string) ([]host, error) {
 	found := map[string][]endpoint{}
 	none := &NoRecordsError{}
@@ -127,7 +126,7 @@ func (s SRV) look(ctx context.Context, service string) ([]host, error) {
 		}
 		none.Names, none.Err = append(none.Names, name), cmp.Or(err, none.Err)
 		for _, r := range records {
-			if target := strings.ToLower(strings.TrimSuffix(r.Target, ".")); target != "" { // RFC 2782: "." is nobody
+			if target := strings.ToLower(strings.TrimSuffix(r.Target, ".")); target != "" { // RFC 2782: "." means no host
 				found[target] = append(found[target], endpoint{kind.scheme, r.Port})
 			}
 		}
@@ -138,8 +137,8 @@ func (s SRV) look(ctx context.Context, service string) ([]host, error) {
 	return s.arrange(found)
 }
 
-// arrange sorts hosts and their endpoints, and refuses a port that cannot be,
-// or that is said to speak both with and without TLS.
+// arrange sorts hosts and their endpoints, and refuses an invalid port, or one
+// with records for both http and https.
 func (s SRV) arrange(found map[string][]endpoint) ([]host, error) {
 	var hosts []host
 	for name, at := range found {

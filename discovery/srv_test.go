@@ -174,8 +174,8 @@ func TestErrorsOfRecordsHaveTypes(t *testing.T) {
 	}
 }
 
-// Whatever DNS fails to say, nobody begins with a part of the list: the member
-// waits, says why, and goes on once DNS is whole (B41, B43, R44).
+// If DNS fails to answer anything, nobody starts with a part of the list: the
+// member waits, logs why, and continues once DNS is complete (B41, B43, R44).
 func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 	const plain, ssl = "_etcd-server._tcp.example.com", "_etcd-server-ssl._tcp.example.com"
 	for _, tt := range []struct {
@@ -206,7 +206,7 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 			if len(waits.took) != 4 || !strings.Contains(log.String(), tt.want) || !strings.Contains(log.String(), "retrying in") {
 				t.Errorf("after %d pauses the log is\n%s\nwant %s", len(waits.took), log, tt.want)
 			}
-			if n := strings.Count(log.String(), "retrying in"); n != 1 || !strings.Contains(log.String(), "it goes on, after waiting for") {
+			if n := strings.Count(log.String(), "retrying in"); n != 1 || !strings.Contains(log.String(), "continues after waiting for") {
 				t.Errorf("the wait is told %d times, want once and its end:\n%s", n, log)
 			}
 			if len(told) != 4 || !strings.Contains(told[3], tt.want) {
@@ -221,7 +221,7 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A server that goes on failing is waited for until the caller is no more.
+// A member waits for a server that keeps failing until its context ends.
 func TestAFailingServerIsWaitedFor(t *testing.T) {
 	server := dnstest.Start(t, "127.0.0.1:0", threeMembers)
 	server.Fail("_etcd-server-ssl._tcp.example.com", dns.RcodeServerFailure)

@@ -55,7 +55,7 @@ func TestParseToken(t *testing.T) {
 	}
 }
 
-// A service may have moved within its host: looks are followed, and what is to be registered is not carried there.
+// A service may have moved within its host: reads follow a redirect, and registrations do not.
 func TestAServiceThatHasMoved(t *testing.T) {
 	service := newTokenService(t, "1")
 	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +72,7 @@ func TestAServiceThatHasMoved(t *testing.T) {
 	}
 }
 
-// A redirect to another host is not followed, and nothing of what an endpoint says reaches the log.
+// A redirect to another host is not followed, and no text of an endpoint is logged.
 func TestNothingForeignIsFollowedOrLogged(t *testing.T) {
 	service := newTokenService(t, "1")
 	const secret = "instance-credentials"
@@ -114,7 +114,7 @@ func TestNothingForeignIsFollowedOrLogged(t *testing.T) {
 	}
 }
 
-// An answer that is cut off in the middle is a failure of the network, and not a bad endpoint.
+// A cut answer is a failure of the network, and not a bad endpoint.
 func TestAnAnswerThatIsCutOff(t *testing.T) {
 	service := newTokenService(t, "1")
 	service.do(func() {
@@ -130,8 +130,8 @@ func TestAnAnswerThatIsCutOff(t *testing.T) {
 	}
 }
 
-// The way leads through --discovery-proxy, and through no proxy of the
-// environment (D13).
+// Requests go through --discovery-proxy, and through no proxy of the environment
+// (D13).
 func TestThroughAnHTTPProxy(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	service := newTokenService(t, "1")
@@ -147,7 +147,7 @@ func TestThroughAnHTTPProxy(t *testing.T) {
 		defer response.Body.Close()
 		w.Header().Set("X-Etcd-Index", response.Header.Get("X-Etcd-Index"))
 		w.WriteHeader(response.StatusCode)
-		io.Copy(w, response.Body) // a client that is gone asks again
+		io.Copy(w, response.Body) // a client that has left asks again
 	}))
 	defer proxy.Close()
 	p := newProcess(t, "m1", service.url)

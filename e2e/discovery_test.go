@@ -327,7 +327,7 @@ func TestTwoSpellingsLeadToOneCluster(t *testing.T) {
 	}
 	c.waitServing()
 	c.isOneCluster()
-	c.members[0].waitLine("it was given another spelling of the discovery URL")
+	c.members[0].waitLine("it uses another spelling of the discovery URL")
 }
 
 // A process that waits tells systemd for whom, ends in good order when it is

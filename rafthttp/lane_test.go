@@ -483,7 +483,7 @@ func TestWhatOperatorsSee(t *testing.T) {
 	if peers.Load() != 0 || active.Load() != 0 || len(a.Status()) != 0 {
 		t.Errorf("told of %d peers, active is %d, and the status is %v", peers.Load(), active.Load(), a.Status())
 	}
-	a.logs("the connection with b became inactive (the peer is no member any more)")
+	a.logs("the connection with b became inactive (the peer is not a member any more)")
 	b.logs("the connection with a became inactive")
 }
 

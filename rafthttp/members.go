@@ -56,7 +56,7 @@ func fetchMembers(ctx context.Context, client *http.Client, url string) (uint64,
 	}
 	var members []RemoteMember
 	if err := json.Unmarshal(body, &members); err != nil {
-		return 0, nil, fmt.Errorf("answered with %d bytes that are no list of members", len(body))
+		return 0, nil, fmt.Errorf("answered with %d bytes that are not a list of members", len(body))
 	}
 	return cluster, members, nil
 }

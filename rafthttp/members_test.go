@@ -49,7 +49,7 @@ func TestMembersAreFetched(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/nowhere": "answered 404 with 19 bytes", "/huge": "more than 1048576 bytes", "/nocluster": headerCluster, "/badcluster": headerCluster,
-		"/garbage": "6 bytes that are no list of members", "/hangs": "deadline exceeded",
+		"/garbage": "6 bytes that are not a list of members", "/hangs": "deadline exceeded",
 	} {
 		patience := 10 * time.Second
 		if path == "/hangs" {

@@ -96,7 +96,7 @@ func (p *peer) setTarget(to Peer) {
 
 var (
 	errMoved   = errors.New("the peer has other URLs now")
-	errRetired = errors.New("the peer is no member any more")
+	errRetired = errors.New("the peer is not a member any more")
 )
 
 // retire ends the lanes for good. p.t.mu is held.

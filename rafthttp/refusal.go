@@ -76,7 +76,7 @@ func (r *Reason) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("rafthttp: %.40q is no known reason", text)
+	return fmt.Errorf("rafthttp: %.40q is not a known reason", text)
 }
 
 // Refusal is a typed reason not to talk. The other side gets all of it. Both sides log it once per peer, reason and minute (R31).

@@ -217,8 +217,8 @@ func (t *Transport) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	}
 	defer t.dismissSnapshot(h.from)
 	if err := t.receiveSnapshot(life, w, r, h.from, message); err != nil {
-		t.journal.log.Warnf("the snapshot up to index %d from %s was not taken: %v", message.Meta.Index, t.title(h.from), err)
-		http.Error(w, fmt.Sprintf("the snapshot was not taken: %.300v", err), http.StatusInternalServerError)
+		t.journal.log.Warnf("the snapshot up to index %d from %s was not accepted: %v", message.Meta.Index, t.title(h.from), err)
+		http.Error(w, fmt.Sprintf("the snapshot was not accepted: %.300v", err), http.StatusInternalServerError)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -150,7 +150,7 @@ func TestStalledSnapshotEnds(t *testing.T) {
 		began = time.Now()
 		go func() { sent <- b.SendSnapshot(context.Background(), 0xa, announced, silent, 1000) }()
 		a.logs("the snapshot up to index 7 from b (")
-		a.logs("was not taken")
+		a.logs("was not accepted")
 		if took := time.Since(began); took < snapshotStall || took > 2*snapshotStall {
 			t.Errorf("a body that does not come was waited for, for %v", took)
 		}

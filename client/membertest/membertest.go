@@ -1,12 +1,11 @@
-// Package membertest runs real members within a test: the same code that the program runs, on disks in memory and on
-// ports of 127.0.0.1.
+// Package membertest runs real members in a test: the code of the program, with disks in memory and ports of 127.0.0.1.
 //
 //	cluster := membertest.Start(t, 3)
 //	cluster.Members[0].Stop()
 //	…
 //	cluster.Members[0].Start()
 //
-// A member that is stopped keeps its disk and its ports' numbers. The test ends what still runs.
+// A stopped member keeps its disk and its port numbers. The test stops the members that still run.
 package membertest
 
 import (
@@ -34,7 +33,7 @@ import (
 // patience is how long a test waits for what has to happen.
 const patience = 30 * time.Second
 
-// TB is what a member needs of the test it runs in: any testing.TB has it.
+// TB is what a member needs of its test: any testing.TB has it.
 type TB interface {
 	Helper()
 	Name() string
@@ -48,7 +47,7 @@ type Cluster struct {
 	Members []*Member
 }
 
-// A Member is one that runs, or is stopped.
+// A Member runs or is stopped.
 type Member struct {
 	ClientURL string
 	PeerURL   string
@@ -65,7 +64,7 @@ type Member struct {
 // Start runs a new cluster, and returns when all members serve.
 func Start(t TB, n int) *Cluster { return StartWith(t, n, 0) }
 
-// StartWith is Start, for members that remember so many events; 0 stands for the usual number.
+// StartWith is Start, for members with a history of so many events; 0: the default.
 func StartWith(t TB, n, historyEvents int) *Cluster {
 	t.Helper()
 	c, urls := &Cluster{}, map[string][]string{}
@@ -85,7 +84,7 @@ func StartWith(t TB, n, historyEvents int) *Cluster {
 	return c
 }
 
-// ClientURLs are those of all members.
+// ClientURLs are the client URLs of all members.
 func (c *Cluster) ClientURLs() []string {
 	var urls []string
 	for _, m := range c.Members {
@@ -94,7 +93,7 @@ func (c *Cluster) ClientURLs() []string {
 	return urls
 }
 
-// PeerURLs are those of all members.
+// PeerURLs are the peer URLs of all members.
 func (c *Cluster) PeerURLs() []string {
 	var urls []string
 	for _, m := range c.Members {
@@ -103,8 +102,8 @@ func (c *Cluster) PeerURLs() []string {
 	return urls
 }
 
-// freeURLs are of ports that nobody listens on. They are none that the system gives to outgoing connections, one of
-// which might have it while a member is stopped.
+// freeURLs have ports on which nobody listens. The system does not give them to outgoing connections, which might otherwise
+// have one while a member is stopped.
 func freeURLs(t TB, n int) (urls []string) {
 	t.Helper()
 	const firstPort, lastPort = 10_000, 32_000
@@ -114,7 +113,7 @@ func freeURLs(t TB, n int) (urls []string) {
 		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort)))
 		if err == nil {
-			defer l.Close() // after all were found, so that none is found twice
+			defer l.Close() // after all were found, so that they differ
 			urls = append(urls, "http://"+l.Addr().String())
 		}
 	}
@@ -131,13 +130,13 @@ func await(t TB, ready <-chan struct{}) {
 	}
 }
 
-// Start runs a member that is stopped, and returns when it serves.
+// Start runs a stopped member, and returns when it serves.
 func (m *Member) Start() {
 	m.t.Helper()
 	await(m.t, m.launch())
 }
 
-// Stop ends a member as a signal would: watches end with a whole answer, other requests are cut.
+// Stop stops a member like a signal: watches end with a complete answer, other requests are cut.
 func (m *Member) Stop() {
 	if m.end != nil {
 		m.end()
@@ -145,12 +144,12 @@ func (m *Member) Stop() {
 	}
 }
 
-// HidePeerPort has the peer port of a member answer no more until it is started again, as behind a firewall.
+// HidePeerPort closes the peer port of a member until it is started again, like a firewall.
 func (m *Member) HidePeerPort() {
 	m.peers.Close() // fails if the listener was closed before: no matter
 }
 
-// launch opens the member, and serves it.
+// launch opens and serves the member.
 func (m *Member) launch() <-chan struct{} {
 	m.t.Helper()
 	logger := logrus.New()

@@ -1,5 +1,5 @@
-// Package dnstest is a DNS server for tests. It answers with the records that it
-// was given, and fails for names that it was told to fail for.
+// Package dnstest is a DNS server for tests. It answers with given records, and
+// fails for given names.
 package dnstest
 
 import (
@@ -13,18 +13,18 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Server is a DNS server that runs until its test is over.
+// Server is a DNS server that runs until the end of its test.
 type Server struct {
 	Address string // ip:port, UDP
 
 	// mu guards what follows, for the length of one method.
 	mu      sync.Mutex
-	records map[string][]dns.RR // by lower-case name with the final dot; there without records: an empty answer
+	records map[string][]dns.RR // by lower-case name with the final dot; without records: an empty answer
 	fails   map[string]int      // an RCODE by name
 }
 
-// Start serves a zone on an address, ip:port, where port 0 is any that is free.
-// A line of the zone is a record without its class and time to live, such as
+// Start serves a zone on an address, ip:port, where port 0 is any free one. A
+// line of the zone is a record without its class and time to live, such as
 // "infra0.example.com A 10.0.0.1", or "infra0.example.com empty" for a name
 // without records.
 func Start(t testing.TB, address, zone string) *Server {
@@ -71,7 +71,7 @@ func (s *Server) Add(t testing.TB, zone string) {
 	}
 }
 
-// Fail has the server answer with an RCODE for a name; 0 has it answer as before.
+// Fail makes the server answer with an RCODE for a name; 0: as before.
 func (s *Server) Fail(name string, rcode int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,8 +84,8 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, request *dns.Msg) {
 	defer s.mu.Unlock()
 	answer := new(dns.Msg)
 	answer.SetReply(request)
-	answer.RecursionAvailable = true // else an empty answer is taken for a referral
-	question := request.Question[0]  // the library refuses requests without
+	answer.RecursionAvailable = true // else an empty answer would be a referral
+	question := request.Question[0]  // the library refuses requests without one
 	name := strings.ToLower(question.Name)
 	records, known := s.records[name]
 	switch {
@@ -99,10 +99,10 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, request *dns.Msg) {
 			answer.Answer = append(answer.Answer, r)
 		}
 	}
-	w.WriteMsg(answer) // a client that is gone asks again
+	w.WriteMsg(answer) // a client that has left asks again
 }
 
-// Resolver asks this server and no other.
+// Resolver uses only this server.
 func (s *Server) Resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", s.Address)

@@ -13,18 +13,18 @@ import (
 // writeText answers 200 with a text, as it is.
 func writeText(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	io.WriteString(w, text) // a client that is gone does not miss it
+	io.WriteString(w, text) // fails if the client has left
 }
 
-// writeMessage answers with a sentence, in the form that the v2 API has for
-// errors that are not about keys.
+// writeMessage answers with a message, in the form of the v2 API for errors
+// that are not about keys.
 func writeMessage(w http.ResponseWriter, status int, format string, args ...any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprintf(format, args...)}) // as above
 }
 
-// writeError answers with an error of the store, as the store did (D32).
+// writeError forwards an error of the store (D32).
 func writeError(w http.ResponseWriter, e *client.Error) {
 	if e.Code == 0 {
 		writeMessage(w, e.Status, "%s", e.Message)
@@ -41,7 +41,7 @@ func writeError(w http.ResponseWriter, e *client.Error) {
 	}{e.Code, e.Message, e.Cause, e.Index})
 }
 
-// noMemory asks a client to come back when others have left.
+// noMemory asks a client to come back when there is memory again.
 func noMemory(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
 	writeMessage(w, http.StatusServiceUnavailable, "the memory for requests is used up")

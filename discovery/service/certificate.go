@@ -9,35 +9,35 @@ import (
 	"sync"
 )
 
-// pemMax bounds what is read of a file with certificates or a key, in bytes.
+// pemMax bounds how many bytes of a file with certificates or a key are read.
 const pemMax = 1 << 20
 
-// Certificate is that of a listener, in files that may be replaced while it is
-// used. They are read at each handshake, which costs far more than that; so it
-// does not matter how they are replaced.
+// Certificate is the certificate of a listener. Its files may be replaced while
+// it is in use, in any way: they are read at each handshake, which costs far more
+// than that.
 type Certificate struct {
 	certFile, keyFile string
 	log               Log
 
-	mu        sync.Mutex // guards what follows, for the length of one method
-	cert, key []byte     // of which good was made
+	mu        sync.Mutex // guards the fields below, for the length of one method
+	cert, key []byte     // contents of the files of good
 	good      *tls.Certificate
-	complaint string // what was logged last about files that cannot be used
+	complaint string // last logged fault of the files
 }
 
-// OpenCertificate reads a certificate, with those between it and its authority,
-// and its key, both PEM.
+// OpenCertificate reads a certificate, with its intermediate ones, and its key,
+// both PEM.
 func OpenCertificate(certFile, keyFile string, log Log) (*Certificate, error) {
 	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log}
 	return c, c.reload()
 }
 
-// Config is that of a listener which shows the certificate.
+// Config is the configuration of a listener with the certificate.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{GetCertificate: c.current, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// current gives the certificate in the files, or the one before while they
+// current gives the certificate in the files, or the previous one while they
 // cannot be used.
 func (c *Certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
@@ -47,13 +47,13 @@ func (c *Certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		complaint = err.Error()
 	}
 	if complaint != "" && complaint != c.complaint {
-		c.log.Warnf("%s; the certificate from before is used on", complaint)
+		c.log.Warnf("%s; the previous certificate stays in use", complaint)
 	}
 	c.complaint = complaint
 	return c.good, nil
 }
 
-// reload reads the files, and takes what is new in them.
+// reload reads the files, and uses their contents if they have changed.
 func (c *Certificate) reload() error {
 	cert, err := readPEM(c.certFile)
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *Certificate) reload() error {
 		return fmt.Errorf("--cert-file %s, --key-file %s: %w", c.certFile, c.keyFile, err)
 	}
 	if c.good != nil {
-		c.log.Infof("the certificate in %s has changed, and is used from now on", c.certFile)
+		c.log.Infof("the certificate in %s has changed; new connections use it", c.certFile)
 	}
 	c.cert, c.key, c.good = cert, key, &pair
 	return nil

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// newPair gives a certificate with a serial number, and its key, as files have them.
+// newPair gives a certificate with a serial number, and its key, as PEM.
 func newPair(t *testing.T, serial int64) (cert, key []byte) {
 	t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -37,7 +37,7 @@ func newPair(t *testing.T, serial int64) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
 }
 
-// lines keeps what was logged.
+// lines records what was logged.
 type lines struct {
 	mu   sync.Mutex // guards text
 	text []string
@@ -51,8 +51,8 @@ func (l *lines) Infof(format string, args ...any) {
 
 func (l *lines) Warnf(format string, args ...any) { l.Infof("warning: "+format, args...) }
 
-// A certificate that is replaced is shown to whoever connects next. While what
-// is there is no pair, be it half written, the one before is.
+// A new certificate is shown to the next client. While the files are not a pair,
+// for instance half written, the previous one is.
 func TestACertificateIsReplaced(t *testing.T) {
 	dir, log := t.TempDir(), &lines{}
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -111,7 +111,7 @@ func TestACertificateIsReplaced(t *testing.T) {
 	}
 }
 
-// serialOf serves, and gives what tells the serial number that a client is shown.
+// serialOf serves, and gives a function for the serial number that a client gets.
 func serialOf(t *testing.T, c *Certificate) func() int64 {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

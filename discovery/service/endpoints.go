@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// storeHost stands in requests in the place of the host that the store has.
+// storeHost is the host in requests to the store, whatever its hosts are.
 const storeHost = "localhost"
 
-// Bounds of an exchange with one endpoint. An answer begins at once, that to a
-// wait as well.
+// Bounds of an exchange with one endpoint. An answer begins at once, also that to
+// a wait.
 const (
 	dialTimeout   = 2 * time.Second
 	headerTimeout = 3 * time.Second
@@ -26,12 +26,12 @@ const (
 )
 
 // Endpoints is an http.RoundTripper that sends requests to one of several
-// members of a cluster. It stays with one as long as that is well. A write goes
-// to another one only if the first did not get it, or says that it did nothing.
+// members of a cluster. It uses one as long as that serves. A write goes to another
+// one only if the first did not get it, or says that it did nothing.
 type Endpoints struct {
 	hosts     []*url.URL
 	transport *http.Transport
-	at        atomic.Int64 // the one that is in use
+	at        atomic.Int64 // the one in use
 }
 
 // NewEndpoints takes client URLs, such as http://10.0.0.1:2379; at least one.
@@ -62,7 +62,7 @@ func (e *Endpoints) Run(ctx context.Context) error {
 	return e.Close()
 }
 
-// Close gives up connections that are idle.
+// Close closes idle connections.
 func (e *Endpoints) Close() error {
 	e.transport.CloseIdleConnections()
 	return nil

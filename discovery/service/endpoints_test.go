@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// member is an endpoint that does what a test says.
+// member is an endpoint that a test controls.
 type member struct {
 	url    string
 	asked  atomic.Int64
@@ -33,14 +33,14 @@ func newMember(t *testing.T, answer int) *member {
 	return m
 }
 
-// A request goes to the next endpoint if the first cannot serve it; a write
-// only if it was not done there for certain.
+// A request goes to the next endpoint if the first cannot serve it; a write only
+// if the first certainly did not do it.
 func TestEndpointsFailOver(t *testing.T) {
 	const dead = -1
 	for _, tt := range []struct {
 		name   string
 		method string
-		first  int // what the first one answers; dead: nobody listens
+		first  int // answer of the first one; dead: nobody listens
 		second int64
 		status int // 0: an error
 	}{
@@ -84,7 +84,7 @@ func TestEndpointsFailOver(t *testing.T) {
 	}
 }
 
-// Whoever has served last is asked first.
+// The endpoint that served last is asked first.
 func TestEndpointsStay(t *testing.T) {
 	one, two := newMember(t, 503), newMember(t, 200)
 	e, err := NewEndpoints([]string{one.url, two.url})

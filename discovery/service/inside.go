@@ -19,9 +19,9 @@ import (
 	"canopy/rafthttp"
 )
 
-// Inside is a store for a service that has no other: the only member of a
-// cluster, in this process. Nobody reaches it but through its RoundTrip; it
-// listens on no address.
+// Inside is a store for a service without another one: the only member of a
+// cluster, in this process. It is reached only through RoundTrip, and listens on
+// no address.
 type Inside struct {
 	member    *etcdserver.Member
 	handler   *api.Handler
@@ -30,9 +30,8 @@ type Inside struct {
 	transport *http.Transport
 }
 
-// OpenInside opens the store in a directory, which it makes if need be, and
-// locks. Its answers count in a budget; nil: no bound. Run has to be called, or
-// Close.
+// OpenInside opens and locks the store in a directory, which it makes if
+// necessary. Its answers count in a budget; nil: no bound. Call Run or Close.
 func OpenInside(fsys disk.FS, dir string, budget *memory.Budget, log *logrus.Logger) (*Inside, error) {
 	const name, peer = "discovery", "http://localhost:2380"
 	member, err := etcdserver.Open(etcdserver.Options{
@@ -55,7 +54,7 @@ func OpenInside(fsys disk.FS, dir string, budget *memory.Budget, log *logrus.Log
 	return i, nil
 }
 
-// transport is that of a member without peers.
+// transport makes the transport of a member without peers.
 func transport(log *logrus.Logger, peer string) func(rafthttp.Identity, rafthttp.Owner) etcdserver.Transport {
 	return func(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
 		return rafthttp.New(rafthttp.Options{
@@ -68,10 +67,10 @@ func transport(log *logrus.Logger, peer string) func(rafthttp.Identity, rafthttp
 // RoundTrip carries a request to the member.
 func (i *Inside) RoundTrip(r *http.Request) (*http.Response, error) { return i.transport.RoundTrip(r) }
 
-// Close releases the files of a store that does not run.
+// Close closes a store that does not run.
 func (i *Inside) Close() error { return i.member.Close() }
 
-// Run serves until ctx ends, and what is asked then has been answered.
+// Run serves until ctx ends and the open requests are answered.
 func (i *Inside) Run(ctx context.Context) error {
 	memberCtx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -100,7 +99,7 @@ func (i *Inside) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// pipes is a listener whose connections never leave the process.
+// pipes is a listener for connections within the process.
 type pipes struct {
 	offered chan net.Conn
 	closed  chan struct{}
@@ -137,5 +136,5 @@ func (p *pipes) Close() error {
 	return nil
 }
 
-// Addr is no address.
+// Addr is not an address.
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "inside", Net: "pipe"} }

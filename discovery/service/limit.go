@@ -11,12 +11,12 @@ import (
 	"canopy/internal/httpserver"
 )
 
-// addressesMax is how many addresses are remembered, at most twice: those of
-// this generation, and those of the one before. An address that is forgotten
-// begins anew, which is no more than it would get by waiting a little.
+// addressesMax is how many addresses each of two generations has. A forgotten
+// address starts again with a full burst, which it would have after a short wait
+// anyway.
 const addressesMax = 4096
 
-// limiter bounds what one address may do in a time.
+// limiter bounds how much one address may do in a time.
 type limiter struct {
 	limit rate.Limit
 	burst int
@@ -26,7 +26,7 @@ type limiter struct {
 	now, old map[netip.Prefix]*rate.Limiter
 }
 
-// newLimiter allows so many events a second, and a burst of some; 0 is no limit.
+// newLimiter allows so many events a second, with a burst; 0: no limit.
 func newLimiter(perSecond float64, burst int) *limiter {
 	l := &limiter{limit: rate.Limit(perSecond), burst: burst, now: map[netip.Prefix]*rate.Limiter{}}
 	if perSecond <= 0 {
@@ -35,11 +35,11 @@ func newLimiter(perSecond float64, burst int) *limiter {
 	return l
 }
 
-// burst is what may come at once: what comes in so many units of time, and no
-// less than a cluster that starts behind one address needs.
+// burst is how many events may come at once: those of so many units of time, and
+// at least as many as a cluster needs that starts behind one address.
 func burst(each, units float64) int { return max(10, int(each*units)) }
 
-// allow counts an event, or refuses it.
+// allow counts an event; false: it is refused.
 func (l *limiter) allow(address netip.Prefix) bool {
 	if l.limit == rate.Inf {
 		return true
@@ -59,14 +59,14 @@ func (l *limiter) allow(address netip.Prefix) bool {
 	return tokens.Allow()
 }
 
-// waitsMax is how many waits one address may have open at once, unless they
-// would take more than waitsPart of the memory for requests.
+// waitsMax is how many waits one address may have open, unless they would take
+// more than waitsPart of the memory for requests.
 const (
 	waitsMax  = 256
 	waitsPart = 4
 )
 
-// waiters counts the waits that are open, by address.
+// waiters counts the open waits, by address.
 type waiters struct {
 	most int // of one address
 	// mu guards open, for the length of one method.
@@ -78,7 +78,8 @@ func newWaiters(memory int64) waiters {
 	return waiters{most: int(min(waitsMax, max(1, memory/waitsPart/(connectionBytes+requestBytes)))), open: map[netip.Prefix]int{}}
 }
 
-// enter counts a wait, or refuses it; who was let in has to leave.
+// enter counts a wait; false: it is refused. Each wait that is counted needs a
+// leave.
 func (w *waiters) enter(address netip.Prefix) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,14 +98,14 @@ func (w *waiters) leave(address netip.Prefix) {
 	}
 }
 
-// address is who asks, as far as limits go: an IPv4 address, or the network of
-// an IPv6 one, all of whose addresses one host can have.
+// address is the client of a request: an IPv4 address, or a network of IPv6, since
+// one host can have all of its addresses.
 func (s *Service) address(r *http.Request) netip.Prefix {
 	var a netip.Addr
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		a = at.Addr()
 	}
-	if s.o.Forwarded { // the last one is what the proxy in front has seen
+	if s.o.Forwarded { // the last one is the address that the proxy in front has seen
 		list := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
 		if told, err := netip.ParseAddr(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])); err == nil {
 			a = told

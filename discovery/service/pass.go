@@ -13,15 +13,15 @@ import (
 	"canopy/client"
 )
 
-// waitMax is how long a wait is passed through at most; then it ends with an
-// empty answer, and whoever waits asks again (D14), which keeps the token.
+// waitMax bounds the time of a forwarded wait; then it ends with an empty answer,
+// and the client asks again (D14), which keeps the token.
 const waitMax = time.Hour
 
-// errWaited ends a wait that has been long enough.
-var errWaited = errors.New("waited for long enough")
+// errWaited ends a wait after its time.
+var errWaited = errors.New("the time of the wait is over")
 
-// serveKey passes a request for a token, or for what is below it, on to the
-// store (D32).
+// serveKey forwards a request for a token, or for a key below it, to the store
+// (D32).
 func (s *Service) serveKey(w http.ResponseWriter, r *http.Request) {
 	token, below := split(r)
 	asked, no := parameters(r)
@@ -30,7 +30,7 @@ func (s *Service) serveKey(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		s.o.Log.Warnf("wait for as long as it takes: %v", err)
+		s.o.Log.Warnf("cannot remove the time-out of a wait: %v", err)
 	}
 	switch {
 	case r.Method == http.MethodPut && below != "":
@@ -53,7 +53,7 @@ func (s *Service) serveKey(w http.ResponseWriter, r *http.Request) {
 	s.forward(w, r, token, below, asked)
 }
 
-// waitMax is short enough for a token not to end while somebody waits.
+// waitMax is short enough to keep a token alive while somebody waits.
 func (s *Service) waitMax() time.Duration {
 	if s.o.TokenTTL == 0 {
 		return waitMax
@@ -61,8 +61,8 @@ func (s *Service) waitMax() time.Duration {
 	return min(waitMax, s.o.TokenTTL/2)
 }
 
-// find looks a token up, for somebody who uses it: so its life begins anew, once
-// a quarter of it is over. A token that is not there is answered.
+// find looks up a token that is in use, and renews its TTL once a quarter of it
+// is over. If the token does not exist, it answers.
 func (s *Service) find(w http.ResponseWriter, r *http.Request, token string) (*client.Node, bool) {
 	found, err := s.store.list(r.Context(), token)
 	var said *client.Error
@@ -77,17 +77,17 @@ func (s *Service) find(w http.ResponseWriter, r *http.Request, token string) (*c
 	left := time.Duration(found.TTL) * time.Second
 	if s.o.TokenTTL > 0 && left > 0 && left < s.o.TokenTTL*3/4 {
 		if err := s.store.refresh(r.Context(), token, s.o.TokenTTL); err != nil {
-			s.o.Log.Warnf("keep a token that is in use: %v", err)
+			s.o.Log.Warnf("cannot renew the TTL of a token in use: %v", err)
 		}
 	}
 	return found, true
 }
 
-// register lets a registration in, if it is one that others can live with.
+// register forwards a registration, if it does not harm others.
 func (s *Service) register(w http.ResponseWriter, r *http.Request, token, id string, asked url.Values) {
-	door := s.doors.of(token)
-	door.Lock()
-	defer door.Unlock()
+	lock := s.locks.of(token)
+	lock.Lock()
+	defer lock.Unlock()
 	found, there := s.find(w, r, token)
 	if !there {
 		return
@@ -101,8 +101,8 @@ func (s *Service) register(w http.ResponseWriter, r *http.Request, token, id str
 	s.forward(w, r.WithContext(ctx), token, id, asked)
 }
 
-// forward passes a request on, with the parameters that are left of it. Values
-// go in the body, all else in the query.
+// forward forwards a request with the given parameters. Values go into the body,
+// all others into the query.
 func (s *Service) forward(w http.ResponseWriter, r *http.Request, token, below string, asked url.Values) {
 	var form []byte
 	if value, has := asked["value"]; has {
@@ -121,14 +121,14 @@ func (s *Service) forward(w http.ResponseWriter, r *http.Request, token, below s
 	s.pass.ServeHTTP(w, out)
 }
 
-// newPass makes the proxy that requests go through once they are what the store
-// is to see. Answers are passed on as they come (D33).
+// newPass makes the reverse proxy for requests in the form that the store gets.
+// It sends answers on as they come (D33).
 func (s *Service) newPass() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport:     s.o.Store,
 		FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.Header.Del("Origin") // who may ask is decided here
+			r.Out.Header.Del("Origin") // this service decides who may ask
 			if r.Out.ContentLength > 0 {
 				r.Out.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			}
@@ -141,7 +141,7 @@ func (s *Service) newPass() *httputil.ReverseProxy {
 	}
 }
 
-// unavailable answers for a store that does not (D36).
+// unavailable answers if the store does not (D36).
 func (s *Service) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(context.Cause(r.Context()), errWaited) {
 		w.WriteHeader(http.StatusOK)
@@ -153,8 +153,8 @@ func (s *Service) unavailable(w http.ResponseWriter, r *http.Request, err error)
 	writeMessage(w, http.StatusServiceUnavailable, "the store of this discovery service is not available")
 }
 
-// waited is the body of an answer, which ends in good order when a wait has
-// been long enough.
+// waited is the body of an answer, which ends without an error after the time of
+// a wait.
 type waited struct {
 	io.ReadCloser
 	ctx context.Context

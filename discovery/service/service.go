@@ -1,16 +1,16 @@
-// Package service is a discovery service: a place in a v2 cluster where the
-// processes of a cluster to be find each other.
+// Package service is a discovery service: the processes of a new cluster find
+// each other in a v2 cluster behind it.
 //
 //	GET /new?size=3            makes a token, and answers with its URL, for --discovery
 //	GET|PUT /<token>           the processes that have registered; waiting for them
 //	GET|PUT|DELETE /<token>/<id>
 //	GET /<token>/_config/size
 //
-// The service keeps nothing itself. A token is the directory
-// /_etcd/registry/<token> of the store, whose life the store ends; requests are
-// passed on, and answers come back as they are (discovery.md section 4). What
-// it adds is a door: nothing comes in that would stop all others later, nobody
-// takes more than his share, and tokens that nobody asks for vanish.
+// The service stores nothing itself. A token is the directory
+// /_etcd/registry/<token> of the store, with a TTL; requests are forwarded, and
+// answers come back unchanged (discovery.md section 4). The service refuses
+// registrations that would stop all others later, limits each client, and lets
+// unused tokens expire.
 package service
 
 import (
@@ -33,36 +33,36 @@ import (
 	"canopy/internal/memory"
 )
 
-// Log takes lines for people.
+// Log takes lines for operators.
 type Log interface {
 	Infof(format string, args ...any)
 	Warnf(format string, args ...any)
 }
 
-// Options say how a Service behaves.
+// Options are the settings of a Service.
 type Options struct {
-	// Store carries requests for /v2/keys to a v2 cluster, whatever host they are for; required. See Endpoints.
+	// Store carries requests for /v2/keys to a v2 cluster, whatever their host is; required. See Endpoints.
 	Store http.RoundTripper
 
-	Host      string               // begins the URLs of tokens, as in https://disco.example; "": as the request says
-	TokenTTL  time.Duration        // how long a token lives that nobody asks for; 0: for ever
+	Host      string               // start of the URLs of tokens, like https://disco.example; "": from the request
+	TokenTTL  time.Duration        // TTL of a token that is not used; 0: none
 	Rate      float64              // requests a second that one address may make; 0: no limit
 	NewRate   float64              // tokens an hour that one address may make; 0: no limit
 	Memory    *memory.Budget       // for what requests take; nil: no bound
-	Forwarded bool                 // there is a proxy in front that says who asks: X-Forwarded-For, -Proto
+	Forwarded bool                 // a proxy in front sends the client in X-Forwarded-For and -Proto
 	Registry  *prometheus.Registry // for /metrics; required
 	Log       Log                  // required
 }
 
 // Service is an http.Handler.
 type Service struct {
-	o      Options
-	store  store
-	pass   *httputil.ReverseProxy
-	doors  doors
-	askers *limiter
-	makers *limiter
-	waits  waiters
+	o             Options
+	store         store
+	pass          *httputil.ReverseProxy
+	locks         tokenLocks
+	requestLimit  *limiter
+	newTokenLimit *limiter
+	waits         waiters
 
 	health, tokens, made, metrics http.Handler
 }
@@ -73,10 +73,10 @@ func New(o Options) *Service {
 		o.Memory = memory.New(math.MaxInt64, nil)
 	}
 	s := &Service{
-		o: o, store: newStore(o.Store), doors: doors{chance: maphash.MakeSeed()},
-		askers: newLimiter(o.Rate, burst(o.Rate, 5)),
-		waits:  newWaiters(o.Memory.Max()),
-		makers: newLimiter(o.NewRate/time.Hour.Seconds(), burst(o.NewRate, 1.0/6)),
+		o: o, store: newStore(o.Store), locks: tokenLocks{seed: maphash.MakeSeed()},
+		requestLimit:  newLimiter(o.Rate, burst(o.Rate, 5)),
+		waits:         newWaiters(o.Memory.Max()),
+		newTokenLimit: newLimiter(o.NewRate/time.Hour.Seconds(), burst(o.NewRate, 1.0/6)),
 	}
 	s.pass = s.newPass()
 	s.made = counted(o.Registry, "endpoint_new_requests_total", "Requests for a new token.", s.serveNew)
@@ -88,7 +88,7 @@ func New(o Options) *Service {
 
 // ServeHTTP answers a request.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.askers.allow(s.address(r)) {
+	if !s.requestLimit.allow(s.address(r)) {
 		tooMany(w)
 		return
 	}
@@ -127,21 +127,20 @@ const (
 	connectionBytes = httpserver.ConnectionBytes
 )
 
-// isForOperators tells whether a request is answered when there is no memory for others.
+// isForOperators tells whether a request is answered when the memory is used up.
 func isForOperators(r *http.Request) bool { return r.URL.Path == "/health" || r.URL.Path == "/metrics" }
 
-// readBody reads the body of a request to its end before anything is done for it, so that no request is carried out of
-// which only a part has come.
+// readBody reads the body of a request to its end before anything is done, so that no incomplete request is carried out.
 func readBody(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyMax))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	if err != nil && r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return io.ErrUnexpectedEOF // trailers and HTTP/2 have words of their own for it
+		return io.ErrUnexpectedEOF // trailers and HTTP/2 have errors of their own for it
 	}
 	return err
 }
 
-// serveToken lets only those requests through that mean something (D32).
+// serveToken serves only requests that have a meaning (D32).
 func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) {
 	token, below := split(r)
 	switch {
@@ -158,7 +157,7 @@ func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// split gives the token that a request is about, and what below it.
+// split gives the token of a request, and the path below it.
 func split(r *http.Request) (token, below string) {
 	token, below, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	return token, below
@@ -183,7 +182,7 @@ func only(w http.ResponseWriter, r *http.Request, serve http.Handler, methods ..
 
 func serveRobots(w http.ResponseWriter, _ *http.Request) { writeText(w, "User-agent: *\nDisallow: /") }
 
-// serveManual says what this is, to who opens it in a browser.
+// serveManual explains the service to a person with a browser.
 func (s *Service) serveManual(w http.ResponseWriter, r *http.Request) {
 	base := s.base(r)
 	writeText(w, "A discovery service for canopy and etcd 2.\n\n"+
@@ -206,7 +205,7 @@ func (s *Service) serveHealth(w http.ResponseWriter, r *http.Request) {
 	writeText(w, "OK")
 }
 
-// base is what the URLs of tokens begin with.
+// base is the start of the URLs of tokens.
 func (s *Service) base(r *http.Request) string {
 	if s.o.Host != "" {
 		return strings.TrimSuffix(s.o.Host, "/")

@@ -26,7 +26,7 @@ import (
 	"canopy/internal/memory"
 )
 
-// newInside runs a store in memory until the test is over.
+// newInside runs a store in memory until the end of the test.
 func newInside(t *testing.T) *Inside {
 	t.Helper()
 	inside, err := OpenInside(disk.NewMem(), "/data", nil, quiet())
@@ -51,7 +51,7 @@ func quiet() *logrus.Logger {
 	return l
 }
 
-// A directory of a member of another cluster is not taken for a store.
+// The directory of a member of another cluster is refused.
 func TestTheDirectoryOfAMember(t *testing.T) {
 	fsys := disk.NewMem()
 	member, err := etcdserver.Open(etcdserver.Options{
@@ -81,7 +81,7 @@ type site struct {
 	url     string
 }
 
-// newSite serves until the test is over. Without a store in o it has one of its own.
+// newSite serves until the end of the test. Without a store in o it has one of its own.
 func newSite(t *testing.T, o Options) *site {
 	t.Helper()
 	if o.Store == nil {
@@ -128,7 +128,7 @@ func (s *site) ask(method, path, form string) reply {
 	return reply{response.StatusCode, response.Header, string(body)}
 }
 
-// token makes one, and gives its path.
+// token makes a token, and gives its path.
 func (s *site) token(size int) string {
 	s.t.Helper()
 	r := s.ask("GET", fmt.Sprintf("/new?size=%d", size), "")
@@ -138,7 +138,7 @@ func (s *site) token(size int) string {
 	return strings.TrimPrefix(r.body, s.url)
 }
 
-// Tokens are made as the public service made them (D30, D31); sizes that no
+// Tokens are made like those of the public service (D30, D31); sizes that no
 // cluster has are refused (R42).
 func TestNewTokens(t *testing.T) {
 	t.Parallel()
@@ -180,7 +180,7 @@ func TestNewTokens(t *testing.T) {
 	}
 }
 
-// What is asked, and by which method, decides whether the store gets to see it (D32).
+// Path and method decide whether the store gets a request (D32).
 func TestPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -236,7 +236,7 @@ func TestPathsAndMethods(t *testing.T) {
 	}
 }
 
-// Nothing comes in that would stop those who wait under a token (D38, R42).
+// A registration that would stop those that wait under a token is refused (D38, R42).
 func TestTheDoor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -283,7 +283,7 @@ func TestTheDoor(t *testing.T) {
 	}
 }
 
-// Two that want one name at the same time: one gets it.
+// Two processes register one name at the same time: one gets it.
 func TestTheDoorIsNarrow(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -334,8 +334,8 @@ func TestProcessesJoinThroughTheService(t *testing.T) {
 	}
 }
 
-// A token that nobody asks for is gone after its time; one that is in use stays,
-// and who waits under it is not disturbed by that (D38).
+// An unused token expires after its TTL; one that is in use stays, and a wait
+// under it is not disturbed (D38).
 func TestTokensEnd(t *testing.T) {
 	t.Parallel()
 	const ttl = 4 * time.Second
@@ -373,7 +373,7 @@ func TestTokensEnd(t *testing.T) {
 	}
 }
 
-// watched is a store that tells of waits.
+// watched is a store that signals waits.
 type watched struct {
 	http.RoundTripper
 	begun, ended chan struct{}
@@ -387,7 +387,7 @@ func (s watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.RoundTripper.RoundTrip(r)
 }
 
-// A wait ends with what happened, and when the client goes away the store is told.
+// A wait ends with the change; when the client leaves, the request to the store ends.
 func TestWaitsPassThrough(t *testing.T) {
 	t.Parallel()
 	store := watched{newInside(t), make(chan struct{}), make(chan struct{})}
@@ -421,7 +421,7 @@ func TestWaitsPassThrough(t *testing.T) {
 	<-store.ended
 }
 
-// One address can do so much, and others are not concerned (D38).
+// The limits apply to each address separately (D38).
 func TestLimits(t *testing.T) {
 	refused := 0
 	s := newSite(t, Options{Rate: 2, Forwarded: true, Store: nowhere{}})
@@ -467,7 +467,7 @@ func TestTheTableOfAddressesIsBounded(t *testing.T) {
 	}
 }
 
-// So many waits may be open for one address; each that ends makes room.
+// One address may have this many waits open; each that ends makes room.
 func TestTheLimitOfWaits(t *testing.T) {
 	w := newWaiters(math.MaxInt64)
 	one, other := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
@@ -500,7 +500,7 @@ func TestWaitsLeaveMemoryToOthers(t *testing.T) {
 	}
 }
 
-// There is memory for one request, whose body does not end. Others have to come back, but for operators.
+// There is memory for one request, whose body does not end. Others must come back, except those of operators.
 func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	budget := memory.New(requestBytes*3/2, nil)
@@ -524,7 +524,7 @@ func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for budget.Used() == 0 {
-		runtime.Gosched() // the request is on its way
+		runtime.Gosched() // the request is being sent
 	}
 	if r := s.ask("GET", token, ""); r.status != 503 || r.header.Get("Retry-After") == "" {
 		t.Errorf("a request without memory = %d %v %s", r.status, r.header, r.body)
@@ -542,14 +542,14 @@ func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for budget.Used() > 0 {
-		runtime.Gosched() // it is given back after the answer
+		runtime.Gosched() // memory is given back after the answer
 	}
 	if r := s.ask("GET", token, ""); r.status != 200 || !strings.Contains(r.body, "m1=http://a:1") {
 		t.Errorf("with memory again = %d %s", r.status, r.body)
 	}
 }
 
-// Tokens are limited apart from other requests.
+// Tokens have a limit apart from other requests.
 func TestTheLimitOfNewTokens(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{NewRate: 6})
@@ -564,14 +564,14 @@ func TestTheLimitOfNewTokens(t *testing.T) {
 	}
 }
 
-// nowhere is a store that cannot be reached.
+// nowhere is an unreachable store.
 type nowhere struct{}
 
 func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("connection refused")
 }
 
-// Without a store every request for one is answered 503, in the form of the API (D36).
+// Without a store every request for it is answered 503, in the form of the API (D36).
 func TestTheStoreIsAway(t *testing.T) {
 	s := newSite(t, Options{Store: nowhere{}})
 	token := "/" + strings.Repeat("a", 32)
@@ -588,7 +588,7 @@ func TestTheStoreIsAway(t *testing.T) {
 	}
 }
 
-// The URLs that are handed out are those by which the service is reached (D35, D38).
+// URLs of tokens are those by which the service is reached (D35, D38).
 func TestTheBaseOfURLs(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -611,7 +611,7 @@ func TestTheBaseOfURLs(t *testing.T) {
 	}
 }
 
-// A request of which a part is missing makes no token, registers nobody and takes nobody away.
+// An incomplete request makes no token, and neither adds nor removes a registration.
 func TestNothingIsDoneForACutRequest(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

@@ -9,7 +9,7 @@ import (
 	"canopy/client"
 )
 
-// registryPath is where tokens are kept (D30).
+// registryPath is the directory of tokens (D30).
 const registryPath = "/v2/keys/_etcd/registry/"
 
 // Bounds of an exchange with the store.
@@ -18,7 +18,7 @@ const (
 	answerMax    = 4 << 20 // bytes; far more than a token can have
 )
 
-// store is the v2 cluster behind the service, for what the service asks itself.
+// store is the v2 cluster behind the service, for its own requests.
 type store struct {
 	keys *client.Client // of the registry
 }
@@ -26,13 +26,13 @@ type store struct {
 func newStore(door http.RoundTripper) store {
 	keys, err := client.New(client.Config{Endpoints: []string{"http://" + storeHost}, KeysPath: registryPath, Transport: door, AnswerBytes: answerMax})
 	if err != nil {
-		panic(err) // all of it is written here
+		panic(err) // the configuration is constant
 	}
 	return store{keys}
 }
 
-// create makes a token that asks for a number of members. The directory comes
-// first, so that whatever happens it has an end.
+// create makes a token with a size. It makes the directory first, so that the token
+// has a TTL in any case.
 func (s store) create(ctx context.Context, token, size string, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -53,8 +53,7 @@ func (s store) remove(ctx context.Context, token string) error {
 	return err
 }
 
-// refresh begins a token's life anew. Who waits for something to happen under
-// the token does not notice.
+// refresh renews a token's TTL. A wait under the token does not end by it.
 func (s store) refresh(ctx context.Context, token string, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -62,7 +61,7 @@ func (s store) refresh(ctx context.Context, token string, ttl time.Duration) err
 	return err
 }
 
-// list gives a token, and what has registered under it.
+// list gives a token, with its registrations.
 func (s store) list(ctx context.Context, token string) (*client.Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

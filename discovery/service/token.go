@@ -10,7 +10,7 @@ import (
 	"canopy/discovery"
 )
 
-// defaultSize is how many members a token asks for if nobody said how many (D31).
+// defaultSize is the size of a token without one (D31).
 const defaultSize = 3
 
 // newToken gives 128 random bits.
@@ -30,7 +30,7 @@ func (s *Service) serveNew(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !s.makers.allow(s.address(r)) {
+	if !s.newTokenLimit.allow(s.address(r)) {
 		tooMany(w)
 		return
 	}

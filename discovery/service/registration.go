@@ -16,29 +16,30 @@ import (
 const (
 	bodyMax          = 16 << 10 // bytes of a request
 	valueMax         = 4 << 10  // bytes of a value
-	registrationsMax = 128      // under one token, those who came too late included
+	registrationsMax = 128      // under one token, with those that came too late
 )
 
-// doors let one registration after the other in, so that what was looked at is
-// still so when it is written. Tokens share a door by chance.
-type doors struct {
-	chance maphash.Seed
-	locks  [64]sync.Mutex // each held by whoever registers under one of its tokens
+// tokenLocks let one registration after the other in, so that the list that was
+// read is unchanged when the registration is written. Several tokens may share a
+// lock.
+type tokenLocks struct {
+	seed  maphash.Seed
+	locks [64]sync.Mutex // held while a process registers under one of its tokens
 }
 
-func (d *doors) of(token string) *sync.Mutex {
-	return &d.locks[maphash.String(d.chance, token)%uint64(len(d.locks))]
+func (d *tokenLocks) of(token string) *sync.Mutex {
+	return &d.locks[maphash.String(d.seed, token)%uint64(len(d.locks))]
 }
 
-// refusal is why a registration is not let in.
+// refusal is why a registration is refused.
 type refusal struct {
 	status int
 	reason string
 }
 
-// judge decides about a registration, given all that there are (D38): one that
-// is let in can be parsed, and its name and URLs are new. Anything else would
-// stop every process that waits under the token (D20, D21).
+// judge decides about a registration, given all present ones (D38): it must be
+// valid, and its name and URLs must be new. Any other would stop every process
+// that waits under the token (D20, D21).
 func judge(there []*client.Node, key, value string) *refusal {
 	if len(value) > valueMax {
 		return &refusal{http.StatusRequestEntityTooLarge, "the value is too large"}
@@ -55,7 +56,7 @@ func judge(there []*client.Node, key, value string) *refusal {
 		others++
 		other, err := discovery.ParsePeer(path.Base(n.Key), n.Value)
 		if err != nil {
-			continue // it came in by another door
+			continue // it was written in another way
 		}
 		switch {
 		case other.ID == peer.ID:
@@ -72,8 +73,8 @@ func judge(there []*client.Node, key, value string) *refusal {
 	return nil
 }
 
-// passedOn are the parameters of a method that are passed on.
-func passedOn(method string) []string {
+// forwardedParameters are the parameters of a method that are forwarded.
+func forwardedParameters(method string) []string {
 	switch method {
 	case http.MethodGet:
 		return []string{"quorum", "recursive", "sorted", "wait", "waitIndex", "stream"}
@@ -83,15 +84,15 @@ func passedOn(method string) []string {
 	return []string{"prevValue", "prevIndex"}
 }
 
-// parameters are those of a request that may be passed on. Of the others, those
-// that would change what a token is are refused by name.
+// parameters gives the parameters of a request that are forwarded. It refuses
+// those that would change what a token is.
 func parameters(r *http.Request) (url.Values, *refusal) {
 	if err := r.ParseForm(); err != nil {
 		return nil, &refusal{http.StatusBadRequest, err.Error()}
 	}
 	kept := url.Values{}
 	for name, values := range r.Form {
-		if slices.Contains(passedOn(r.Method), name) {
+		if slices.Contains(forwardedParameters(r.Method), name) {
 			kept[name] = values
 		} else if r.Method != http.MethodGet && slices.Contains([]string{"dir", "ttl", "refresh", "recursive"}, name) {
 			return nil, &refusal{http.StatusBadRequest, "a registration has no " + name}
