@@ -1,7 +1,7 @@
 package ports
 
 import (
-	"encoding/json"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -105,6 +105,8 @@ func (g *Gate) await(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
+const starting = "the member is starting: it reads its log, or looks for its cluster"
+
 // refuse answers a request at a closed gate.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/metrics" && g.early != nil {
@@ -116,10 +118,11 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(middleware.VersionJSON(etcdserver.APIVersion, "")) // fails if the client has left
 		return
 	}
+	answer := `{"message":"` + starting + `"}`
+	if r.URL.Path == "/health" { // in the form of a member that serves
+		answer = `{"health": "false", "reason": "` + starting + `"}`
+	}
 	w.Header().Set("Retry-After", "1")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	answer := map[string]string{"message": "the member is starting: it reads its log, or looks for its cluster"}
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		return // the client is gone
-	}
+	_, _ = io.WriteString(w, answer+"\n") // as above
 }

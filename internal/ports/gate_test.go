@@ -2,6 +2,7 @@ package ports
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,6 +29,9 @@ func TestAClosedGateSaysSo(t *testing.T) { // F32
 	}
 	if w := get("/version"); w.Code != http.StatusOK || w.Body.String() != `{"etcdserver":"2.3.8","etcdcluster":"not_decided"}` {
 		t.Errorf("/version of a closed gate: %d %s", w.Code, w.Body)
+	}
+	if w := get("/health"); w.Code != http.StatusServiceUnavailable || !strings.HasPrefix(w.Body.String(), `{"health": "false", "reason": "the member is starting`) || !json.Valid(w.Body.Bytes()) {
+		t.Errorf("/health of a closed gate: %d %s", w.Code, w.Body)
 	}
 	g.early = http.RedirectHandler("/", http.StatusSeeOther)
 	if w := get("/metrics"); w.Code != http.StatusSeeOther {
