@@ -1,5 +1,5 @@
-// Package lasting decides when an operator is told of something that lasts: when it begins, each minute while it lasts,
-// and when it ends. Whoever watches the condition writes the lines.
+// Package lasting decides when to log a condition that lasts: when it begins, each minute while it lasts, and when it
+// ends. The caller writes the lines.
 package lasting
 
 import "time"
@@ -7,27 +7,27 @@ import "time"
 // Every is the time between reminders.
 const Every = time.Minute
 
-// A Moment says what is to be told of a condition.
+// A Moment says what to log about a condition.
 type Moment uint8
 
 // The moments.
 const (
-	Quiet  Moment = iota // nothing to tell now
+	Quiet  Moment = iota // nothing now
 	Begins               // it holds
 	Lasts                // it still holds, a minute after the line before
-	Ends                 // it holds no more, and its beginning was told
+	Ends                 // it no longer holds, and its beginning was logged
 )
 
-// A Condition holds for a while, or does not. The zero value does not hold. It is used by one goroutine at a time.
+// A Condition holds or does not; the zero value does not. It is used by one goroutine at a time.
 type Condition struct {
-	Grace time.Duration // how long it must hold before it is told; one that ends sooner is never told
+	Grace time.Duration // how long it must hold before it is logged; one that ends sooner is never logged
 
 	since time.Time // zero: it does not hold
 	told  time.Time // the last line; zero: there was none
 }
 
-// Observe takes notice of whether the condition holds now. It gives what is to be told, and how long the condition has
-// lasted, in whole seconds if it is more than one.
+// Observe records whether the condition holds now. It gives what to log, and how long the condition has lasted, in whole
+// seconds if it is more than one.
 func (c *Condition) Observe(holds bool, now time.Time) (Moment, time.Duration) {
 	if !holds {
 		return c.end(now)
@@ -47,7 +47,7 @@ func (c *Condition) Observe(holds bool, now time.Time) (Moment, time.Duration) {
 	return Lasts, round(lasted)
 }
 
-// Told tells whether the beginning was told, and the end not yet.
+// Told reports whether the beginning was logged, and the end was not.
 func (c *Condition) Told() bool { return !c.told.IsZero() }
 
 func (c *Condition) end(now time.Time) (Moment, time.Duration) {
@@ -59,7 +59,7 @@ func (c *Condition) end(now time.Time) (Moment, time.Duration) {
 	return Ends, round(lasted)
 }
 
-// round leaves out what nobody reads.
+// round leaves out digits that nobody reads.
 func round(d time.Duration) time.Duration {
 	if d < time.Second {
 		return d.Round(time.Millisecond)

@@ -1,13 +1,12 @@
-// Package memory bounds the memory that clients can make this process hold.
+// Package memory bounds the memory that clients occupy in this process.
 //
 // A Budget counts everything whose size or number clients decide: connections, headers, bodies, requests that wait,
-// answers that are being written, events that a slow watcher keeps alive. What is not small takes its bytes from the
-// budget first, and is refused if there are none left. What is small is not counted by itself: it is covered by what its
-// connection takes.
+// answers that are being written, events that a slow watcher keeps alive. Whatever is not small takes its bytes from the
+// budget first, and is refused if too few are left. Whatever is small is covered by the bytes of its connection.
 //
-// Most of it comes back soon, since time-outs end it. An answer comes back when its client has taken it, and that can
-// be never. So it is noted as a Hold. When the budget is used up, clients that have not taken a piece of their answer
-// for a second are cut off, those that have not for longest first.
+// Time-outs give most of it back soon. The memory of an answer is free when its client has read the answer, and a
+// client may never do so. That is a Hold. When the budget is used up, clients that have read nothing of their answer for
+// a second are cut off, the one that has read nothing for longest first.
 package memory
 
 import (
@@ -20,32 +19,32 @@ import (
 )
 
 const (
-	// reservePart is the part of the budget that is for connections alone, so that there is room to ask for health and
-	// metrics, to delete, and to change members, when all else is used up.
+	// reservePart is the part of the budget that only connections may use, so that clients can ask for health and
+	// metrics, delete keys, and change members when the rest is used up.
 	reservePart = 8
-	// oneRequestPart is the part of the budget that one request counts at most, so that a large request is not refused
-	// for ever where the budget is small.
+	// oneRequestPart is the part of the budget that one request counts at most, so that a small budget does not refuse
+	// a large request for ever.
 	oneRequestPart = 2
-	// stalledAfter is how long a client may leave a piece of its answer when the budget is used up.
+	// stalledAfter is how long a client may read nothing of its answer when the budget is used up.
 	stalledAfter = time.Second
-	// relieveEvery is how often stalled clients are looked for. What they held needs a moment to come back.
+	// relieveEvery is the time between searches for stalled clients, since their memory is not free at once.
 	relieveEvery = 50 * time.Millisecond
 )
 
 // ErrUsedUp tells a client to come again later.
 var ErrUsedUp = errors.New("etcdserver: the memory for requests is used up")
 
-// A Budget is used by any number of goroutines. Take and Give take no lock.
+// A Budget may be used by any number of goroutines. Take and Give use no lock.
 type Budget struct {
 	max     int64
 	refused func(Reason)
 	used    atomic.Int64
 
-	// mu guards the fields below, for the length of one method; those that stall are cut off under it.
+	// mu guards the fields below. It is held while stalled clients are cut off.
 	mu       sync.Mutex
 	holds    map[*Hold]struct{}
 	shared   map[any]*share
-	relieved time.Time // when stalled clients were looked for last
+	relieved time.Time // the last search for stalled clients
 }
 
 // A Reason says how a client learned that the budget is used up.
@@ -54,7 +53,7 @@ type Reason uint8
 // The reasons.
 const (
 	Refused Reason = iota // a request or connection was refused
-	CutOff                // a client that did not take its answer was cut off
+	CutOff                // a client that did not read its answer was cut off
 )
 
 // share is memory that several answers have in common.
@@ -63,8 +62,8 @@ type share struct {
 	holds int
 }
 
-// New makes a budget of max bytes. refused is told of each client that was turned away, and must return soon; it may
-// be nil.
+// New makes a budget of max bytes. refused is called for each client that is refused or cut off, and must return soon;
+// it may be nil.
 func New(max int64, refused func(Reason)) *Budget {
 	if refused == nil {
 		refused = func(Reason) {}
@@ -75,13 +74,13 @@ func New(max int64, refused func(Reason)) *Budget {
 // Max is the size of the budget in bytes.
 func (b *Budget) Max() int64 { return b.max }
 
-// Used is what is taken from it, in bytes. It can be more than Max for a moment.
+// Used is the bytes that are taken. It can exceed Max for a moment.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// Exhausted tells whether nothing but connections may take more.
+// Exhausted reports whether only connections may take more.
 func (b *Budget) Exhausted() bool { return b.used.Load() > b.max-b.max/reservePart }
 
-// Share gives what a request of so many bytes is to count: it may be the only one and need more than there is.
+// Share gives the bytes to count for a request of n bytes, which may exceed the whole budget.
 func (b *Budget) Share(n int64) int64 { return min(n, b.max/oneRequestPart) }
 
 // Take takes n bytes, unless the budget is used up.
@@ -90,14 +89,14 @@ func (b *Budget) Take(n int64) bool { return b.take(n, b.max-b.max/reservePart) 
 // TakeReserved takes n bytes for a connection, which may come from the reserve.
 func (b *Budget) TakeReserved(n int64) bool { return b.take(n, b.max) }
 
-// TakeAnyway takes n bytes, for which others are on the way back.
+// TakeAnyway takes n bytes even if the budget is used up, when others are about to be given back.
 func (b *Budget) TakeAnyway(n int64) { b.used.Add(n) }
 
-// Try is Take for who can do without: nobody is cut off for it, and no refusal is counted.
+// Try is Take for a caller that can go on without: nobody is cut off, and no refusal is counted.
 func (b *Budget) Try(n int64) bool { return b.try(n, b.max-b.max/reservePart) }
 
 func (b *Budget) try(n, limit int64) bool {
-	// It is not added first and taken away again: for that moment, others would be refused for no reason.
+	// Adding first and subtracting on failure would make others fail in between.
 	for used := b.used.Load(); used+n <= limit; used = b.used.Load() {
 		if b.used.CompareAndSwap(used, used+n) {
 			return true
@@ -118,30 +117,30 @@ func (b *Budget) take(n, limit int64) bool {
 // Give gives back what was taken.
 func (b *Budget) Give(n int64) { b.used.Add(-n) }
 
-// A Hold is memory that is kept for as long as a client takes an answer.
+// A Hold is memory that is in use until a client has read an answer.
 type Hold struct {
 	budget *Budget
 	own    int64
 	shared any
 	cut    func()
-	since  atomic.Int64 // when the client was given the present piece, Unix time in ns
-	over   atomic.Bool  // it was cut
+	since  atomic.Int64 // when the client got the current piece, Unix time in ns
+	over   atomic.Bool  // the client was cut off
 }
 
-// An Answer says what a client makes us keep.
+// An Answer describes the memory of a Hold.
 type Answer struct {
 	Own    int64  // bytes for this client alone
-	Shared any    // names memory that other answers may share, and that is counted once; nil: none
-	Bytes  int64  // of what is shared
+	Shared any    // identifies memory that other answers may share, and that counts once; nil: none
+	Bytes  int64  // of the shared memory
 	Cut    func() // ends the writing of the answer; it is never called after End, and must not wait for End
 }
 
-// Hold notes that a client is given an answer. It is refused if the budget is used up.
+// Hold counts an answer. It fails if the budget is used up.
 func (b *Budget) Hold(a Answer) (*Hold, bool) {
 	if !b.Take(a.Own) {
 		return nil, false
 	}
-	h := b.note(a)
+	h := b.register(a)
 	if a.Bytes == 0 || !b.Exhausted() {
 		return h, true
 	}
@@ -151,17 +150,18 @@ func (b *Budget) Hold(a Answer) (*Hold, bool) {
 	return nil, false
 }
 
-// HoldAnyway notes it even if the budget is used up, for memory that is there already. Others may be cut off for it.
+// HoldAnyway counts an answer whose memory is in use already, even if the budget is used up. Others may be cut off
+// for it.
 func (b *Budget) HoldAnyway(a Answer) *Hold {
 	b.used.Add(a.Own)
-	h := b.note(a)
+	h := b.register(a)
 	if b.Exhausted() {
 		b.relieve(a.Own + a.Bytes)
 	}
 	return h
 }
 
-func (b *Budget) note(a Answer) *Hold {
+func (b *Budget) register(a Answer) *Hold {
 	h := &Hold{budget: b, own: a.Own, shared: a.Shared, cut: a.Cut}
 	h.Progress()
 	b.mu.Lock()
@@ -180,10 +180,10 @@ func (b *Budget) note(a Answer) *Hold {
 	return h
 }
 
-// Progress notes that the client has taken a piece, and is given the next one.
+// Progress is called when the client has read a piece, and gets the next one.
 func (h *Hold) Progress() { h.since.Store(time.Now().UnixNano()) }
 
-// Over tells whether the client was cut off.
+// Over reports whether the client was cut off.
 func (h *Hold) Over() bool { return h.over.Load() }
 
 // End gives the memory back. It is called once.
@@ -203,10 +203,10 @@ func (h *Hold) End() {
 	}
 }
 
-// relieve cuts clients off that do not take their answers, until n bytes and the reserve will come back.
+// relieve cuts off clients that do not read their answers, until n bytes and the reserve will be free.
 func (b *Budget) relieve(n int64) { b.cutOff(b.used.Load() + n - (b.max - b.max/reservePart)) }
 
-// cutOff cuts clients off that do not take their answers, until so many bytes will come back.
+// cutOff cuts off clients that do not read their answers, until so many bytes will be free.
 func (b *Budget) cutOff(over int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -233,7 +233,7 @@ func (b *Budget) cutOff(over int64) {
 	}
 }
 
-// freedBy is what is shared with h, if nobody else needs it; mu is held.
+// freedBy is the part of the shared memory that ending h frees; mu is held.
 func (b *Budget) freedBy(h *Hold) int64 {
 	if h.shared == nil {
 		return 0

@@ -9,24 +9,24 @@ import (
 	"strings"
 )
 
-// What part of a limit the budget is by default. The rest is for the state, the log in memory, and for garbage.
+// The part of a limit that the budget is by default. The rest is for the state, the log in memory, and garbage.
 const (
 	limitPart   = 4
 	machinePart = 8
-	// defaultUnknown is the budget where the system does not tell how much memory there is.
+	// defaultUnknown is the budget if the size of the memory is unknown.
 	defaultUnknown = 256 << 20
-	// smallest is the least that a budget is by default.
+	// smallest is the smallest default of a budget.
 	smallest = 16 << 20
 )
 
 // A Limit is how much memory this process may use.
 type Limit struct {
-	Bytes int64  // 0: not known
-	From  string // who says so
-	Hard  bool   // the process is killed or fails beyond it
+	Bytes int64  // 0: unknown
+	From  string // where the limit comes from
+	Hard  bool   // beyond it the process is killed, or fails
 }
 
-// FindLimit looks for the lowest of the limits of this process: GOMEMLIMIT, those of its cgroups, of its resources and
+// FindLimit finds the lowest limit of this process: GOMEMLIMIT, the limits of its cgroups and resources, and the memory
 // of the machine. root is the root of the file system.
 func FindLimit(root fs.FS) Limit {
 	best := Limit{Bytes: totalOf(root), From: "the machine's memory"}
@@ -55,7 +55,7 @@ func (l Limit) Budget() int64 {
 	}
 }
 
-// totalOf is the memory of the machine; 0 if it is not told.
+// totalOf is the memory of the machine; 0 if unknown.
 func totalOf(root fs.FS) int64 {
 	text, err := fs.ReadFile(root, "proc/meminfo")
 	if err != nil {
@@ -73,7 +73,7 @@ func totalOf(root fs.FS) int64 {
 	return 0
 }
 
-// cgroupLimit is the lowest limit of the cgroups that this process is in, of either version; 0 if there is none.
+// cgroupLimit is the lowest limit of the cgroups of this process, of either version; 0 if there is none.
 func cgroupLimit(root fs.FS) (lowest int64) {
 	text, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -101,12 +101,11 @@ func cgroupLimit(root fs.FS) (lowest int64) {
 	return lowest
 }
 
-// noLimit is from where on a number in a cgroup's file means that there is none: version 1 writes the largest number
-// of pages.
+// noLimit and above mean that a cgroup has no limit: version 1 writes the largest number of pages then.
 const noLimit = 1 << 60
 
-// lowestAbove is the lowest limit of a cgroup and those that it is in. Within a container the path may be that of the
-// host, and only the mount itself be there.
+// lowestAbove is the lowest limit of a cgroup and its parents. In a container the path may be the one on the host, and
+// then only the mount point itself exists.
 func lowestAbove(root fs.FS, mount, below, file string) (lowest int64) {
 	for dir := path.Clean("/" + below); ; dir = path.Dir(dir) {
 		text, err := fs.ReadFile(root, path.Join(mount, dir, file))

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Not all can be counted: a client that takes a listing slowly keeps alive what the tree was when it asked, and how much
-// of that is gone from the tree meanwhile nobody knows. So the heap itself is looked at too.
+// A budget cannot count everything: a client that reads a listing slowly keeps an old view of the tree in memory, and
+// nobody knows how much of it the tree has replaced since. So the size of the heap is checked, too.
 const (
 	pressureEvery = time.Second
 	pressurePart  = 0.6 // of the limit on the process
 )
 
-// Watch cuts clients off that do not take their answers, as if the budget was used up, whenever most of the memory that
-// the process may use is alive. It returns when ctx ends.
+// Watch cuts off clients that do not read their answers when the heap in use exceeds pressurePart of the limit. It
+// returns when ctx ends.
 func (b *Budget) Watch(ctx context.Context, limit Limit) {
 	tick := time.NewTicker(pressureEvery)
 	defer tick.Stop()
@@ -28,14 +28,14 @@ func (b *Budget) Watch(ctx context.Context, limit Limit) {
 	}
 }
 
-// ease is one look, at so many bytes that are alive.
+// ease is one check, with live bytes in use.
 func (b *Budget) ease(live int64, limit Limit) {
 	if over := live - int64(pressurePart*float64(limit.Bytes)); limit.Bytes > 0 && over > 0 {
 		b.cutOff(over)
 	}
 }
 
-// liveBytes is what the last collection of garbage has left.
+// liveBytes is the heap in use after the last garbage collection.
 func liveBytes() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
