@@ -60,7 +60,8 @@ type consistency struct {
 
 	// mu guards what is below, for a comparison with a handful of members.
 	mu        sync.Mutex
-	own       []stateHash // ascending, checksKept at most
+	members   *replica.Membership // as of the last call of keep; nil: there was none
+	own       []stateHash         // ascending, checksKept at most
 	others    map[ID][]stateHash
 	different map[ID]raft.Index
 	undecided bool            // a difference, and no majority that this member is part of
@@ -89,10 +90,12 @@ func (c *consistency) applied(own stateHash, state *replica.Head) {
 	c.compare(own.index, state.Config)
 }
 
-// keep forgets who is no member any more, with the difference that there was.
-func (c *consistency) keep(members *replica.Membership) {
+// keep forgets who is no member any more, with the difference that there was,
+// and judges the others anew: without a voter there may be a majority.
+func (c *consistency) keep(members *replica.Membership, config raft.Configuration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.members = members
 	for id := range c.others {
 		if _, member := members.Members[id]; member {
 			continue
@@ -103,6 +106,22 @@ func (c *consistency) keep(members *replica.Membership) {
 			c.differ(Difference{id, index}, false)
 		}
 	}
+	for _, own := range slices.Backward(c.own) {
+		if c.isCompared(own.index) {
+			c.compare(own.index, config)
+			break
+		}
+	}
+}
+
+// isCompared tells whether another member's state behind an entry is known.
+func (c *consistency) isCompared(index raft.Index) bool {
+	for _, all := range c.others {
+		if _, known := at(all, index); known {
+			return true
+		}
+	}
+	return false
 }
 
 // reset forgets this member's former states, which another one has replaced.
@@ -117,14 +136,25 @@ func (c *consistency) heard(from ID, other stateHash, ask bool, state *replica.H
 	if _, member := state.Members.Members[from]; !member {
 		return
 	}
-	c.mu.Lock()
-	c.others[from] = remembered(c.others[from], other)
-	c.compare(other.index, state.Config)
-	own, known := at(c.own, other.index)
-	c.mu.Unlock()
+	own, known := c.compareWith(from, other, state.Config)
 	if ask && known {
 		c.tell(from, own, false)
 	}
+}
+
+// compareWith compares with another member's state, and gives this one's. A member
+// that was removed meanwhile is not remembered again.
+func (c *consistency) compareWith(from ID, other stateHash, config raft.Configuration) (own stateHash, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.members != nil {
+		if _, member := c.members.Members[from]; !member {
+			return stateHash{}, false
+		}
+	}
+	c.others[from] = remembered(c.others[from], other)
+	c.compare(other.index, config)
+	return at(c.own, other.index)
 }
 
 // remembered adds a hash, and forgets the oldest if there are too many.

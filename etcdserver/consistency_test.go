@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/snap"
 	"canopy/store/storepb"
@@ -194,6 +196,52 @@ func TestTheAlarmOfTwoThatDifferEnds(t *testing.T) {
 				good.set("/after", "1")
 			})
 		})
+	}
+}
+
+// TestARemovalEndsTheAlarm: two of four members have another state than the other two. With the removal of one of them,
+// and without another write, a majority is right again: its members have no alarm, and the one that is left stops. What
+// the removed one said comes late, and is not remembered.
+func TestARemovalEndsTheAlarm(t *testing.T) {
+	const index = 10
+	head := func(ids ...ID) *replica.Head {
+		h := &replica.Head{Index: index, Members: replica.NewMembership()}
+		for _, id := range ids {
+			h.Members.Members[id] = replica.MemberInfo{ID: id}
+			h.Config.Voters = append(h.Config.Voters, id.Raft())
+		}
+		return h
+	}
+	states := map[ID]uint64{1: 7, 2: 7, 3: 8, 4: 8}
+	before, after := head(1, 2, 3, 4), head(1, 2, 3)
+	for self := ID(1); self <= 3; self++ {
+		var told []Difference // the ends
+		c := newConsistency(self, func(ID, stateHash, bool) {}, func(d Difference, begins bool) {
+			if !begins {
+				told = append(told, d)
+			}
+		})
+		c.keep(before.Members, before.Config)
+		c.applied(stateHash{index, states[self]}, before)
+		for id, hash := range states {
+			if id != self {
+				c.heard(id, stateHash{index, hash}, false, before)
+			}
+		}
+		if all, undecided := c.differences(); len(all) != 2 || !undecided {
+			t.Errorf("member %v: before the removal %v, undecided %v", self, all, undecided)
+		}
+		c.keep(after.Members, after.Config)
+		c.heard(4, stateHash{index, states[4]}, false, before)
+		all, undecided := c.differences()
+		for _, d := range all {
+			if d.Member == 4 {
+				t.Errorf("member %v: the alarm names the removed member", self)
+			}
+		}
+		if sound := states[self] == 7; sound == undecided || sound == (len(c.corrupt) == 1) || sound != slices.Equal(told, []Difference{{4, index}}) {
+			t.Errorf("member %v: after the removal %v, undecided %v, stops %v, told the end of %v", self, all, undecided, len(c.corrupt) == 1, told)
+		}
 	}
 }
 

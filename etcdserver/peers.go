@@ -241,7 +241,7 @@ func (m *Member) setPeers() {
 func (m *Member) membersChanged(state *replica.Head) {
 	m.setPeers()
 	m.raft.followers.keep(state.Members)
-	m.apply.compare.keep(state.Members)
+	m.apply.compare.keep(state.Members, state.Config)
 	if state.Members.Version != "" {
 		m.versionOnce.Do(func() { close(m.versionKnown) })
 	}
