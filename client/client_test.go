@@ -265,7 +265,7 @@ func TestWritesAreNotRepeated(t *testing.T) {
 	}
 }
 
-func TestAnswersThatAreNone(t *testing.T) {
+func TestInvalidAnswers(t *testing.T) {
 	ctx := soon(t)
 	for name, answer := range map[string]string{
 		"HTML":      "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
@@ -368,7 +368,7 @@ type carrier func(*http.Request) (*http.Response, error)
 
 func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
 
-func TestATransportOfOnesOwn(t *testing.T) {
+func TestACustomTransport(t *testing.T) {
 	member, ctx := membertest.Start(t, 1).ClientURLs()[0], soon(t)
 	carried := 0
 	c := newClientOf(t, client.Config{Endpoints: []string{"http://nowhere.invalid"}, Transport: carrier(func(r *http.Request) (*http.Response, error) {

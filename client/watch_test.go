@@ -69,7 +69,7 @@ func TestWatchFromNowOn(t *testing.T) {
 	}
 }
 
-func TestWatchOfForgottenHistory(t *testing.T) {
+func TestWatchOfClearedHistory(t *testing.T) {
 	c, ctx := newClient(t, membertest.StartWith(t, 1, 50).ClientURLs()...), soon(t)
 	for range 100 {
 		wants(t)(c.Set(ctx, "/other", "v", client.SetOptions{}))
@@ -102,7 +102,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 }
 
 // Poll returns an error where Next waits, and the next Poll continues.
-func TestPollTellsOfFailures(t *testing.T) {
+func TestPollReturnsFailures(t *testing.T) {
 	member, ctx := membertest.Start(t, 1).Members[0], soon(t)
 	c := newClient(t, member.ClientURL)
 	r := wants(t)(c.Set(ctx, "/k", "1", client.SetOptions{}))

@@ -9,7 +9,7 @@ import (
 )
 
 // A wait is logged each minute, and when its reason changes, but not when only numbers in it change.
-func TestAWaitIsToldEachMinute(t *testing.T) {
+func TestAWaitIsLoggedEachMinute(t *testing.T) {
 	log := &lines{}
 	var waited time.Duration
 	b := backoff{pause: func(_ context.Context, d time.Duration) error { waited += d; return nil }}

@@ -167,7 +167,7 @@ func TestAProxyWaitsAndDoesNotRegister(t *testing.T) {
 }
 
 // Two register at the same time for one slot: the later one finds out (D9).
-func TestTheLaterOneIsSurplus(t *testing.T) {
+func TestTheLaterProcessIsNotAMember(t *testing.T) {
 	service := newTokenService(t, "1")
 	service.do(func() {
 		service.script = func(_ http.ResponseWriter, r *http.Request) bool {
@@ -190,7 +190,7 @@ func TestTheLaterOneIsSurplus(t *testing.T) {
 
 // A permanent error ends the process with a reason, before it registers: the
 // token is unchanged (R42, D15–D21).
-func TestWhatEndsBadly(t *testing.T) {
+func TestPermanentErrors(t *testing.T) {
 	html := func(status int) func(http.ResponseWriter, *http.Request) bool {
 		return refuseWith(everything, status, "<html>welcome</html>")
 	}
@@ -261,7 +261,7 @@ func TestAnEmptySize(t *testing.T) {
 
 // Each temporary failure is retried, also of registering, with pauses that grow
 // to 10 s (R43, R106, D14).
-func TestFailuresAreWaitedOut(t *testing.T) {
+func TestTemporaryErrorsAreRetried(t *testing.T) {
 	is := func(method, part string) func(*http.Request) bool {
 		return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.String(), part) }
 	}

@@ -176,7 +176,7 @@ func TestErrorsOfRecordsHaveTypes(t *testing.T) {
 
 // If DNS fails to answer anything, nobody starts with a part of the list: the
 // member waits, logs why, and continues once DNS is complete (B41, B43, R44).
-func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
+func TestIncompleteRecordsAreRetried(t *testing.T) {
 	const plain, ssl = "_etcd-server._tcp.example.com", "_etcd-server-ssl._tcp.example.com"
 	for _, tt := range []struct {
 		name       string
@@ -222,7 +222,7 @@ func TestAPartOfTheRecordsIsWaitedFor(t *testing.T) {
 }
 
 // A member waits for a server that keeps failing until its context ends.
-func TestAFailingServerIsWaitedFor(t *testing.T) {
+func TestAFailingServerIsRetried(t *testing.T) {
 	server := dnstest.Start(t, "127.0.0.1:0", threeMembers)
 	server.Fail("_etcd-server-ssl._tcp.example.com", dns.RcodeServerFailure)
 	s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: new(script).pause, Log: &lines{}}
@@ -232,7 +232,7 @@ func TestAFailingServerIsWaitedFor(t *testing.T) {
 }
 
 // A proxy needs no record of its own (R45), and clients have theirs (B38).
-func TestURLsForThoseWhoAreNoMembers(t *testing.T) {
+func TestURLsForProxiesAndClients(t *testing.T) {
 	server := dnstest.Start(t, "127.0.0.1:0", threeMembers+`
 		_etcd-client-ssl._tcp.example.com SRV 0 0 2379 infra0.example.com.
 		_etcd-client._tcp.example.com SRV 0 0 2379 infra1.example.com.`)

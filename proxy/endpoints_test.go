@@ -112,7 +112,7 @@ func TestTheLastChoice(t *testing.T) {
 }
 
 // If all were restarted a moment ago, the one that is about to stop now comes last.
-func TestTheOneThatIsStoppingNowComesLast(t *testing.T) {
+func TestAStoppingMemberComesLast(t *testing.T) {
 	o := Options{}.withDefaults()
 	now := o.now() + int64(time.Minute)
 	stopping, first, added := &endpoint{url: "stopping", o: &o}, &endpoint{url: "first", o: &o}, &endpoint{url: "added", o: &o}
@@ -149,7 +149,7 @@ func TestASilentEndpointRests(t *testing.T) {
 }
 
 // P17: a probe that began before an endpoint became unavailable does not make it available.
-func TestAnOldProbeBringsNobodyBack(t *testing.T) {
+func TestAnOldProbeChangesNothing(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)
 	peer := fakePeer(t, 1, func() []string { return []string{members[0].url, members[1].url} }).URL
 	s := newSite(t, []string{peer}, func(o *Options) { o.FailureWait = time.Hour }).await(2)
@@ -194,7 +194,7 @@ func TestTheLastGoodListIsKept(t *testing.T) {
 }
 
 // A member that has not published its client URLs is starting: the proxy refreshes sooner.
-func TestAMemberThatBeginsIsFoundSoon(t *testing.T) {
+func TestAStartingMemberIsFoundSoon(t *testing.T) {
 	_, members := fakeCluster(t, ok, ok)
 	var begun atomic.Bool
 	peer := httptest.NewServer(nil)

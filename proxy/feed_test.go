@@ -114,7 +114,7 @@ func expect(t testing.TB, what string, client *bufio.Reader, index int) {
 
 // P41: a watch that begins after a change gets nothing older, even if its shared feed is still to send that; and it misses
 // nothing newer.
-func TestAWatchThatJoinsIsGivenNothingOld(t *testing.T) {
+func TestAJoiningWatchGetsNoOldEvents(t *testing.T) {
 	for name, query := range kinds {
 		m := newPrompter(t)
 		first, feed := m.watch("7", query)
@@ -255,7 +255,7 @@ func TestSharedWatchesAreOne(t *testing.T) {
 }
 
 // P32, P41: a shared feed knows its last event, so another member continues it even after events.
-func TestASharedFeedGoesOnElsewhere(t *testing.T) {
+func TestAnotherMemberContinuesASharedFeed(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs()).await(3)
 	var clients []*bufio.Reader
@@ -317,7 +317,7 @@ func TestASlowClientIsCut(t *testing.T) {
 }
 
 // P43: a proxy that stops does not wait for clients that do not read.
-func TestSlowClientsDoNotKeepAProxy(t *testing.T) {
+func TestSlowClientsDoNotDelayAStop(t *testing.T) {
 	s, _ := lagging(t, 3)
 	value := "value=" + strings.Repeat("x", 512<<10)
 	eventually(t, "the clients to lag", func() bool {
@@ -383,7 +383,7 @@ func (w *watcher) read(body io.Reader) {
 }
 
 // P41, in general: each watch gets all events after its index, in order and once, up to its end.
-func TestSharedWatchesGetWhatTheyWouldAlone(t *testing.T) {
+func TestSharedWatchesGetTheSameEventsAsAlone(t *testing.T) {
 	for _, restarts := range []int{0, 2} {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("%d restarts, seed %d", restarts, seed), func(t *testing.T) {

@@ -53,7 +53,7 @@ func newRawSite(t testing.TB, answer func(string) string) (*site, *raw) {
 	return newSite(t, []string{peer}).await(1), member
 }
 
-func TestRequestsArriveAsTheyWere(t *testing.T) {
+func TestRequestsArriveUnchanged(t *testing.T) {
 	s, member := newRawSite(t, func(string) string { return answerText(200, "ok") })
 	for name, each := range map[string]struct{ sent, want string }{
 		"P21: path, query and Host": {
@@ -141,7 +141,7 @@ func normal(request string) string {
 	return strings.Join(lines, "\n") + "\n\n" + body
 }
 
-func TestAnswersArriveAsTheyWere(t *testing.T) {
+func TestAnswersArriveUnchanged(t *testing.T) {
 	text := ""
 	s, _ := newRawSite(t, func(string) string { return text })
 	for name, each := range map[string]struct {
@@ -245,7 +245,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 }
 
 // One request that no endpoint answers does not make all of them unavailable for others (P17).
-func TestABadRequestHarmsNobody(t *testing.T) {
+func TestABadRequestAffectsNoOther(t *testing.T) {
 	breaks := func(request string) string {
 		if strings.Contains(request, "/break") {
 			return ""
@@ -295,7 +295,7 @@ func TestLargeBodies(t *testing.T) {
 }
 
 // A large body is kept for another endpoint, unless it is too large (P20).
-func TestALargeBodyGoesElsewhere(t *testing.T) {
+func TestAnotherMemberGetsALargeBody(t *testing.T) {
 	good := membertest.Start(t, 1).Members[0].ClientURL
 	s := newSite(t, []string{fakePeer(t, 1, func() []string { return []string{"http://127.0.0.1:1", good} }).URL})
 	eventually(t, "endpoints", func() bool { return len(s.list.all()) == 2 })

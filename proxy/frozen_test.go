@@ -135,7 +135,7 @@ func TestWatchesLeaveAFrozenMember(t *testing.T) {
 }
 
 // While no other endpoint is available, watches stay: their member may recover.
-func TestWatchesStayWhileNobodyIsWell(t *testing.T) {
+func TestWatchesStayWithoutAnotherEndpoint(t *testing.T) {
 	member := membertest.Start(t, 1).Members[0]
 	f := newFreezer(t, member.ClientURL)
 	s := newSite(t, []string{fakePeer(t, 1, func() []string { return []string{f.url, "http://127.0.0.1:1"} }).URL})

@@ -378,7 +378,7 @@ func TestOwnAnswers(t *testing.T) {
 	}
 }
 
-func TestNobodyAnswers(t *testing.T) {
+func TestNoEndpointAnswers(t *testing.T) {
 	s := newSite(t, []string{"http://127.0.0.1:1"})
 	if a := s.get("/v2/keys/"); a.status != 503 || a.body != `{"message":"proxy: zero endpoints currently available"}` || a.header.Get("X-Etcd-Cluster-Id") != "" {
 		t.Errorf("P34: %+v", a)

@@ -82,7 +82,7 @@ func ask(transport *http.Transport, method, url, form string) error {
 }
 
 // The next request is sent while a watch waits, and is answered on the same connection.
-func TestAConnectionGoesOnAfterAWatch(t *testing.T) {
+func TestAConnectionIsReusedAfterAWatch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, membertest.Start(t, 1).PeerURLs(), calm).await(1)
 	conn := s.dial("GET /v2/keys/w?wait=true HTTP/1.1\r\nHost: h\r\n\r\n")

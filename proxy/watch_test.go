@@ -102,7 +102,7 @@ func first(s *site, c *membertest.Cluster) *membertest.Member {
 
 // P32, P33: if nothing was delivered, another member continues a watch without a gap, with and without waitIndex, and for
 // each way that the first member ends it.
-func TestWatchesAreTakenUpElsewhere(t *testing.T) {
+func TestAnotherMemberContinuesWatches(t *testing.T) {
 	for name, query := range kinds {
 		for _, from := range []string{"", "&waitIndex=%d", "&waitIndex=0"} {
 			cluster := membertest.Start(t, 3)
@@ -132,7 +132,7 @@ func TestWatchesAreTakenUpElsewhere(t *testing.T) {
 }
 
 // P15: a watch does not move other clients to another member, although a stream takes its connection.
-func TestWatchesLeaveTheChoiceAsItIs(t *testing.T) {
+func TestWatchesDoNotChangeTheFirstChoice(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs(), func(o *Options) { o.FailureWait = time.Hour }).await(3)
 	before := s.list.next(nil)
@@ -166,7 +166,7 @@ func TestBrokenWatchesAreCut(t *testing.T) {
 }
 
 // Events that were there when the member ended the stream are delivered, and the end is forwarded.
-func TestAWholeAnswerStaysWhole(t *testing.T) {
+func TestACompleteAnswerStaysComplete(t *testing.T) {
 	s, _ := newRawSite(t, func(string) string {
 		return "HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n0\r\n\r\n"
 	})

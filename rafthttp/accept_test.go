@@ -55,7 +55,7 @@ func closed(t *testing.T, what string, r io.Reader) {
 }
 
 // Each stream sends what no member sends; the others continue meanwhile (R24 of the known failures).
-func TestHostileStreamsHarmNothing(t *testing.T) {
+func TestHostileStreamsAffectNoOther(t *testing.T) {
 	a, b := pair(t)
 	huge := frameOf(kindStale, []byte{8, 1})
 	binary.LittleEndian.PutUint32(huge, 1<<31)

@@ -14,7 +14,7 @@ import (
 	"canopy/raft"
 )
 
-func TestHelloIsUnderstood(t *testing.T) {
+func TestHelloIsParsed(t *testing.T) {
 	life := [16]byte{1, 2, 3}
 	for _, want := range []hello{
 		{1, 1, 5, 6, 7, life, nil, "2.3.8", 100 * time.Millisecond, time.Second},
@@ -83,7 +83,7 @@ func FuzzSnapshotHeader(f *testing.F) {
 }
 
 // The cases show each reason, its status, and its text.
-func TestWhoMayTalk(t *testing.T) {
+func TestReasonsOfTheHandshake(t *testing.T) {
 	n := newNode(t, 0xb)
 	n.refuse[0xd] = &Refusal{Reason: Removed, Text: "gone", Term: 3, Index: 99}
 	n.refuse[0xe] = &Refusal{Reason: Unknown, Text: "not yet"}
@@ -148,7 +148,7 @@ func TestWhoMayTalk(t *testing.T) {
 }
 
 // A member other than the one that was dialled answers.
-func TestTheDiallerLooksToo(t *testing.T) {
+func TestTheDiallerChecksToo(t *testing.T) {
 	life := [16]byte{7}
 	for name, c := range map[string]struct {
 		answer hello
@@ -178,7 +178,7 @@ func TestTheDiallerLooksToo(t *testing.T) {
 	}
 }
 
-func TestReasonsTravel(t *testing.T) {
+func TestReasonsAreSent(t *testing.T) {
 	for reason := range reasons {
 		text, err := json.Marshal(Refusal{Reason: reason})
 		var got Refusal
@@ -209,7 +209,7 @@ func TestReasonsTravel(t *testing.T) {
 }
 
 // The cases are those of R7, R9 and R30.
-func TestMembersOfTheReferenceAreTold(t *testing.T) {
+func TestMembersOfTheReferenceAreRefused(t *testing.T) {
 	n := newNode(t, 0xb).run()
 	for _, c := range []struct {
 		method, path, cluster, version, least string

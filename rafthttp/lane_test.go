@@ -188,7 +188,7 @@ func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int
 }
 
 // One peer hangs within its connections (R24, R42).
-func TestStuckPeerIsGivenUpAndBlocksNobody(t *testing.T) {
+func TestAStuckPeerBlocksNoOther(t *testing.T) {
 	a, b := newNode(t, 0xa, hasty), newNode(t, 0xb, hasty)
 	stuck, connections := stubborn(t, 0xc)
 	a.SetPeers([]Peer{b.as(), stuck})
@@ -321,7 +321,7 @@ func TestSlowURLIsRaced(t *testing.T) {
 	eventually(t, "the peer is reached", func() bool { return a.statusOf(0xb).Active })
 }
 
-func TestURLOfAnotherMemberIsPassedOver(t *testing.T) {
+func TestURLOfAnotherMemberIsSkipped(t *testing.T) {
 	b, c := newNode(t, 0xb).run(), newNode(t, 0xc).run()
 	a := newNode(t, 0xa)
 	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{c.url, b.url}}})
@@ -330,7 +330,7 @@ func TestURLOfAnotherMemberIsPassedOver(t *testing.T) {
 	a.logs("refuses to talk to this member: not the member you mean")
 }
 
-func TestSenderOfTooMuchIsTold(t *testing.T) {
+func TestALossIsReported(t *testing.T) {
 	a, b := pair(t)
 	if a.SendEnvelope(0xb, make([]byte, envelopeBytesMax+1)) {
 		t.Error("an envelope that is too long was queued")
@@ -389,7 +389,7 @@ func TestCrossedClustersStayApart(t *testing.T) {
 	})
 }
 
-func TestOtherIncarnationIsNotTalkedTo(t *testing.T) {
+func TestAnotherIncarnationIsRefused(t *testing.T) {
 	a, b := newNode(t, 0xa), newNode(t, 0xb)
 	a.SetPeers([]Peer{{ID: 0xb, URLs: []string{b.url}, Incarnation: bytes.Repeat([]byte{9}, 16)}})
 	b.SetPeers([]Peer{a.as()})
@@ -528,7 +528,7 @@ func TestTheSameLineComesOnceAMinute(t *testing.T) {
 }
 
 // A condition that is normal for a while is logged once it lasts, and then each minute.
-func TestWhatEndsSoonIsNoWarning(t *testing.T) {
+func TestAShortConditionIsNotAWarning(t *testing.T) {
 	var j journal
 	about, start := subject{1, "x"}, time.Unix(1_000_000, 0)
 	var written []int

@@ -86,7 +86,7 @@ func randomAppend(rng *rand.Rand, term raft.Term, prev raft.Index, count, bytesM
 
 func readerOf(r io.Reader) *frameReader { return &frameReader{r: bufio.NewReaderSize(r, 512)} }
 
-func TestMessagesComeBackAsTheyWere(t *testing.T) {
+func TestMessagesAreDecodedUnchanged(t *testing.T) {
 	for _, seed := range seeds(5) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var e encoder
@@ -142,7 +142,7 @@ func TestEntriesUseTheFramesMemory(t *testing.T) {
 	}
 }
 
-func TestWhatIsTooBigIsNotSent(t *testing.T) {
+func TestAnOversizedMessageIsNotSent(t *testing.T) {
 	huge := make([]byte, appendBytesMax)
 	many := make([]raft.Entry, entriesMax+1)
 	for name, entries := range map[string][]raft.Entry{"bytes": {{Index: 1, Term: 1, Data: huge}}, "entries": many} {

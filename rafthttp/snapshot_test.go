@@ -239,7 +239,7 @@ func TestSnapshotRateIsKept(t *testing.T) {
 	}
 }
 
-func TestSnapshotToNobodyFails(t *testing.T) {
+func TestSnapshotToAnUnknownMemberFails(t *testing.T) {
 	a := newNode(t, 0xa).run()
 	if err := a.SendSnapshot(context.Background(), 0xb, announced, zeros{}, 1); err == nil {
 		t.Error("it was sent")

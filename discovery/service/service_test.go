@@ -237,7 +237,7 @@ func TestPathsAndMethods(t *testing.T) {
 }
 
 // A registration that would stop those that wait under a token is refused (D38, R42).
-func TestTheDoor(t *testing.T) {
+func TestInvalidRegistrations(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	token := s.token(5)
@@ -284,7 +284,7 @@ func TestTheDoor(t *testing.T) {
 }
 
 // Two processes register one name at the same time: one gets it.
-func TestTheDoorIsNarrow(t *testing.T) {
+func TestConcurrentRegistrations(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	token := s.token(31)
@@ -336,7 +336,7 @@ func TestProcessesJoinThroughTheService(t *testing.T) {
 
 // An unused token expires after its TTL; one that is in use stays, and a wait
 // under it is not disturbed (D38).
-func TestTokensEnd(t *testing.T) {
+func TestTokensExpire(t *testing.T) {
 	t.Parallel()
 	const ttl = 4 * time.Second
 	inside := newInside(t)
@@ -572,7 +572,7 @@ func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
 }
 
 // Without a store every request for it is answered 503, in the form of the API (D36).
-func TestTheStoreIsAway(t *testing.T) {
+func TestTheStoreIsUnavailable(t *testing.T) {
 	s := newSite(t, Options{Store: nowhere{}})
 	token := "/" + strings.Repeat("a", 32)
 	for _, tt := range [][3]string{

@@ -26,7 +26,7 @@ func (s *site) raw(method, target, header, form string) string {
 }
 
 // The same requests go to http1, where headers are lines, and to net/http.
-func TestAnswersAreTheSameWhoeverServes(t *testing.T) {
+func TestBothServersGiveTheSameAnswers(t *testing.T) {
 	here, there := newSite(t, Options{}, httpserver.Options{}), newSite(t, Options{}, httpserver.Options{})
 	for _, q := range []struct{ method, target, header, form string }{
 		{"PUT", "/v2/keys/d/k", "", "value=1"},

@@ -83,7 +83,7 @@ func TestNoRequestIsSmuggled(t *testing.T) {
 	}
 }
 
-func TestBodiesThatDoNotCome(t *testing.T) {
+func TestIncompleteBodies(t *testing.T) {
 	s := newSite(t, Options{BodyTimeout: 100 * time.Millisecond}, httpserver.Options{HeaderTimeout: 100 * time.Millisecond})
 	const head = "PUT /v2/keys/k HTTP/1.1\r\nHost: x\r\nContent-Type: " + formType + "\r\n"
 	for name, text := range map[string]string{
@@ -129,7 +129,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	}
 }
 
-func TestSlowRequestsDisturbNobody(t *testing.T) {
+func TestSlowRequestsDoNotDelayOthers(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	for range 500 {
 		s.dial("GET /v2/keys HTTP/1.1\r\nHost:")

@@ -70,7 +70,7 @@ func checkKeysHeaders(t *testing.T, what string, a answer) {
 	}
 }
 
-func TestBodiesThatAreNoForms(t *testing.T) {
+func TestBodiesThatAreNotForms(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	for _, c := range []struct {
 		contentType, body string
@@ -118,7 +118,7 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotServedByKeys(t *testing.T) {
+func TestRequestsThatKeysRefuses(t *testing.T) {
 	s := newSite(t, Options{}, httpserver.Options{})
 	for _, target := range []string{
 		"/v2/keysfoo", "/v2/keys/..", "/v2/keys/../members", "/v2/keys/%2e%2e/0/members", "/v2/keys/a/..%2f..%2fx", "/V2/keys", "/v2/keys%2F..%2F..",

@@ -114,7 +114,7 @@ func checkRefusal(t *testing.T, method, query string, want refusal) {
 	}
 }
 
-func TestNumbersThatAreNone(t *testing.T) {
+func TestInvalidNumbers(t *testing.T) {
 	for _, text := range []string{"", "-1", "+1", "%20", "1%20", "1.0", "1e3", "0x1", "1_0", "18446744073709551616", "%D9%A1"} {
 		checkRefusal(t, "GET", "waitIndex="+text, refusal{203, `invalid value for "waitIndex"`, ""})
 		if text != "" {
@@ -136,7 +136,7 @@ func TestMalformedForms(t *testing.T) {
 	}
 }
 
-func TestRefreshIsOnlyOfWhatIsThere(t *testing.T) {
+func TestARefreshNeedsANode(t *testing.T) {
 	const refresh = "refresh=true&ttl=5"
 	for _, c := range []struct {
 		method, query string
