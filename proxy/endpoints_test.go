@@ -48,7 +48,7 @@ func TestStickiness(t *testing.T) {
 	}
 }
 
-// An unavailable endpoint is told of each minute, with the reason, and no more when it is back.
+// An unavailable endpoint is logged each minute, with the reason, until it is available again.
 func TestUnavailableEndpointsAreToldEachMinute(t *testing.T) {
 	s := newSite(t, []string{membertest.Start(t, 1).Members[0].PeerURL}).await(1)
 	s.stop() // nobody else reminds

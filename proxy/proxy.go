@@ -3,9 +3,9 @@
 //
 //	requests → ServeHTTP → own paths
 //	                    ↘ request → send ── endpoint ── endpoint …   one after the other, until one answers
-//	                                  ↘ answer → relay → client      small ones whole, others as they come
-//	                                           ↘ watch → client      flushed at once, taken up elsewhere if it breaks
-//	                                                ↘ stream ← feed  once it waits: several watches of the same share one
+//	                                  ↘ answer → relay → client      small ones at once, others as they come
+//	                                           ↘ watch → client      flushed at once, continued at another member if it breaks
+//	                                                ↘ stream ← feed  once it waits: several equal watches share one
 //
 //	Run → refresh: who the members are, from their peer ports, or else their client ports; kept in a file
 //	    → probe:   which of them answer

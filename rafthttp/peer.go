@@ -78,7 +78,7 @@ func newPeer(t *Transport, id raft.MemberID) *peer {
 	return p
 }
 
-// setTarget sets where the peer is. If that has changed, its streams are dialled anew.
+// setTarget sets where the peer is. If that has changed, its streams are dialled again.
 func (p *peer) setTarget(to Peer) {
 	next := &target{id: p.id, name: to.Name, urls: slices.Clone(to.URLs), addresses: addressesOf(to.URLs)}
 	if len(to.Incarnation) == len(next.incarnation) {
@@ -99,7 +99,7 @@ var (
 	errRetired = errors.New("the peer is not a member any more")
 )
 
-// retire ends the lanes for good. p.t.mu is held.
+// retire ends the lanes. p.t.mu is held.
 func (p *peer) retire() {
 	if p.stop != nil {
 		p.stop()

@@ -119,9 +119,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// requestBytes is what a request takes: its body, which is passed on as another
-// one, the piece of the answer that is being passed on, and a connection to the
-// store. Its own connection takes connectionBytes.
+// requestBytes is the memory of a request: its body, a copy for the store, the
+// piece of the answer that is being forwarded, and a connection to the store. Its own connection takes connectionBytes.
 const (
 	requestBytes    = 96 << 10
 	connectionBytes = httpserver.ConnectionBytes

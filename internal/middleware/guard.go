@@ -16,7 +16,7 @@ type Guard struct {
 	// Origins are those of pages that may read answers and write, compared exactly; "*" is all of them (S43).
 	Origins []string
 
-	// Delegate leaves a request alone if there are no Origins: the server that it is passed on to decides.
+	// Delegate lets every origin pass if there are no Origins: the server that gets the forwarded request decides.
 	Delegate bool
 
 	// AllowHost decides whether a Host header is served; loopback tells whether the request came to a loopback address.
