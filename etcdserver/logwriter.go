@@ -140,7 +140,7 @@ func (w *logWriter) writeAll(ctx context.Context, batch []raft.Write) error {
 }
 
 // isLone tells whether a batch is of lone writers. While there are no others the
-// scheduler runs one goroutine at a time (internal/processors), and a sync holds
+// scheduler runs one goroutine at a time (internal/tuning), and a sync holds
 // up the rest until the scheduler notices: what goes to other members shall be
 // on its way before. With many writers a sync is too dear to let it wait.
 func isLone(batch []raft.Write) bool {
