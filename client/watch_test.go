@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -17,18 +15,8 @@ import (
 
 	"canopy/client"
 	"canopy/client/membertest"
+	"canopy/internal/dice"
 )
-
-var seed = flag.Uint64("seed", 0, "repeats a random test; 0: a new seed")
-
-func newRNG(t testing.TB) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("-seed=%d", s)
-	return rand.New(rand.NewPCG(s, 0))
-}
 
 func TestWatchFromNowOn(t *testing.T) {
 	c, ctx := newClient(t, membertest.Start(t, 1).ClientURLs()...), soon(t)
@@ -120,7 +108,7 @@ func TestPollReturnsFailures(t *testing.T) {
 
 // Members stop and start at random, while one client writes and another one watches.
 func TestWatchSurvivesMembers(t *testing.T) {
-	rng, cluster, ctx := newRNG(t), membertest.Start(t, 3), soon(t)
+	rng, cluster, ctx := dice.New(t), membertest.Start(t, 3), soon(t)
 	const changes = 300
 	w := newClient(t, cluster.ClientURLs()...).Watch("/w", client.WatchOptions{Recursive: true, After: 1})
 	var seen []string
@@ -224,7 +212,7 @@ func relayAndCut(conn net.Conn, target string, bytes int64) {
 
 // Each answer is cut at a random place.
 func TestWatchOverBrokenConnections(t *testing.T) {
-	rng, member, ctx := newRNG(t), membertest.Start(t, 1).Members[0], soon(t)
+	rng, member, ctx := dice.New(t), membertest.Start(t, 1).Members[0], soon(t)
 	var mu sync.Mutex // guards rng
 	relay := cutter(t, member.ClientURL, func() int64 {
 		mu.Lock()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"canopy/internal/dice"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/store"
@@ -50,8 +51,8 @@ func TestSimulatedMembersKeepTheirPromises(t *testing.T) { simulateMany(t, simSe
 // simulateMany simulates clusters, one for each seed, for so many seconds if no number of them is given.
 func simulateMany(t *testing.T, seconds time.Duration, simulate func(t *testing.T, seed uint64) *sim) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines take turns in one order
-	if *seedFlag != 0 {
-		simulate(t, *seedFlag)
+	if dice.Given() != 0 {
+		simulate(t, dice.Given())
 		return
 	}
 	first := rand.Uint64() >> 20
@@ -74,7 +75,7 @@ func TestASimulationCanBeReplayed(t *testing.T) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	seed := dice(t).Uint64() >> 20
+	seed := dice.New(t).Uint64() >> 20
 	parts := ""
 	for range 5 {
 		if parts = parting(simulate(t, seed), simulate(t, seed)); parts == "" {

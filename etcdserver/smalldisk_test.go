@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"canopy/internal/dice"
 	"canopy/internal/disk"
 	"canopy/store"
 )
@@ -35,7 +36,7 @@ func newSmallDisk(t *testing.T, size, value int) *smallDisk {
 	o := testOptions(fs)
 	o.SegmentBytes = 0
 	o.Heartbeat, o.Election = 100*time.Millisecond, time.Second // a request has 7 s
-	return &smallDisk{running: start(t, o), o: o, fs: fs, size: size, value: value, dice: dice(t)}
+	return &smallDisk{running: start(t, o), o: o, fs: fs, size: size, value: value, dice: dice.New(t)}
 }
 
 // random is a value that cannot be compressed by much.

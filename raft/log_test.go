@@ -1,27 +1,15 @@
 package raft
 
 import (
-	"flag"
-	"math/rand/v2"
 	"testing"
+
+	"canopy/internal/dice"
 )
-
-var seed = flag.Uint64("seed", 0, "of the random tests; 0: a new one")
-
-// dice gives random numbers from a seed that is printed.
-func dice(t *testing.T) *rand.Rand {
-	chosen := *seed
-	if chosen == 0 {
-		chosen = rand.Uint64()
-	}
-	t.Logf("replay with -seed=%d", chosen)
-	return rand.New(rand.NewPCG(chosen, 3))
-}
 
 // The log is compared with a plain list of terms, of which nothing is ever forgotten. Slices handed out before must keep
 // what they held, whatever is done to the log later.
 func TestLogAgreesWithAPlainList(t *testing.T) {
-	r := dice(t)
+	r := dice.New(t)
 	for range 200 {
 		few := 1 + r.IntN(2)*r.IntN(chunkEntries) // half of the logs go over several chunks
 		var l log

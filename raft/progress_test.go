@@ -1,10 +1,14 @@
 package raft
 
-import "testing"
+import (
+	"testing"
+
+	"canopy/internal/dice"
+)
 
 // The window is compared with a plain queue.
 func TestWindowAgreesWithAPlainQueue(t *testing.T) {
-	r := dice(t)
+	r := dice.New(t)
 	for range 500 {
 		messagesMax, bytesMax := 1+r.IntN(40), int64(1+r.IntN(2000))
 		var w window

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"canopy/internal/dice"
 )
 
 // TestDirectoriesMatchASortedSlice makes random changes in random batches and checks that the directory is the same as
 // a sorted slice of names, and that the directories of earlier batches stay as they were.
 func TestDirectoriesMatchASortedSlice(t *testing.T) {
-	s := chosenSeed(t)
+	s := dice.Seed(t)
 	for round := range 12 {
 		dice := rand.New(rand.NewPCG(s, uint64(round)))
 		names := 20 << (round % 8) // small ones shrink to nothing again and again
@@ -82,7 +84,7 @@ func TestNamesThatEndInZerosAreToldApart(t *testing.T) {
 
 // TestHeadsAreCounted looks for heads that are there once, several times, or not, among any number of them.
 func TestHeadsAreCounted(t *testing.T) {
-	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	for n := 1; n <= pageItems; n++ {
 		for range 20 {
 			h := makeHeads([]*node{{}})

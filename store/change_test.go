@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"canopy/internal/dice"
 )
 
 // TestDeferredEventsAreTheSame runs commands on two stores. One is loaded at some time, and makes its events later, by one
@@ -12,7 +14,7 @@ import (
 // number or by bytes.
 func TestDeferredEventsAreTheSame(t *testing.T) {
 	for _, o := range []Options{{HistoryEvents: 100}, {HistoryEvents: 1000}, {HistoryBytes: 20_000}, {HistoryEvents: 1, HistoryBytes: 1}, {}} {
-		d := &duel{t: t, dice: rand.New(rand.NewPCG(chosenSeed(t), 0)), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
+		d := &duel{t: t, dice: rand.New(rand.NewPCG(dice.Seed(t), 0)), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
 		for range d.dice.IntN(2000) {
 			d.commandFor(d.store)
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"canopy/internal/dice"
 )
 
 // FuzzJSONString compares the encoder with encoding/json (K34).
@@ -36,7 +38,7 @@ func TestEveryShortStringIsEncodedLikeEncodingJSON(t *testing.T) {
 		}
 	}
 	const bytes = "a\x00\"<\\\n\xe2\x80\xa8\xa9\xf0\x9f\x98\x80\xc3\xbc\xff\xed\xa0"
-	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	for range 100_000 {
 		s := make([]byte, dice.IntN(12))
 		for i := range s {
@@ -62,7 +64,7 @@ func TestEightBytesArePlainIfEachIs(t *testing.T) {
 
 // TestExpirationIsEncodedLikeEncodingJSON checks K33: as many digits as needed, none when none are.
 func TestExpirationIsEncodedLikeEncodingJSON(t *testing.T) {
-	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	for range 10_000 {
 		at := dice.Int64N(int64(deadlineLast))
 		for range dice.IntN(10) {

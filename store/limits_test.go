@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"canopy/internal/dice"
 	"canopy/store/storepb"
 )
 
@@ -72,7 +73,7 @@ func survivor(t *testing.T, s *Store, o Options) *Store {
 // one, and comes out the same.
 func TestWhatIsAcceptedIsSavedLoadedAndReplayed(t *testing.T) {
 	t.Parallel()
-	seed := chosenSeed(t)
+	seed := dice.Seed(t)
 	rounds := 8
 	if raceEnabled {
 		rounds = 3

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"canopy/internal/dice"
 	"canopy/store/storepb"
 )
 
@@ -114,7 +115,7 @@ func TestLoadRefusesWhatIsCutOrFlipped(t *testing.T) {
 	if _, err := Load(bytes.NewReader(append(slices.Clone(saved), 0)), Options{}); err == nil {
 		t.Error("something after the end was accepted")
 	}
-	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	for range 5_000 {
 		b := slices.Clone(saved)
 		for range 1 + dice.IntN(3) {

@@ -8,21 +8,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"canopy/internal/dice"
 )
 
 var randomCommands = flag.Int("commands", 100_000, "how many random commands a store gets")
-
-var seed = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one each run")
-
-// chosenSeed is the seed to use, and prints it.
-func chosenSeed(t *testing.T) uint64 {
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("replay with -run '^%s$' -seed %d", t.Name(), s)
-	return s
-}
 
 // TestRandomCommandsMatchTheModel runs random commands, reads, watches, expiries, snapshots and reloads on a store and
 // on its naive twin, and demands equal answers, equal watch streams, equal trees, and equal stores after a reload.
@@ -39,7 +29,7 @@ func TestRandomCommandsMatchTheModel(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			s := chosenSeed(t)
+			s := dice.Seed(t)
 			d := &duel{t: t, dice: rand.New(rand.NewPCG(s, uint64(i))), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
 			for n := 0; n < commands; {
 				n += d.step()

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"canopy/internal/dice"
 )
 
 // watching registers a watcher that is closed with the test.
@@ -201,7 +203,7 @@ func TestRefreshesTakeNoHistory(t *testing.T) {
 	if oldest, newest := s.HistoryRange(); oldest != 1 || newest != 2002 {
 		t.Errorf("history %d-%d", oldest, newest)
 	}
-	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	for range 100 {
 		since := 1 + dice.Uint64N(2002)
 		want := ""
@@ -583,7 +585,7 @@ func TestWatchersMissNothingWhileEventsFlow(t *testing.T) {
 	if raceEnabled {
 		events = 4000
 	}
-	dice := rand.New(rand.NewPCG(chosenSeed(t), 0))
+	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	s := New(Options{WatchQueue: 8})
 	var wg sync.WaitGroup
 	var resumed atomic.Int64

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/dice"
 	"canopy/raft"
 	"canopy/store"
 )
@@ -89,7 +90,7 @@ func (a *applier) set(at store.Time, session, id uint64, key string, ttl store.T
 // state as one that never stopped: also with a leader whose clock is hours off,
 // after a request that is no command, and so on.
 func TestARestartedMemberGoesOnInTheSameWay(t *testing.T) {
-	r := dice(t)
+	r := dice.New(t)
 	for round := range 200 {
 		always := newApplier(t)
 		other := newApplier(t)

@@ -1,31 +1,18 @@
 package replica
 
 import (
-	"flag"
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/internal/dice"
 	"canopy/store"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "replay a random test; 0: a fresh seed")
-
-// dice gives random numbers from a seed that is printed.
-func dice(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("replay with -seed=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // Processes send their requests out of order, several times and through saved
 // and loaded states: each is applied exactly once (K123).
 func TestEachRequestIsAppliedOnce(t *testing.T) {
-	r := dice(t)
+	r := dice.New(t)
 	for range 50 {
 		s := newSessions()
 		type process struct {

@@ -1,24 +1,12 @@
 package quorum
 
 import (
-	"flag"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"canopy/internal/dice"
 )
-
-var seed = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one")
-
-// dice gives random numbers, whose seed it prints.
-func dice(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("replay with -seed=%d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
 
 // naiveReached tries all numbers from the highest down.
 func naiveReached(acks []uint64) uint64 {
@@ -39,7 +27,7 @@ func naiveReached(acks []uint64) uint64 {
 }
 
 func TestReachedAgreesWithCounting(t *testing.T) {
-	r := dice(t)
+	r := dice.New(t)
 	for range 50_000 {
 		acks := make([]uint64, r.IntN(12))
 		for i := range acks {
