@@ -27,14 +27,8 @@ func BenchmarkDo(b *testing.B) {
 func benchmarkDo(b *testing.B, fs disk.FS, clients int) {
 	o := testOptions(fs)
 	o.DataDir, o.SegmentBytes = b.TempDir(), 0
-	m, err := Open(o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	go m.Run(ctx)
-	defer func() { stop(); <-m.Stopped() }()
-	<-m.Ready()
+	m, stop := startBench(b, o)
+	defer stop()
 	value := strings.Repeat("x", 64)
 	var next atomic.Int64
 	b.SetParallelism(clients)
@@ -53,6 +47,18 @@ func benchmarkDo(b *testing.B, fs disk.FS, clients int) {
 			}
 		}
 	})
+}
+
+// startBench starts a member; stop ends it.
+func startBench(b *testing.B, o Options) (m *Member, stop func()) {
+	m, err := Open(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go m.Run(ctx)
+	<-m.Ready()
+	return m, func() { cancel(); <-m.Stopped() }
 }
 
 // BenchmarkOpen is a start with 200,000 writes of other keys in the log, and no
@@ -80,14 +86,8 @@ func BenchmarkOpen(b *testing.B) {
 
 // fill writes keys as 64 clients do.
 func fill(b *testing.B, o Options, writes int64) {
-	m, err := Open(o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	go m.Run(ctx)
-	defer func() { stop(); <-m.Stopped() }()
-	<-m.Ready()
+	m, stop := startBench(b, o)
+	defer stop()
 	value := strings.Repeat("x", 64)
 	var clients errgroup.Group
 	var next atomic.Int64

@@ -500,6 +500,17 @@ func TestRemovalsKeepTheQuorum(t *testing.T) {
 	})
 }
 
+// outrun has the leader write, and forget, so much that a member that is cut off needs a snapshot.
+func (leader *running) outrun() {
+	leader.t.Helper()
+	for n := range 300 {
+		leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
+	}
+	leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, keepBytes })
+	leader.set("/k", "last")
+	eventually(leader.t, "the leader to forget", func() bool { return leader.Status().First > 200 })
+}
+
 // A follower that was away for longer than the log is kept gets a snapshot, and
 // follows from there (K114); it restarts from it, too.
 func TestASlowFollowerGetsASnapshot(t *testing.T) {
@@ -517,12 +528,7 @@ func TestASlowFollowerGetsASnapshot(t *testing.T) {
 		for leader == slow {
 			leader = c.leader()
 		}
-		for n := range 300 {
-			leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
-		}
-		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, keepBytes })
-		leader.set("/k", "last")
-		eventually(t, "the leader to forget", func() bool { return leader.Status().First > 200 })
+		leader.outrun()
 		c.net.isolate(slow.ID(), false)
 		slow.mustHold("/k", "last")
 		eventually(t, "the slow member's log to begin behind a snapshot", func() bool { return slow.Status().First > 200 })

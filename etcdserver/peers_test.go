@@ -3,7 +3,6 @@ package etcdserver
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -187,12 +186,7 @@ func TestASnapshotTellsWhoIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.forget(gone)
-		for n := range 300 {
-			leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
-		}
-		leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, keepBytes })
-		leader.set("/k", "last")
-		eventually(t, "the leader to forget", func() bool { return leader.Status().First > 200 })
+		leader.outrun()
 		c.net.isolate(slow.ID(), false)
 		eventually(t, "the slow member's log to begin behind a snapshot", func() bool { return slow.Status().First > 200 })
 		eventually(t, "the removed member to be no peer", func() bool { return !isPeer() })
