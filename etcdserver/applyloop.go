@@ -19,19 +19,6 @@ const (
 	applyBytesMax = 4 << 20
 )
 
-// raftMeta is a state as raft speaks of it.
-func raftMeta(h *replica.Head) raft.SnapshotMeta {
-	return raft.SnapshotMeta{Index: h.Index, Term: h.Term, Configuration: h.Config}
-}
-
-// keepEntriesOf is how many entries make a generation.
-func keepEntriesOf(h *replica.Head) int {
-	if len(h.Members.Members) <= 1 {
-		return keepEntriesAlone
-	}
-	return keepEntries
-}
-
 // applyLoop owns the writing side of the store and the membership. Committed
 // entries come in, in order; events, views and outcomes go out.
 type applyLoop struct {
@@ -137,7 +124,7 @@ func (a *applyLoop) applyEntry(e raft.Entry) error {
 	if err != nil {
 		return err
 	}
-	a.snapshot.grown(len(e.Data))
+	a.snapshot.growth.Add(len(e.Data))
 	if t := a.state.Time(); t != a.time {
 		a.time = t
 		a.clock.applied(t)
@@ -159,7 +146,7 @@ func (a *applyLoop) applyEntry(e raft.Entry) error {
 }
 
 func (a *applyLoop) memberChanged(c *replica.Change) {
-	a.log.memberChanged(c, a.self, a.cluster)
+	a.log.MemberChanged(c, a.self, a.cluster)
 	if c.Op == raft.Promote {
 		a.told = nil // the list shows who is a learner
 	}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"canopy/etcdserver/datadir"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/store"
@@ -506,7 +507,9 @@ func (leader *running) outrun() {
 	for n := range 300 {
 		leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
 	}
-	leader.raft.calls.put(func() { leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, keepBytes })
+	leader.raft.calls.put(func() {
+		leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, datadir.KeepBytes
+	})
 	leader.set("/k", "last")
 	eventually(leader.t, "the leader to forget", func() bool { return leader.Status().First > 200 })
 }

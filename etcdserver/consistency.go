@@ -24,10 +24,6 @@ import (
 // hashFormat changes with what is hashed; members compare equal formats only.
 const hashFormat = 1
 
-// checksKept is how many agreed entries are remembered, of this member and of
-// each other one, so that those who apply them late are compared, too.
-const checksKept = 16
-
 // InconsistentError ends a member whose state is not that of the majority. It
 // is for ever: the data directory can only be replaced.
 type InconsistentError struct {
@@ -46,39 +42,33 @@ type Difference struct {
 	Index  raft.Index // of the agreed entry
 }
 
-// stateHash is a member's state behind an agreed entry.
-type stateHash struct {
-	index raft.Index
-	hash  uint64
-}
-
 // consistency compares this member's state with the others'.
 type consistency struct {
 	self   ID
-	tell   func(to ID, hash stateHash, ask bool)
+	tell   func(to ID, hash replica.StateHash, ask bool)
 	differ func(Difference, bool) // a member's state began, or ceased, to be another one
 
 	// mu guards what is below, for a comparison with a handful of members.
 	mu        sync.Mutex
 	members   *replica.Membership // as of the last call of keep; nil: there was none
-	own       []stateHash         // ascending, checksKept at most
-	others    map[ID][]stateHash
+	own       replica.Hashes      // ascending, as many as are kept
+	others    map[ID]replica.Hashes
 	different map[ID]raft.Index
 	undecided bool            // a difference, and no majority that this member is part of
 	corrupt   chan raft.Index // has room for the one; the state is not that of the majority
 }
 
-func newConsistency(self ID, tell func(ID, stateHash, bool), differ func(Difference, bool)) *consistency {
+func newConsistency(self ID, tell func(ID, replica.StateHash, bool), differ func(Difference, bool)) *consistency {
 	return &consistency{
 		self: self, tell: tell, differ: differ,
-		others: map[ID][]stateHash{}, different: map[ID]raft.Index{}, corrupt: make(chan raft.Index, 1),
+		others: map[ID]replica.Hashes{}, different: map[ID]raft.Index{}, corrupt: make(chan raft.Index, 1),
 	}
 }
 
 // applied notes this member's state behind an agreed entry, and tells the others.
-func (c *consistency) applied(own stateHash, state *replica.Head) {
+func (c *consistency) applied(own replica.StateHash, state *replica.Head) {
 	c.mu.Lock()
-	c.own = remembered(c.own, own)
+	c.own = c.own.With(own)
 	c.mu.Unlock()
 	for id := range state.Members.Members {
 		if id != c.self {
@@ -87,7 +77,7 @@ func (c *consistency) applied(own stateHash, state *replica.Head) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.compare(own.index, state.Config)
+	c.compare(own.Index, state.Config)
 }
 
 // keep forgets who is no member any more, with the difference that there was,
@@ -107,8 +97,8 @@ func (c *consistency) keep(members *replica.Membership, config raft.Configuratio
 		}
 	}
 	for _, own := range slices.Backward(c.own) {
-		if c.isCompared(own.index) {
-			c.compare(own.index, config)
+		if c.isCompared(own.Index) {
+			c.compare(own.Index, config)
 			break
 		}
 	}
@@ -117,7 +107,7 @@ func (c *consistency) keep(members *replica.Membership, config raft.Configuratio
 // isCompared tells whether another member's state behind an entry is known.
 func (c *consistency) isCompared(index raft.Index) bool {
 	for _, all := range c.others {
-		if _, known := at(all, index); known {
+		if _, known := all.At(index); known {
 			return true
 		}
 	}
@@ -132,7 +122,7 @@ func (c *consistency) reset() {
 }
 
 // heard notes another member's state. If it asks, it is told this one's.
-func (c *consistency) heard(from ID, other stateHash, ask bool, state *replica.Head) {
+func (c *consistency) heard(from ID, other replica.StateHash, ask bool, state *replica.Head) {
 	if _, member := state.Members.Members[from]; !member {
 		return
 	}
@@ -144,60 +134,43 @@ func (c *consistency) heard(from ID, other stateHash, ask bool, state *replica.H
 
 // compareWith compares with another member's state, and gives this one's. A member
 // that was removed meanwhile is not remembered again.
-func (c *consistency) compareWith(from ID, other stateHash, config raft.Configuration) (own stateHash, known bool) {
+func (c *consistency) compareWith(from ID, other replica.StateHash, config raft.Configuration) (own replica.StateHash, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.members != nil {
 		if _, member := c.members.Members[from]; !member {
-			return stateHash{}, false
+			return replica.StateHash{}, false
 		}
 	}
-	c.others[from] = remembered(c.others[from], other)
-	c.compare(other.index, config)
-	return at(c.own, other.index)
-}
-
-// remembered adds a hash, and forgets the oldest if there are too many.
-func remembered(all []stateHash, one stateHash) []stateHash {
-	all = slices.DeleteFunc(all, func(h stateHash) bool { return h.index == one.index })
-	if len(all) == checksKept {
-		all = slices.Delete(all, 0, 1)
-	}
-	return append(all, one)
-}
-
-func at(all []stateHash, index raft.Index) (stateHash, bool) {
-	i := slices.IndexFunc(all, func(h stateHash) bool { return h.index == index })
-	if i < 0 {
-		return stateHash{}, false
-	}
-	return all[i], true
+	c.others[from] = c.others[from].With(other)
+	c.compare(other.Index, config)
+	return c.own.At(other.Index)
 }
 
 // compare judges all that is known of one agreed entry.
 func (c *consistency) compare(index raft.Index, config raft.Configuration) {
-	own, known := at(c.own, index)
+	own, known := c.own.At(index)
 	if !known {
 		return
 	}
 	voters := map[uint64]int{}
 	if config.IsVoter(c.self.Raft()) {
-		voters[own.hash]++
+		voters[own.Hash]++
 	}
 	for id, all := range c.others {
-		other, known := at(all, index)
+		other, known := all.At(index)
 		if !known {
 			continue
 		}
-		c.settle(id, index, other.hash == own.hash)
+		c.settle(id, index, other.Hash == own.Hash)
 		if config.IsVoter(id.Raft()) {
-			voters[other.hash]++
+			voters[other.Hash]++
 		}
 	}
 	quorum := len(config.Voters)/2 + 1
-	c.undecided = len(c.different) > 0 && voters[own.hash] < quorum
+	c.undecided = len(c.different) > 0 && voters[own.Hash] < quorum
 	for hash, count := range voters {
-		if hash != own.hash && count >= quorum {
+		if hash != own.Hash && count >= quorum {
 			select {
 			case c.corrupt <- index:
 			default:
@@ -239,18 +212,18 @@ func (a *applyLoop) check() error {
 	if err != nil {
 		return fmt.Errorf("etcdserver: %w", err)
 	}
-	a.compare.applied(stateHash{index: a.state.Index, hash: hash}, &a.state.Head)
+	a.compare.applied(replica.StateHash{Index: a.state.Index, Hash: hash}, &a.state.Head)
 	return nil
 }
 
 // tellHash sends a hash to a member. If it is lost, the next one is not.
-func (m *Member) tellHash(to ID, h stateHash, ask bool) {
-	m.raft.notify(to, &pb.Note{Hash: &pb.StateHash{Format: hashFormat, Index: uint64(h.index), Hash: h.hash, Ask: ask}})
+func (m *Member) tellHash(to ID, h replica.StateHash, ask bool) {
+	m.raft.notify(to, &pb.Note{Hash: &pb.StateHash{Format: hashFormat, Index: uint64(h.Index), Hash: h.Hash, Ask: ask}})
 }
 
 func (m *Member) receiveHash(from ID, h *pb.StateHash) {
 	if h.Format == hashFormat {
-		m.apply.compare.heard(from, stateHash{raft.Index(h.Index), h.Hash}, h.Ask, m.apply.present.Load())
+		m.apply.compare.heard(from, replica.StateHash{Index: raft.Index(h.Index), Hash: h.Hash}, h.Ask, m.apply.present.Load())
 	}
 }
 
@@ -270,7 +243,7 @@ func (m *Member) quarantine(ctx context.Context) error {
 		return errLoopDone
 	case index := <-m.apply.compare.corrupt:
 		note := fmt.Sprintf("the state of member %v at index %d differs from that of a majority of cluster %v\n", m.self, index, m.cluster)
-		if err := disk.WriteFile(m.dir.fs, m.dir.inconsistent(), []byte(note)); err != nil {
+		if err := disk.WriteFile(m.dir.FS, m.dir.Inconsistent(), []byte(note)); err != nil {
 			m.log.unmarked(err)
 		}
 		m.damaged.Store(true)
@@ -279,6 +252,6 @@ func (m *Member) quarantine(ctx context.Context) error {
 		case <-time.After(leaveAfter):
 		case <-ctx.Done():
 		}
-		return &InconsistentError{Member: m.self, Dir: m.dir.root}
+		return &InconsistentError{Member: m.self, Dir: m.dir.Root}
 	}
 }

@@ -216,23 +216,23 @@ func TestARemovalEndsTheAlarm(t *testing.T) {
 	before, after := head(1, 2, 3, 4), head(1, 2, 3)
 	for self := ID(1); self <= 3; self++ {
 		var told []Difference // the ends
-		c := newConsistency(self, func(ID, stateHash, bool) {}, func(d Difference, begins bool) {
+		c := newConsistency(self, func(ID, replica.StateHash, bool) {}, func(d Difference, begins bool) {
 			if !begins {
 				told = append(told, d)
 			}
 		})
 		c.keep(before.Members, before.Config)
-		c.applied(stateHash{index, states[self]}, before)
+		c.applied(replica.StateHash{Index: index, Hash: states[self]}, before)
 		for id, hash := range states {
 			if id != self {
-				c.heard(id, stateHash{index, hash}, false, before)
+				c.heard(id, replica.StateHash{Index: index, Hash: hash}, false, before)
 			}
 		}
 		if all, undecided := c.differences(); len(all) != 2 || !undecided {
 			t.Errorf("member %v: before the removal %v, undecided %v", self, all, undecided)
 		}
 		c.keep(after.Members, after.Config)
-		c.heard(4, stateHash{index, states[4]}, false, before)
+		c.heard(4, replica.StateHash{Index: index, Hash: states[4]}, false, before)
 		all, undecided := c.differences()
 		for _, d := range all {
 			if d.Member == 4 {
@@ -281,7 +281,7 @@ func (c *consistency) agreed() int {
 	for _, own := range c.own {
 		equal := 1
 		for _, all := range c.others {
-			if other, known := at(all, own.index); known && other.hash == own.hash {
+			if other, known := all.At(own.Index); known && other.Hash == own.Hash {
 				equal++
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"canopy/etcdserver/datadir"
 	"canopy/internal/disk"
 	"canopy/store"
 	"canopy/wal"
@@ -174,7 +175,7 @@ func TestALogShorterThanItsCommitIsRefused(t *testing.T) {
 	m := start(t, o)
 	m.set("k", "1")
 	m.halt()
-	log, _, err := wal.Open(fs, "/data/member/wal", o.walOptions())
+	log, _, err := wal.Open(fs, "/data/member/wal", wal.Options{SegmentBytes: o.SegmentBytes, NoSync: o.NoSync})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestALogShorterThanItsCommitIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	ahead := []byte{0x08, 0x02, 0x18, 0xe8, 0x07} // a hard state with term 2 and commit 1000
-	if err := errors.Join(log.Append(wal.Record{Kind: recordHardState, Payload: ahead}), log.Sync(), log.Close()); err != nil {
+	if err := errors.Join(log.Append(wal.Record{Kind: datadir.HardStateRecord, Payload: ahead}), log.Sync(), log.Close()); err != nil {
 		t.Fatal(err)
 	}
 	var refused *DataDirError

@@ -2,7 +2,6 @@ package etcdserver
 
 import (
 	"errors"
-	"fmt"
 )
 
 // Errors of a request. Their texts are the causes that clients see behind code
@@ -57,26 +56,3 @@ func (e *UnhealthyError) Error() string { return e.Reason }
 
 // Unwrap gives the cause.
 func (e *UnhealthyError) Unwrap() error { return e.Err }
-
-// DataDirError says why a data directory cannot be used, and what to do.
-type DataDirError struct {
-	Dir    string
-	Reason string
-	Advice string
-	Err    error // the cause, or nil
-}
-
-// Error is one line: the directory, the reason, and what to do.
-func (e *DataDirError) Error() string {
-	s := fmt.Sprintf("data directory %s: %s", e.Dir, e.Reason)
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	if e.Advice != "" {
-		s += "; " + e.Advice
-	}
-	return s
-}
-
-// Unwrap gives the cause.
-func (e *DataDirError) Unwrap() error { return e.Err }

@@ -1,11 +1,11 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/replica"
 	"math"
 	"sync"
 	"time"
 
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 )
 

@@ -50,9 +50,9 @@ func TestIDsThatAreGiven(t *testing.T) {
 		Token:   "another spelling",
 		IDs:     map[string]ID{"m1": 0x7a22fc6f4ccc2ff2, "m2": 0x4c568f870c46ce6a},
 	}
-	identity, members, err := newIdentity(Options{Name: "m2", Bootstrap: func() (Bootstrap, error) { return first, nil }})
-	if err != nil || len(members) != 2 || ID(identity.Member) != 0x4c568f870c46ce6a || ID(identity.Cluster).String() != "b640cd83c0701a7d" {
-		t.Errorf("the identity is %v of %v, %v", identity, members, err)
+	identity, err := Options{Name: "m2", Bootstrap: func() (Bootstrap, error) { return first, nil }}.begin()
+	if err != nil || len(identity.First) != 2 || identity.Member != 0x4c568f870c46ce6a || identity.Cluster.String() != "b640cd83c0701a7d" {
+		t.Errorf("the identity is %v, %v", identity, err)
 	}
 	first.IDs["m1"] = first.IDs["m2"]
 	if _, _, err := firstMembers(Options{Name: "m2"}, first); err == nil || !strings.Contains(err.Error(), "identical ID 4c568f870c46ce6a") {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"canopy/etcdserver/datadir"
 	"canopy/etcdserver/replica"
 	"canopy/internal/lasting"
 	"canopy/raft"
@@ -58,10 +59,10 @@ func (m *Member) ReceiveSnapshot(ctx context.Context, from raft.MemberID, messag
 func (m *Member) load(r io.Reader, announced raft.SnapshotMeta) (*installation, error) {
 	state, length, err := replica.Load(r, m.cluster, m.options.Store)
 	if err != nil {
-		return nil, unusable(err)
+		return nil, datadir.Unusable(err)
 	}
 	if state.Index != announced.Index || state.Term != announced.Term || !state.Config.Equal(announced.Configuration) {
-		return nil, unusable(fmt.Errorf("announced for index %d of term %d, it holds index %d of term %d", announced.Index, announced.Term, state.Index, state.Term))
+		return nil, datadir.Unusable(fmt.Errorf("announced for index %d of term %d, it holds index %d of term %d", announced.Index, announced.Term, state.Index, state.Term))
 	}
 	return &installation{state, length}, nil
 }

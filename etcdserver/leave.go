@@ -49,7 +49,7 @@ func (m *Member) depart(ctx context.Context) error {
 		m.log.removed(by.Index)
 	}
 	note := fmt.Sprintf("member %v was removed from cluster %v\n", m.self, m.cluster)
-	if err := disk.WriteFile(m.dir.fs, m.dir.removed(), []byte(note)); err != nil {
+	if err := disk.WriteFile(m.dir.FS, m.dir.Removed(), []byte(note)); err != nil {
 		m.log.unmarked(err)
 	}
 	m.answerRemoval()
@@ -57,7 +57,7 @@ func (m *Member) depart(ctx context.Context) error {
 	case <-time.After(leaveAfter):
 	case <-ctx.Done():
 	}
-	return &RemovedError{Member: m.self, Dir: m.dir.root}
+	return &RemovedError{Member: m.self, Dir: m.dir.Root}
 }
 
 // answerRemoval tells those who asked this member to remove itself that it is done. The entry that did it may never

@@ -8,17 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/etcdserver/datadir"
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/wal"
-)
-
-// Kinds of records in the write-ahead log. The numbers are frozen.
-const (
-	recordEntry     wal.Kind = 1 // pb.Entry
-	recordHardState wal.Kind = 2 // pb.HardState
-	recordSnapshot  wal.Kind = 3 // pb.SnapshotMark
 )
 
 // reserveEvery is how often a member whose disk is full looks for room.
@@ -222,14 +216,14 @@ func (w *logWriter) awaitRoom(ctx context.Context) error {
 // never leaves a commit index beyond the log.
 func (w *logWriter) collect(ctx context.Context, write raft.Write) error {
 	if s := write.Snapshot; s != nil {
-		if err := w.add(recordSnapshot, s.Index, &pb.SnapshotMark{Term: uint64(s.Term)}); err != nil {
+		if err := w.add(datadir.SnapshotRecord, s.Index, &pb.SnapshotMark{Term: uint64(s.Term)}); err != nil {
 			return err
 		}
 		w.last = s.Index
 	}
 	for _, e := range write.Entries {
 		w.entry.Term, w.entry.Type, w.entry.Data = uint64(e.Term), uint32(e.Type), e.Data
-		if err := w.add(recordEntry, e.Index, &w.entry); err != nil {
+		if err := w.add(datadir.EntryRecord, e.Index, &w.entry); err != nil {
 			return err
 		}
 		w.last = e.Index
@@ -241,7 +235,7 @@ func (w *logWriter) collect(ctx context.Context, write raft.Write) error {
 	}
 	if h := write.HardState; h != nil {
 		m := pb.HardState{Term: uint64(h.Term), Vote: uint64(h.Vote), Commit: uint64(h.Commit)}
-		return w.add(recordHardState, 0, &m)
+		return w.add(datadir.HardStateRecord, 0, &m)
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"canopy/etcdserver/datadir"
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
@@ -147,8 +148,27 @@ func (o Options) newIncarnation() []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, dice.Uint64()), dice.Uint64())
 }
 
-func (o Options) walOptions() wal.Options {
-	return wal.Options{SegmentBytes: o.SegmentBytes, NoSync: o.NoSync}
+// recovery is what recovering a data directory needs to know.
+func (o Options) recovery(logger memberLog) datadir.Options {
+	return datadir.Options{
+		WAL: wal.Options{SegmentBytes: o.SegmentBytes, NoSync: o.NoSync}, WALGiven: o.WALDir != "", Store: o.Store,
+		Begin: o.begin, NewIncarnation: o.newIncarnation, PeerURLs: o.PeerURLs, Force: o.Force,
+		Log: logger, Unusable: o.Observer.snapshotUnusable,
+	}
+}
+
+// refuseEnded refuses the directory of a member that must not run again.
+func refuseEnded(d datadir.Dir) error {
+	why, self, err := d.Ended()
+	switch {
+	case err != nil:
+		return err
+	case why == datadir.WasRemoved:
+		return &RemovedError{Member: self, Dir: d.Root}
+	case why == datadir.WasDamaged:
+		return &InconsistentError{Member: self, Dir: d.Root}
+	}
+	return nil
 }
 
 // requestTimeout is how long a request may wait for its entry (K121).
@@ -162,7 +182,7 @@ type Member struct {
 	cluster     ID
 	incarnation []byte // of the data directory
 	seeds       []MemberInfo
-	dir         dataDir
+	dir         datadir.Dir
 	log         memberLog
 	lock        io.Closer
 
@@ -207,83 +227,52 @@ type leadership struct {
 // called if Run never is.
 func Open(o Options) (*Member, error) {
 	o = o.withDefaults()
-	d := dataDir{fs: o.FS, root: o.DataDir, wal: o.WALDir}
-	if d.wal == "" {
-		d.wal = d.usualWAL()
+	d := datadir.Dir{FS: o.FS, Root: o.DataDir, WAL: o.WALDir}
+	if d.WAL == "" {
+		d.WAL = d.UsualWAL()
 	}
 	logger := memberLog{entry: logrus.NewEntry(o.Log)}
-	lock, err := prepare(d, logger)
+	lock, err := d.Prepare(logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.refuseEnded(); err != nil {
+	if err := refuseEnded(d); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if err := d.refuseForcedAgain(&o, logger); err != nil {
+	if err := refuseForcedAgain(d, &o, logger); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if room, err := d.fs.Room(d.snap()); err == nil { // else the writing will tell
+	if room, err := d.FS.Room(d.Snap()); err == nil { // else the writing will tell
 		o = o.fit(room.Total)
 	}
-	r, err := recoverMember(d, o, logger)
+	r, err := datadir.Recover(d, o.recovery(logger))
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	m, err := assemble(d, o, r)
 	if err != nil {
-		return nil, errors.Join(err, r.log.Close(), lock.Close())
+		return nil, errors.Join(err, r.Log.Close(), lock.Close())
 	}
 	m.lock = lock
 	return m, nil
 }
 
-// prepare makes, checks and locks the data directory.
-func prepare(d dataDir, logger memberLog) (io.Closer, error) {
-	if err := d.mend(); err != nil {
-		return nil, &DataDirError{Dir: d.root, Reason: "cannot be mended after a --force-new-cluster that was cut short", Err: err}
-	}
-	for _, dir := range []string{d.root, d.member(), d.snap(), d.wal} {
-		if err := d.fs.MkdirAll(dir); err != nil {
-			return nil, &DataDirError{Dir: d.root, Reason: "cannot make " + dir, Err: err}
-		}
-	}
-	for _, dir := range []string{d.root, d.wal} {
-		tightened, err := d.fs.Secure(dir)
-		if err != nil {
-			return nil, &DataDirError{Dir: d.root, Reason: "others can read " + dir, Err: err, Advice: "chmod 0700 it"}
-		}
-		if tightened {
-			logger.tightened(dir)
-		}
-	}
-	lock, err := d.fs.Lock(d.lock())
-	if err != nil {
-		return nil, &DataDirError{Dir: d.root, Reason: "cannot be locked", Err: err}
-	}
-	strange, err := d.inspect()
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	logger.strange(d.root, strange)
-	return lock, nil
-}
-
 // assemble connects the loops around what was recovered.
-func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
+func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 	m := &Member{
-		options: o, self: r.self(), cluster: r.cluster(), incarnation: r.identity.Incarnation, dir: d,
-		store: r.state.Store, clock: newLogClock(o.Now()), waiters: newWaiters(o.dice(sessionDice).Uint64() | 1), leave: newLeaving(),
+		options: o, self: r.Self(), cluster: r.Cluster(), incarnation: r.Identity.Incarnation, dir: d,
+		store: r.State.Store, clock: newLogClock(o.Now()), waiters: newWaiters(o.dice(sessionDice).Uint64() | 1), leave: newLeaving(),
 		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	m.waiters.bytesMax = o.WaitingBytes / waiterShards
 	m.contacts.seen = map[raft.MemberID][16]byte{}
 	m.forced = newForcedURLs(o.ForcePeerURLs)
-	for _, p := range r.identity.Seeds {
+	for _, p := range r.Identity.Seeds {
 		m.seeds = append(m.seeds, replica.MemberFromProto(p))
 	}
-	m.clock.applied(r.state.Time())
-	for _, e := range r.raft.Entries {
+	m.clock.applied(r.State.Time())
+	for _, e := range r.Raft.Entries {
 		m.clock.observe(stampOf(e))
 	}
 	m.log = newMemberLog(o.Log, m.self, m.cluster, m.title)
@@ -295,26 +284,26 @@ func assemble(d dataDir, o Options, r *recovered) (*Member, error) {
 		NoPreVote:      o.NoPreVote,
 		EarlyStart:     o.EarlyStart,
 		Dice:           o.dice(electionDice).IntN,
-	}, r.raft)
+	}, r.Raft)
 	if err != nil {
 		return nil, fmt.Errorf("etcdserver: the log is no raft log: %w", err)
 	}
 	status := machine.Status()
 	m.status.Store(&status)
-	m.known = knownCommitted(m.self, machine.Configuration(), r.raft)
+	m.known = knownCommitted(m.self, machine.Configuration(), r.Raft)
 	m.peers = o.Transport(m.identity(), m)
-	m.writer = newLogWriter(r.log, m.newSpace(r), &o.Observer)
+	m.writer = newLogWriter(r.Log, m.newSpace(r), &o.Observer)
 	m.assembleApply(o, r)
 	m.assembleRaft(o, r, machine)
 	m.courier = &courier{
 		loop: m.raft, apply: m.apply, snapshot: m.snapshot, peers: m.peers, log: m.log, orders: newInbox[order](orderQueue),
 	}
 	m.membersChanged(m.apply.present.Load())
-	m.log.starting(m.self, m.cluster, r.fresh, status)
+	m.log.starting(m.self, m.cluster, r.Fresh, status)
 	if len(o.ForcePeerURLs) > 0 {
 		m.log.forcedURLs(m.forced.text())
 	}
-	m.log.serving(r.state.Members.Version)
+	m.log.serving(r.State.Members.Version)
 	return m, nil
 }
 
@@ -334,42 +323,42 @@ func (m *Member) identity() rafthttp.Identity {
 }
 
 // newSpace watches the disk of the snapshots, of which one may have been recovered.
-func (m *Member) newSpace(r *recovered) *space {
+func (m *Member) newSpace(r *datadir.Recovered) *space {
 	s := newSpace(m.options.SegmentBytes)
-	s.room = func() (disk.Room, error) { return m.dir.fs.Room(m.dir.snap()) }
+	s.room = func() (disk.Room, error) { return m.dir.FS.Room(m.dir.Snap()) }
 	s.stopped = m.stopped
-	if metas, err := r.snaps.List(); err == nil && len(metas) > 0 {
-		if size, err := r.snaps.Size(metas[0]); err == nil { // if not, the next one tells
+	if metas, err := r.Snaps.List(); err == nil && len(metas) > 0 {
+		if size, err := r.Snaps.Size(metas[0]); err == nil { // if not, the next one tells
 			s.snapshot.Store(size)
 		}
 	}
 	return s
 }
 
-func (m *Member) assembleApply(o Options, r *recovered) {
+func (m *Member) assembleApply(o Options, r *datadir.Recovered) {
 	compare := newConsistency(m.self, m.tellHash, m.log.differs)
-	compare.own = r.hashes
+	compare.own = r.Hashes
 	m.snapshot = &snapshotter{
-		dir: r.snaps, observer: &o.Observer, log: m.log,
-		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.bytes, growth: r.growth,
+		dir: r.Snaps, observer: &o.Observer, log: m.log,
+		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.Bytes, growth: r.Growth,
 		dice: o.dice(snapshotDice), jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
 		self: m.self, cluster: m.cluster,
-		state: r.state, store: r.state.Store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, compare: compare, log: m.log,
+		state: r.State, store: r.State.Store, clock: m.clock, waiters: m.waiters, observer: &o.Observer, snapshot: m.snapshot, compare: compare, log: m.log,
 		changed: m.membersChanged,
 		batches: make(chan applyWork), demands: make(chan chan<- snapshotJob), deadlineChanged: make(chan struct{}, 1),
 		calls: newInbox[func()](changesMax),
-		told:  r.state.Members, time: r.state.Time(),
+		told:  r.State.Members, time: r.State.Time(),
 	}
-	head := r.state.Head
+	head := r.State.Head
 	m.snapshot.space, m.snapshot.demands = m.writer.space, m.apply.demands
 	m.apply.present.Store(&head)
 	m.apply.waits.applied = head.Index
 	m.store.Publish()
 }
 
-func (m *Member) assembleRaft(o Options, r *recovered, machine *raft.Machine) {
+func (m *Member) assembleRaft(o Options, r *datadir.Recovered, machine *raft.Machine) {
 	m.raft = &raftLoop{
 		self: m.self, machine: machine, clock: m.clock, interval: o.Heartbeat, observer: &o.Observer, log: m.log,
 		policy:  changePolicy{autoPromote: o.AutoPromote, strict: o.Strict, election: o.Election},
@@ -382,7 +371,7 @@ func (m *Member) assembleRaft(o Options, r *recovered, machine *raft.Machine) {
 		reading:    readQueues{under: map[uint64][]readRequest{}},
 		requests:   requestQueue{heldMax: heldMax, checkTicks: int(o.CheckEvery / o.Heartbeat)},
 		followers:  newFollowers(),
-		generation: r.generation, handed: r.handed,
+		generation: r.Generation, handed: r.Handed,
 		events: loopEvents{
 			leader: m.leaderChanged,
 			status: func(s raft.Status) { m.status.Store(&s) },

@@ -47,16 +47,16 @@ func (l memberLog) starting(self, cluster ID, fresh bool, s raft.Status) {
 	l.entry.Infof("%s member %v in cluster %v at commit index %d, last entry %d of term %d", how, self, cluster, s.Commit, s.Last, s.LastTerm)
 }
 
-func (l memberLog) recovered(index raft.Index) {
+func (l memberLog) Recovered(index raft.Index) {
 	l.entry.Infof("recovered store from snapshot at index %d", index)
 }
 
-func (l memberLog) quarantined(file string, err error) {
+func (l memberLog) Quarantined(file string, err error) {
 	l.entry.WithError(err).Errorf("snapshot %s cannot be loaded and was put aside as .broken; an older state and the log since then were used instead", file)
 }
 
 // memberChanged tells of a change of the list, as it is applied.
-func (l memberLog) memberChanged(c *replica.Change, self, cluster ID) {
+func (l memberLog) MemberChanged(c *replica.Change, self, cluster ID) {
 	switch c.Op {
 	case raft.AddVoter, raft.AddLearner:
 		l.memberAdded(c.Member, self, cluster)
@@ -180,11 +180,11 @@ func (l memberLog) roomAgain(lasted time.Duration) {
 	l.entry.Infof("there is room on the disk again, after %v: writes are accepted", lasted)
 }
 
-func (l memberLog) tightened(dir string) {
+func (l memberLog) Tightened(dir string) {
 	l.entry.Warnf("others could read %s: its mode is now 0700", dir)
 }
 
-func (l memberLog) strange(dir string, names []string) {
+func (l memberLog) Strange(dir string, names []string) {
 	for _, name := range names {
 		l.entry.Warnf("found invalid file/dir %s under data dir %s (it is left alone)", name, dir)
 	}
@@ -277,15 +277,15 @@ func (l memberLog) versionSet(before, now string) {
 	l.entry.Infof("updated the cluster version from %s to %s", strings.TrimSuffix(before, ".0"), strings.TrimSuffix(now, ".0"))
 }
 
-func (l memberLog) appliedAll(last, commit raft.Index) {
+func (l memberLog) AppliedAll(last, commit raft.Index) {
 	l.entry.Warnf("the log is taken up to its last entry, %d; up to %d it is known to be committed", last, commit)
 }
 
-func (l memberLog) forced(self, before, now ID, index raft.Index) {
+func (l memberLog) Forced(self, before, now ID, index raft.Index) {
 	l.entry.Warnf("force new cluster: member %v was of cluster %v, and is now alone in the NEW cluster %v, with the state of log index %d; members of the old cluster cannot join it: add them anew, with empty data directories", self, before, now, index)
 }
 
-func (l memberLog) forcedBefore() {
+func (l memberLog) ForcedBefore() {
 	l.entry.Warn("--force-new-cluster was carried out before, and has no effect: remove the flag")
 }
 

@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/replica"
 	"context"
 	"errors"
 	"runtime"
@@ -10,6 +9,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"canopy/etcdserver/datadir"
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 	"canopy/store"
 )
@@ -26,14 +27,6 @@ const (
 	proposalBytes  = 256 << 20 // of requests in proposalQueue
 	heldForeignMax = 64 << 20  // bytes of other members' requests among those held
 	inboundBytes   = 64 << 20  // of entries in inboundQueue
-)
-
-// A generation of applied entries: so many, or so many bytes. One or two of them
-// are kept in memory for slow followers. A member that is alone keeps few.
-const (
-	keepEntries      = 64 * 1024
-	keepEntriesAlone = 8192
-	keepBytes        = 32 << 20
 )
 
 // readRequest asks for an index that is safe to read at.
@@ -358,11 +351,11 @@ func (l *raftLoop) leaderChanged(s raft.SoftState) {
 // was applied since the last time is kept. The others stay in the write-ahead
 // log; a follower that needs them gets a snapshot.
 func (l *raftLoop) forget(state *replica.Head) error {
-	full := state.Index >= l.generation+raft.Index(keepEntriesOf(state)) || l.handed >= keepBytes
+	full := state.Index >= l.generation+raft.Index(datadir.KeepEntries(state)) || l.handed >= datadir.KeepBytes
 	if !full || state.Index <= l.generation || state.Index < l.installing {
 		return nil
 	}
 	keepFrom := l.generation + 1
 	l.generation, l.handed = state.Index, 0
-	return l.machine.Compact(raftMeta(state), keepFrom)
+	return l.machine.Compact(state.RaftMeta(), keepFrom)
 }

@@ -1,9 +1,10 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/replica"
 	"testing"
 
+	"canopy/etcdserver/datadir"
+	"canopy/etcdserver/replica"
 	"canopy/raft"
 )
 
@@ -47,7 +48,7 @@ func TestForgettingBesideTheApplyLoop(t *testing.T) {
 			ended = true
 		default:
 		}
-		l.handed = keepBytes // so much that some has to be forgotten
+		l.handed = datadir.KeepBytes // so much that some has to be forgotten
 		if err := l.drive(); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"canopy/etcdserver/datadir"
 	"canopy/internal/disk"
 )
 
@@ -102,7 +103,7 @@ func (m *Member) readdress(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := disk.WriteFile(m.dir.fs, m.dir.readdressed(), []byte(m.forced.text()+"\n")); err != nil {
+	if err := disk.WriteFile(m.dir.FS, readdressed(m.dir), []byte(m.forced.text()+"\n")); err != nil {
 		m.log.readdressUnmarked(err)
 	}
 	m.log.readdressed()
@@ -133,17 +134,17 @@ func (m *Member) readdressed() bool {
 }
 
 // refuseForcedAgain leaves out a list that was carried out at an earlier start: members may have moved since.
-func (d dataDir) refuseForcedAgain(o *Options, logger memberLog) error {
+func refuseForcedAgain(d datadir.Dir, o *Options, logger memberLog) error {
 	if len(o.ForcePeerURLs) == 0 {
 		return nil
 	}
 	forced := newForcedURLs(o.ForcePeerURLs)
-	text, err := disk.ReadFile(d.fs, d.readdressed(), readdressedMax)
+	text, err := disk.ReadFile(d.FS, readdressed(d), readdressedMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return &DataDirError{Dir: d.root, Reason: "cannot read " + d.readdressed(), Err: err}
+		return &DataDirError{Dir: d.Root, Reason: "cannot read " + readdressed(d), Err: err}
 	}
 	if strings.TrimSpace(string(text)) == forced.text() {
 		logger.forcedURLsBefore()
@@ -156,7 +157,7 @@ func (d dataDir) refuseForcedAgain(o *Options, logger memberLog) error {
 const readdressedMax = 1 << 20
 
 // readdressed is the note of the peer URLs that were forced, and are in the list.
-func (d dataDir) readdressed() string { return filepath.Join(d.member(), "readdressed") }
+func readdressed(d datadir.Dir) string { return filepath.Join(d.Member(), "readdressed") }
 
 func (l memberLog) forcedUnknown(unknown []string, members []MemberInfo) {
 	var known []string

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"canopy/etcdserver/datadir"
 	"canopy/internal/disk"
 )
 
@@ -35,15 +36,15 @@ func TestWhereAMemberIsDialled(t *testing.T) {
 
 // What was carried out is left out at the next start; another list is not.
 func TestForcedURLsAreCarriedOutOnce(t *testing.T) {
-	d := dataDir{fs: disk.NewMem(), root: "d"}
+	d := datadir.Dir{FS: disk.NewMem(), Root: "d"}
 	given := map[string][]string{"m1": {"http://b:1", "http://a:1"}, "m2": {"http://c:1"}}
 	forced := newForcedURLs(given)
-	if err := d.fs.MkdirAll(d.member()); err != nil {
+	if err := d.FS.MkdirAll(d.Member()); err != nil {
 		t.Fatal(err)
 	}
 	left := func(given map[string][]string) int {
 		o := Options{ForcePeerURLs: given}
-		if err := d.refuseForcedAgain(&o, newMemberLog(quietLog(), 1, 2, nil)); err != nil {
+		if err := refuseForcedAgain(d, &o, newMemberLog(quietLog(), 1, 2, nil)); err != nil {
 			t.Fatal(err)
 		}
 		return len(o.ForcePeerURLs)
@@ -51,7 +52,7 @@ func TestForcedURLsAreCarriedOutOnce(t *testing.T) {
 	if n := left(given); n != 2 {
 		t.Errorf("a first start with the list has %d members in it", n)
 	}
-	if err := disk.WriteFile(d.fs, d.readdressed(), []byte(forced.text()+"\n")); err != nil {
+	if err := disk.WriteFile(d.FS, readdressed(d), []byte(forced.text()+"\n")); err != nil {
 		t.Fatal(err)
 	}
 	if n := left(map[string][]string{"m2": {"http://c:1"}, "m1": {"http://a:1", "http://b:1"}}); n != 0 {

@@ -9,14 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/etcdserver/datadir"
 	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/snap"
 )
-
-// entryOverhead is what an entry takes in the log beside its data, roughly.
-const entryOverhead = 40
 
 // manyBytes of log are enough for a snapshot, however few entries they are.
 const manyBytes = 256 << 20
@@ -48,8 +46,8 @@ type snapshotter struct {
 	demands  chan<- chan<- snapshotJob // to the apply loop: the present state is wanted
 
 	// The apply loop's own.
-	growth         // since the last job
-	state    int64 // bytes of the last snapshot, before compression
+	growth   datadir.Growth // since the last job
+	state    int64          // bytes of the last snapshot, before compression
 	dice     *rand.Rand
 	patience float64 // by how much the next one is put off, so that members do not all write at the same time
 	finished chan int64
@@ -57,25 +55,14 @@ type snapshotter struct {
 	newest atomic.Pointer[raft.SnapshotMeta] // saved by this process
 }
 
-// growth is what the log has grown by.
-type growth struct {
-	entries uint64
-	bytes   int64
-}
-
 type snapshotJob struct {
 	replica.Snapshot
 	saved chan<- error // has room for one; nil: nobody waits
 }
 
-func (g *growth) grown(data int) {
-	g.entries++
-	g.bytes += int64(data) + entryOverhead
-}
-
 // installed begins to count anew behind a snapshot that was received.
 func (s *snapshotter) installed(i *installation) {
-	s.growth, s.state = growth{}, i.bytes
+	s.growth, s.state = datadir.Growth{}, i.bytes
 }
 
 // consider hands the present state to the writer if a snapshot is due. The
@@ -85,14 +72,14 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	case s.state = <-s.finished:
 	default:
 	}
-	due := float64(s.entries) >= float64(s.minEntries)*(1+s.patience) || s.bytes >= manyBytes
+	due := float64(s.growth.Entries) >= float64(s.minEntries)*(1+s.patience) || s.growth.Bytes >= manyBytes
 	weight := min(logToState*s.state, s.state+outweighedBy)
-	if !due || float64(s.bytes) < float64(weight)*(1+s.patience) {
+	if !due || float64(s.growth.Bytes) < float64(weight)*(1+s.patience) {
 		return
 	}
 	select {
 	case s.jobs <- present():
-		s.growth = growth{}
+		s.growth = datadir.Growth{}
 		s.patience = s.dice.Float64() / 2
 	default: // one is being written
 	}
@@ -131,14 +118,14 @@ func (s *snapshotter) save(ctx context.Context, job snapshotJob) error {
 func (s *snapshotter) write(ctx context.Context, job snapshotJob, hurried bool) (saved bool, err error) {
 	start := time.Now()
 	counter := &politeWriter{pace: pace{ctx: ctx, hurried: hurried}}
-	err = s.dir.SavePaced(snapMeta(job.Head), func(w io.Writer) error {
+	err = s.dir.SavePaced(datadir.SnapMeta(job.Head), func(w io.Writer) error {
 		counter.to = w
 		return job.Save(counter)
 	}, func(r io.Reader) error { return s.verify(ctx, r, job, hurried) })
 	if err == nil {
-		newest := raftMeta(job.Head)
+		newest := job.Head.RaftMeta()
 		s.newest.Store(&newest)
-		s.weigh(snapMeta(job.Head))
+		s.weigh(datadir.SnapMeta(job.Head))
 	}
 	if job.saved != nil {
 		job.saved <- err
@@ -189,9 +176,4 @@ func (s *snapshotter) purge(ctx context.Context) error {
 	case <-ctx.Done():
 		return errLoopDone
 	}
-}
-
-// snapMeta is a state as snap names it.
-func snapMeta(h *replica.Head) snap.Meta {
-	return snap.Meta{Term: uint64(h.Term), Index: uint64(h.Index)}
 }

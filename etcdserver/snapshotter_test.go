@@ -1,12 +1,12 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/replica"
 	"context"
 	"errors"
 	"fmt"
 	"testing"
 
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/snap"
 	"canopy/store"
@@ -35,7 +35,7 @@ func TestWhenASnapshotIsDue(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			s := &snapshotter{minEntries: 10_000, jobs: make(chan snapshotJob, 1), dice: Options{}.dice(snapshotDice)}
-			s.entries, s.bytes, s.state, s.patience = c.entries, c.log, c.state, c.patience
+			s.growth.Entries, s.growth.Bytes, s.state, s.patience = c.entries, c.log, c.state, c.patience
 			s.consider(func() snapshotJob { return snapshotJob{} })
 			if due := len(s.jobs) == 1; due != c.due {
 				t.Errorf("due: %v", due)

@@ -45,6 +45,11 @@ type Head struct {
 	Members *Membership
 }
 
+// RaftMeta is the state as raft speaks of it.
+func (h *Head) RaftMeta() raft.SnapshotMeta {
+	return raft.SnapshotMeta{Index: h.Index, Term: h.Term, Configuration: h.Config}
+}
+
 // State is the replicated state that is being made. One goroutine owns it.
 type State struct {
 	Head

@@ -275,8 +275,8 @@ var faults = []fault{
 	},
 	{
 		name: "serve damaged state", file: "etcdserver/consistency.go",
-		old: "if hash != own.hash && count >= quorum {",
-		new: "if hash != own.hash && count > len(config.Voters) {",
+		old: "if hash != own.Hash && count >= quorum {",
+		new: "if hash != own.Hash && count > len(config.Voters) {",
 		pkg: "./etcdserver", tests: "Damaged",
 	},
 }

@@ -1,4 +1,4 @@
-package etcdserver
+package datadir
 
 import (
 	"context"

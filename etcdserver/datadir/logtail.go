@@ -1,4 +1,4 @@
-package etcdserver
+package datadir
 
 import (
 	"fmt"
@@ -45,11 +45,11 @@ func newLogTail(from snap.Meta, take func(batch) error) *logTail {
 // one and all after it.
 func (t *logTail) record(kind wal.Kind, index uint64, payload []byte) error {
 	switch kind {
-	case recordEntry:
+	case EntryRecord:
 		return t.entry(index, payload)
-	case recordSnapshot:
+	case SnapshotRecord:
 		return t.mark(index, payload)
-	case recordHardState:
+	case HardStateRecord:
 		return t.hardState(payload)
 	}
 	return fmt.Errorf("a record is of the unknown kind %d", kind)

@@ -1,11 +1,10 @@
-package etcdserver
+package datadir
 
 import (
 	"canopy/etcdserver/replica"
 	"context"
 	"sync"
 
-	"canopy/raft"
 	"canopy/snap"
 )
 
@@ -45,7 +44,7 @@ type replay struct {
 }
 
 // beginReplay starts to read the log behind a snapshot.
-func (r *recovered) beginReplay(from snap.Meta) *replay {
+func (r *Recovered) beginReplay(from snap.Meta) *replay {
 	p := &replay{
 		batches: newPipe[decoded](pipeItems, replayAhead), spare: make(chan []replica.Content, pipeItems),
 		done: make(chan struct{}),
@@ -53,7 +52,7 @@ func (r *recovered) beginReplay(from snap.Meta) *replay {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.tail = newLogTail(from, p.decode)
 	p.tail.free = make(chan []byte, pipeItems)
-	log := r.log
+	log := r.Log
 	go func() {
 		defer close(p.done)
 		defer p.batches.close()
@@ -84,15 +83,15 @@ func (p *replay) decode(b batch) error {
 		if err := contents[len(contents)-1].Decode(e); err != nil {
 			return err
 		}
-		bytes += 2 * (int64(len(e.Data)) + entryOverhead) // as it was read, and decoded
+		bytes += 2 * (int64(len(e.Data)) + EntryOverhead) // as it was read, and decoded
 	}
 	return p.batches.put(p.ctx, decoded{b, contents}, bytes)
 }
 
 // apply applies all that was read and is committed. Entries that a slow follower
 // may need are kept.
-func (p *replay) apply(r *recovered, kept *keptEntries, logger memberLog) error {
-	r.state.Store.DeferEvents()
+func (p *replay) apply(r *Recovered, kept *keptEntries, logger Logger) error {
+	r.State.Store.DeferEvents()
 	if err := p.batches.each(p.ctx, func(b decoded) error { return p.applyBatch(r, b, kept, logger) }); err != nil {
 		p.stop()
 		return err
@@ -101,21 +100,21 @@ func (p *replay) apply(r *recovered, kept *keptEntries, logger memberLog) error 
 		return p.err
 	}
 	var makers sync.WaitGroup
-	for _, part := range r.state.Store.MakeEvents(eventMakers) {
+	for _, part := range r.State.Store.MakeEvents(eventMakers) {
 		makers.Go(part)
 	}
 	makers.Wait()
-	r.state.Store.Publish()
+	r.State.Store.Publish()
 	return nil
 }
 
-func (p *replay) applyBatch(r *recovered, b decoded, kept *keptEntries, logger memberLog) error {
+func (p *replay) applyBatch(r *Recovered, b decoded, kept *keptEntries, logger Logger) error {
 	for i := range b.entries {
 		if err := r.apply(b.entries[i], &b.contents[i], logger); err != nil {
 			return err
 		}
 	}
-	for _, room := range kept.add(b.batch, &r.state.Head) {
+	for _, room := range kept.add(b.batch, &r.State.Head) {
 		select {
 		case p.tail.free <- room.memory:
 		default:
@@ -127,29 +126,4 @@ func (p *replay) applyBatch(r *recovered, b decoded, kept *keptEntries, logger m
 	default:
 	}
 	return nil
-}
-
-// keptEntries are one or two generations of entries that were applied, as the
-// raft loop keeps them (forget).
-type keptEntries struct {
-	base, middle raft.SnapshotMeta // before the older generation, and before the newer one
-	older, newer batch
-	bytes        int64 // of the newer one
-}
-
-// add keeps entries that led to a state. It gives the rooms of those it forgets.
-func (k *keptEntries) add(b batch, state *replica.Head) (forgotten []room) {
-	k.newer.entries = append(k.newer.entries, b.entries...)
-	k.newer.rooms = append(k.newer.rooms, b.rooms...)
-	for i := range b.entries {
-		k.bytes += int64(len(b.entries[i].Data))
-	}
-	if len(k.newer.entries) < keepEntriesOf(state) && k.bytes < keepBytes {
-		return nil
-	}
-	forgotten = k.older.rooms
-	clear(k.older.entries)
-	k.older, k.newer = k.newer, batch{entries: k.older.entries[:0]}
-	k.base, k.middle, k.bytes = k.middle, raftMeta(state), 0
-	return forgotten
 }

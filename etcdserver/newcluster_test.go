@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"canopy/etcdserver/datadir"
 	"canopy/internal/disk"
 )
 
@@ -37,7 +38,7 @@ func lostCluster(t *testing.T) Options {
 // there are others (B45, B47, R14).
 func TestForceNewCluster(t *testing.T) {
 	o := lostCluster(t)
-	o.Force = ForceOnce
+	o.Force = datadir.ForceOnce
 	m := start(t, o)
 	cluster, index := m.ClusterID(), m.View()
 	m.set("/after", "1")
@@ -64,7 +65,7 @@ func TestForceNewCluster(t *testing.T) {
 	if _, err := Open(o); !errors.As(err, &refused) || !strings.Contains(err.Error(), "has 2 members again") {
 		t.Fatalf("with members added since: %v, want a refusal", err)
 	}
-	o.Force = ForceAgain
+	o.Force = datadir.ForceAgain
 	alone := start(t, o)
 	alone.mustHold("/after", "1")
 	if n := len(alone.Members()); n != 1 || alone.ClusterID() == cluster {
@@ -79,7 +80,7 @@ func TestForceNewClusterThatWasCutShort(t *testing.T) {
 	if err := os.MkdirAll(next, 0o700); err != nil { // it had just begun
 		t.Fatal(err)
 	}
-	m := start(t, func() Options { forced := o; forced.Force = ForceOnce; return forced }())
+	m := start(t, func() Options { forced := o; forced.Force = datadir.ForceOnce; return forced }())
 	m.halt()
 	if err := os.Rename(member, next); err != nil { // the old one is gone, the new one has no name yet
 		t.Fatal(err)

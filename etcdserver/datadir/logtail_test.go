@@ -1,4 +1,4 @@
-package etcdserver
+package datadir
 
 import (
 	"slices"
@@ -24,13 +24,13 @@ func (r logRecord) replay(t *testing.T, into *logTail) error {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return into.record(recordSnapshot, uint64(r.index), payload)
+		return into.record(SnapshotRecord, uint64(r.index), payload)
 	}
 	payload, err := (&pb.Entry{Term: uint64(r.term)}).MarshalVT()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return into.record(recordEntry, uint64(r.index), payload)
+	return into.record(EntryRecord, uint64(r.index), payload)
 }
 
 // Behind a snapshot of index 5, term 3, the log goes on with the entries that
