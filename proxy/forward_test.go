@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"canopy/client/membertest"
+	"canopy/internal/dialtest"
 )
 
 // exchange writes raw bytes to the proxy, and reads up to this many answers.
@@ -35,14 +36,7 @@ func (s *site) exchange(text string, answers int) (statuses []int) {
 
 func (s *site) dial(text string) net.Conn {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	io.WriteString(conn, text) // fails if the server has closed the connection
-	return conn
+	return dialtest.Dial(s.t, s.addr, text, patience)
 }
 
 // newRawSite is a proxy in front of one raw server.

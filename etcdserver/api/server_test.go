@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"canopy/internal/dialtest"
 	"canopy/internal/httpserver"
 	"canopy/internal/httpserver/http1"
 	"canopy/store"
@@ -126,16 +127,7 @@ func (s *site) wants(method, target, form string, status int, body string) answe
 // dial opens a connection and writes to it.
 func (s *site) dial(text string) net.Conn {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, text); err != nil {
-		s.t.Fatal(err)
-	}
-	return conn
+	return dialtest.Dial(s.t, s.addr, text, patience)
 }
 
 // open sends a GET and returns its answer as soon as the headers are there.

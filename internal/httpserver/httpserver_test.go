@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"canopy/internal/dialtest"
 	"canopy/internal/httpserver/hijack"
 )
 
@@ -58,16 +59,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 // dial opens a connection and writes to it.
 func (s *site) dial(text string) net.Conn {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, text); err != nil {
-		s.t.Fatal(err)
-	}
-	return conn
+	return dialtest.Dial(s.t, s.addr, text, patience)
 }
 
 // wait sends a GET whose answer does not end, and returns when it has begun.
