@@ -113,9 +113,9 @@ func TestHeldRequestsAreBoundedInBytes(t *testing.T) {
 	if len(l.requests.held) != 4+6 {
 		t.Errorf("%d requests are held, want 4 of the other member and 6 own", len(l.requests.held))
 	}
-	var note pb.Note
-	if err := note.UnmarshalVT(<-s.notes); err != nil || len(note.Returned) != 2 {
-		t.Errorf("%d requests went back, want 2; %v", len(note.Returned), err)
+	var envelope pb.Envelope
+	if err := envelope.UnmarshalVT(<-s.notes); err != nil || len(envelope.Returned) != 2 {
+		t.Errorf("%d requests went back, want 2; %v", len(envelope.Returned), err)
 	}
 }
 

@@ -218,7 +218,7 @@ func (a *applyLoop) check() error {
 
 // tellHash sends a hash to a member. If it is lost, the next one is not.
 func (m *Member) tellHash(to ID, h replica.StateHash, ask bool) {
-	m.raft.notify(to, &pb.Note{Hash: &pb.StateHash{Format: hashFormat, Index: uint64(h.Index), Hash: h.Hash, Ask: ask}})
+	m.raft.notify(to, &pb.Envelope{Hash: &pb.StateHash{Format: hashFormat, Index: uint64(h.Index), Hash: h.Hash, Ask: ask}})
 }
 
 func (m *Member) receiveHash(from ID, h *pb.StateHash) {
@@ -234,10 +234,10 @@ func (m *Member) Differences() []Difference {
 	return all
 }
 
-// quarantine ends this member when its state turns out to be damaged: at once
+// endIfDamaged ends this member when its state turns out to be damaged: at once
 // for its clients, and for the other members when they have heard why. A note
 // keeps it from being served again.
-func (m *Member) quarantine(ctx context.Context) error {
+func (m *Member) endIfDamaged(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return errLoopDone

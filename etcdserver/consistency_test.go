@@ -181,9 +181,9 @@ func TestTheAlarmOfTwoThatDifferEnds(t *testing.T) {
 					return errors.Is(good.Health(t.Context()), ErrInconsistent) && errors.Is(bad.Health(t.Context()), ErrInconsistent)
 				})
 				<-time.After(10 * time.Minute)
-				heir := map[bool]*running{true: good, false: bad}[leads]
-				c.others(heir)[0].HandOver(t.Context())
-				eventually(t, "the hand-over", heir.IsLeader)
+				transferee := map[bool]*running{true: good, false: bad}[leads]
+				c.others(transferee)[0].HandOver(t.Context())
+				eventually(t, "the hand-over", transferee.IsLeader)
 				for _, m := range c.running() {
 					m.set("/by/"+m.Name(), "1")
 					m.mustHold("/by/"+m.Name(), "1")

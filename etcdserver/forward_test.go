@@ -38,12 +38,12 @@ func (s *stage) forwarded(t *testing.T) string {
 	for end := time.After(hang); ; {
 		select {
 		case data := <-s.notes:
-			var note pb.Note
-			if err := note.UnmarshalVT(data); err != nil {
+			var envelope pb.Envelope
+			if err := envelope.UnmarshalVT(data); err != nil {
 				t.Fatal(err)
 			}
-			if len(note.Forward) > 0 {
-				return string(note.Forward[0])
+			if len(envelope.Forward) > 0 {
+				return string(envelope.Forward[0])
 			}
 		case <-end:
 			t.Fatal("no request was sent to the leader")
@@ -144,9 +144,9 @@ func TestNoChangeIsRefusedForWantOfRoom(t *testing.T) {
 		t.Errorf("a change of this process is not held: %+v, answers %v", l.requests.held, l.changes.answers)
 	}
 	l.queueChange(&waitingChange{Change: &pb.Change{Session: 9, Id: 42}, from: 2})
-	var note pb.Note
-	if err := note.UnmarshalVT(<-s.notes); err != nil || len(note.Returned) != 1 || note.Returned[0] != 42 {
-		t.Errorf("the change of another member is answered with %v, %v; it should go back", &note, err)
+	var envelope pb.Envelope
+	if err := envelope.UnmarshalVT(<-s.notes); err != nil || len(envelope.Returned) != 1 || envelope.Returned[0] != 42 {
+		t.Errorf("the change of another member is answered with %v, %v; it should go back", &envelope, err)
 	}
 	l.requests.held = nil
 	l.answered(2, &pb.Answer{Id: own.proposal.id(), Reason: reasonBusy}) // of a leader of an earlier version

@@ -57,18 +57,18 @@ func (l *raftLoop) isCandidate() bool { return l.machine.Status().Role == raft.C
 // alive and has not declined; false if there is none, or this member does not lead.
 func (l *raftLoop) handOver() bool {
 	status := l.machine.Status()
-	var heir raft.Progress
+	var transferee raft.Progress
 	for _, p := range status.Progress {
-		if p.Active && !p.Declined && status.Configuration.IsVoter(p.ID) && p.Match >= heir.Match {
-			heir = p
+		if p.Active && !p.Declined && status.Configuration.IsVoter(p.ID) && p.Match >= transferee.Match {
+			transferee = p
 		}
 	}
-	if heir.ID == raft.None || !l.leading {
+	if transferee.ID == raft.None || !l.leading {
 		return false
 	}
 	if status.TransferTo == raft.None {
 		l.requests.tickOwed = true
-		l.proposeOwed() // the heir counts leaderless time from here (R51)
+		l.proposeOwed() // the transferee counts leaderless time from here (R51)
 	}
-	return l.machine.TransferLeadership(heir.ID) == nil || status.TransferTo != raft.None
+	return l.machine.TransferLeadership(transferee.ID) == nil || status.TransferTo != raft.None
 }

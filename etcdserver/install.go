@@ -120,8 +120,8 @@ func (a *applyLoop) install(i *installation) {
 	a.observer.installed(i.bytes)
 }
 
-// courier sends snapshots to members that need one, at most courierMax at a time.
-type courier struct {
+// snapshotSender sends snapshots to members that need one, at most sendersMax at a time.
+type snapshotSender struct {
 	loop     *raftLoop
 	apply    *applyLoop
 	snapshot *snapshotter
@@ -134,10 +134,10 @@ type courier struct {
 	failing map[raft.MemberID]*lasting.Condition
 }
 
-const courierMax = 2
+const sendersMax = 2
 
 // tell logs what became of a snapshot: that it is there, or, each minute, that none arrives.
-func (c *courier) tell(o order, err error) {
+func (c *snapshotSender) tell(o order, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -163,10 +163,10 @@ type order struct {
 	message raft.Snapshot
 }
 
-func (c *courier) run(ctx context.Context) error {
-	slots := make(chan struct{}, courierMax)
+func (c *snapshotSender) run(ctx context.Context) error {
+	slots := make(chan struct{}, sendersMax)
 	defer func() {
-		for range courierMax {
+		for range sendersMax {
 			slots <- struct{}{}
 		}
 	}()
@@ -192,7 +192,7 @@ func (c *courier) run(ctx context.Context) error {
 
 // deliver sends one snapshot, and tells raft what became of it. A failure is
 // not ours: raft orders another one.
-func (c *courier) deliver(ctx context.Context, o order) {
+func (c *snapshotSender) deliver(ctx context.Context, o order) {
 	c.log.delivers(ID(o.to), o.message.Meta.Index)
 	err := c.send(ctx, o)
 	for !c.loop.calls.put(func() { c.loop.machine.SnapshotSent(o.to, err == nil) }) {
@@ -209,7 +209,7 @@ func (c *courier) deliver(ctx context.Context, o order) {
 
 // send picks the newest snapshot that reaches as far as raft needs, or has one
 // written, and streams its file.
-func (c *courier) send(ctx context.Context, o order) error {
+func (c *snapshotSender) send(ctx context.Context, o order) error {
 	meta, err := c.pick(ctx, o.message.Meta.Index)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (c *courier) send(ctx context.Context, o order) error {
 	})
 }
 
-func (c *courier) pick(ctx context.Context, atLeast raft.Index) (raft.SnapshotMeta, error) {
+func (c *snapshotSender) pick(ctx context.Context, atLeast raft.Index) (raft.SnapshotMeta, error) {
 	if newest := c.snapshot.newest.Load(); newest != nil && newest.Index >= atLeast {
 		return *newest, nil
 	}
@@ -236,7 +236,7 @@ func (c *courier) pick(ctx context.Context, atLeast raft.Index) (raft.SnapshotMe
 
 // demand has the present state saved, after the snapshot that is being
 // written, if there is one. The apply loop does not wait for it.
-func (c *courier) demand(ctx context.Context) error {
+func (c *snapshotSender) demand(ctx context.Context) error {
 	wanted, saved := make(chan snapshotJob, 1), make(chan error, 1)
 	select {
 	case c.apply.demands <- wanted:

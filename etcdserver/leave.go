@@ -39,9 +39,9 @@ func newLeaving() leaving { return leaving{by: make(chan replica.Removal, 1)} }
 // begin makes the member leave; the first call counts.
 func (l *leaving) begin(by replica.Removal) { l.once.Do(func() { l.by <- by }) }
 
-// depart waits until the member is removed, and then ends it. What it leaves
+// endAfterRemoval waits until the member is removed, and then ends it. What it leaves
 // behind says so at the next start (M45).
-func (m *Member) depart(ctx context.Context) error {
+func (m *Member) endAfterRemoval(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return errLoopDone

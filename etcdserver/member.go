@@ -186,20 +186,20 @@ type Member struct {
 	log         memberLog
 	lock        io.Closer
 
-	contacts contacts
-	vouched  strangers
-	forced   forcedURLs
-	damaged  atomic.Bool // the state must not be served
-	leave    leaving
-	peers    Transport
-	store    *store.Store
-	clock    *logClock
-	waiters  *waiters
-	raft     *raftLoop
-	writer   *logWriter
-	apply    *applyLoop
-	snapshot *snapshotter
-	courier  *courier
+	firstIncarnations firstIncarnations
+	provisional       provisionalPeers
+	forced            forcedURLs
+	damaged           atomic.Bool // the state must not be served
+	leave             leaving
+	peers             Transport
+	store             *store.Store
+	clock             *logClock
+	waiters           *waiters
+	raft              *raftLoop
+	writer            *logWriter
+	apply             *applyLoop
+	snapshot          *snapshotter
+	snapshotSender    *snapshotSender
 
 	started time.Time
 	known   raft.Index // up to where the log was known to be committed then
@@ -266,7 +266,7 @@ func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	m.waiters.bytesMax = o.WaitingBytes / waiterShards
-	m.contacts.seen = map[raft.MemberID][16]byte{}
+	m.firstIncarnations.seen = map[raft.MemberID][16]byte{}
 	m.forced = newForcedURLs(o.ForcePeerURLs)
 	for _, p := range r.Identity.Seeds {
 		m.seeds = append(m.seeds, replica.MemberFromProto(p))
@@ -295,7 +295,7 @@ func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 	m.writer = newLogWriter(r.Log, m.newSpace(r), &o.Observer)
 	m.assembleApply(o, r)
 	m.assembleRaft(o, r, machine)
-	m.courier = &courier{
+	m.snapshotSender = &snapshotSender{
 		loop: m.raft, apply: m.apply, snapshot: m.snapshot, peers: m.peers, log: m.log, orders: newInbox[order](orderQueue),
 	}
 	m.membersChanged(m.apply.present.Load())
@@ -382,7 +382,7 @@ func (m *Member) assembleRaft(o Options, r *datadir.Recovered, machine *raft.Mac
 
 // ship orders a snapshot for a member.
 func (m *Member) ship(to raft.MemberID, message raft.Snapshot) {
-	if m.damaged.Load() || !m.courier.orders.put(order{to, message}) {
+	if m.damaged.Load() || !m.snapshotSender.orders.put(order{to, message}) {
 		m.raft.calls.put(func() { m.raft.machine.SnapshotSent(to, false) })
 	}
 }
@@ -392,8 +392,8 @@ func (m *Member) ship(to raft.MemberID, message raft.Snapshot) {
 func (m *Member) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
-		m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.courier.run, m.peers.Run,
-		m.sweep, m.introduce, m.readdress, m.negotiate, m.depart, m.quarantine, m.watchOver,
+		m.writer.run, m.apply.run, m.raft.run, m.snapshot.run, m.snapshotSender.run, m.peers.Run,
+		m.sweep, m.publish, m.readdress, m.negotiate, m.endAfterRemoval, m.endIfDamaged, m.watchOver,
 	} {
 		group.Go(func() error { return loop(ctx) })
 	}
@@ -425,10 +425,10 @@ func (m *Member) Restored(ctx context.Context) error {
 // Stopped is closed when the member has stopped.
 func (m *Member) Stopped() <-chan struct{} { return m.stopped }
 
-// introduce publishes the member's name and URLs. It tries until it has
+// publish publishes the member's name and URLs. It tries until it has
 // succeeded (M4). That the others look for the member elsewhere may be why it
 // does not succeed, so that is said before.
-func (m *Member) introduce(ctx context.Context) error {
+func (m *Member) publish(ctx context.Context) error {
 	if m.Restored(ctx) != nil {
 		return nil
 	}

@@ -227,8 +227,8 @@ func (l memberLog) makesWay() {
 	l.entry.Warn("the disk is full: leadership is handed over to another member")
 }
 
-func (l memberLog) named(by ID, strangers []MemberInfo) {
-	for _, info := range strangers {
+func (l memberLog) named(by ID, peers []MemberInfo) {
+	for _, info := range peers {
 		l.entry.Infof("member %s names member %s, of which the log has not told here yet", l.name(by), titleOf(info))
 	}
 }

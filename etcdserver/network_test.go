@@ -14,8 +14,8 @@ import (
 // network connects members of one process. What it carries goes from goroutine
 // to goroutine; links can be cut, in one direction or both, and be bad.
 type network struct {
-	mu      sync.Mutex                                     // guards what is below
-	weather func(on link) (delay time.Duration, lost bool) // nil: always fine
+	mu         sync.Mutex                                     // guards what is below
+	conditions func(on link) (delay time.Duration, lost bool) // nil: always fine
 
 	ports map[raft.MemberID]*port
 	cuts  map[[2]raft.MemberID]bool
@@ -34,15 +34,15 @@ const (
 	snapshotLane
 )
 
-// conditions are those for what sets out now.
-func (n *network) conditions(on link) (arrival time.Time, lost bool) {
+// arrival is when a message that is sent now arrives, or that it is lost.
+func (n *network) arrival(on link) (arrival time.Time, lost bool) {
 	n.mu.Lock()
-	weather := n.weather
+	conditions := n.conditions
 	n.mu.Unlock()
-	if weather == nil {
+	if conditions == nil {
 		return time.Now(), false
 	}
-	delay, lost := weather(on)
+	delay, lost := conditions(on)
 	return time.Now().Add(delay), lost
 }
 
@@ -59,11 +59,11 @@ func (n *network) transport(self rafthttp.Identity, owner rafthttp.Owner) Transp
 	return p
 }
 
-// change has other weather from now on.
-func (n *network) change(weather func(on link) (delay time.Duration, lost bool)) {
+// change has other conditions from now on.
+func (n *network) change(conditions func(on link) (delay time.Duration, lost bool)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.weather = weather
+	n.conditions = conditions
 }
 
 // cut stops, or lets go on, what goes from one member to another.
@@ -178,7 +178,7 @@ func (p *port) queue(to raft.MemberID, lane byte, do func(context.Context)) bool
 			p.wake(q)
 		}
 	}
-	arrival, lost := p.network.conditions(on)
+	arrival, lost := p.network.arrival(on)
 	return q.put(func(ctx context.Context) {
 		switch {
 		case !travel(ctx, arrival):
@@ -252,7 +252,7 @@ var errUnreachable = errors.New("unreachable")
 
 func (p *port) SendSnapshot(ctx context.Context, to raft.MemberID, m raft.Snapshot, body io.Reader, _ int64) error {
 	err := errUnreachable
-	if arrival, lost := p.network.conditions(link{p.self.Member, to, snapshotLane}); lost || !travel(ctx, arrival) {
+	if arrival, lost := p.network.arrival(link{p.self.Member, to, snapshotLane}); lost || !travel(ctx, arrival) {
 		return err
 	}
 	p.deliver(to, func(o rafthttp.Owner) { err = o.ReceiveSnapshot(ctx, p.self.Member, m, body) })

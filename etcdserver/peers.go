@@ -26,16 +26,16 @@ type Transport interface {
 	Status() []rafthttp.PeerStatus
 }
 
-// contacts remember which data directory spoke first for a member, until the
+// firstIncarnations remember which data directory spoke first for a member, until the
 // member has published that.
-type contacts struct {
+type firstIncarnations struct {
 	// mu guards seen, for one map operation.
 	mu   sync.Mutex
 	seen map[raft.MemberID][16]byte
 }
 
 // first tells whether an incarnation is that of the first contact.
-func (c *contacts) first(id raft.MemberID, incarnation [16]byte) bool {
+func (c *firstIncarnations) first(id raft.MemberID, incarnation [16]byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before, known := c.seen[id]
@@ -57,22 +57,22 @@ func (m *Member) Admit(peer raft.MemberID, incarnation [16]byte) *rafthttp.Refus
 	}
 	info, known := state.Members.Members[ID(peer)]
 	if !known {
-		info, known = m.vouched.get(ID(peer))
+		info, known = m.provisional.get(ID(peer))
 	}
 	if !known && !m.isSeed(state, ID(peer)) {
 		m.inquire(state)
 		return &rafthttp.Refusal{Reason: rafthttp.Unknown,
 			Text: fmt.Sprintf("member %v is not in the list of members of %v (yet)", ID(peer), m.self)}
 	}
-	if !sameIncarnation(info.Incarnation, incarnation[:]) || info.Incarnation == nil && !m.contacts.first(peer, incarnation) {
+	if !sameIncarnation(info.Incarnation, incarnation[:]) || info.Incarnation == nil && !m.firstIncarnations.first(peer, incarnation) {
 		return &rafthttp.Refusal{Reason: rafthttp.OtherIncarnation,
 			Text: fmt.Sprintf("member %v has lost its data: remove it and add it again", ID(peer))}
 	}
 	return nil
 }
 
-// acquaintances are the members that this one knows, seeds included.
-func (m *Member) acquaintances(state *replica.Head) []MemberInfo {
+// knownPeers are the members that this one knows, seeds included.
+func (m *Member) knownPeers(state *replica.Head) []MemberInfo {
 	all := state.Members.List()
 	for _, seed := range m.seeds {
 		if _, known := state.Members.Members[seed.ID]; !known && m.isSeed(state, seed.ID) {
@@ -120,13 +120,13 @@ func entryBytes(messages []raft.Message) (bytes int64) {
 // ReceiveEnvelope takes requests for the leader's log from another member, or its
 // answer to ours. What cannot be applied never gets near the log.
 func (m *Member) ReceiveEnvelope(ctx context.Context, from raft.MemberID, data []byte) {
-	var note pb.Note
-	if err := note.UnmarshalVTUnsafe(data); err != nil {
+	var envelope pb.Envelope
+	if err := envelope.UnmarshalVTUnsafe(data); err != nil {
 		m.log.badNote(ID(from), err)
 		return
 	}
 	var refused []uint64
-	for _, request := range note.Forward {
+	for _, request := range envelope.Forward {
 		if err := checkForwarded(request); err != nil {
 			m.log.badNote(ID(from), err)
 			continue
@@ -136,24 +136,24 @@ func (m *Member) ReceiveEnvelope(ctx context.Context, from raft.MemberID, data [
 			refused = append(refused, p.id())
 		}
 	}
-	if note.Change != nil {
-		m.receiveChange(ID(from), note.Change)
+	if envelope.Change != nil {
+		m.receiveChange(ID(from), envelope.Change)
 	}
 	switch {
-	case note.Hash != nil:
-		m.receiveHash(ID(from), note.Hash)
+	case envelope.Hash != nil:
+		m.receiveHash(ID(from), envelope.Hash)
 		return
-	case note.Inquire:
-		m.tellRoster(ID(from))
+	case envelope.Inquire:
+		m.sendMemberList(ID(from))
 		return
-	case note.Roster != nil:
-		m.receiveRoster(ID(from), note.Roster)
+	case envelope.MemberList != nil:
+		m.receiveMemberList(ID(from), envelope.MemberList)
 		return
 	}
-	returned, answer := note.Returned, note.Answer // and not what was forwarded
+	returned, answer := envelope.Returned, envelope.Answer // and not what was forwarded
 	m.raft.calls.put(func() {
 		if len(refused) > 0 {
-			m.raft.notify(ID(from), &pb.Note{Returned: refused})
+			m.raft.notify(ID(from), &pb.Envelope{Returned: refused})
 		}
 		if len(returned) > 0 {
 			m.raft.returned(ID(from), returned)
@@ -172,7 +172,7 @@ func (m *Member) receiveChange(from ID, c *pb.Change) {
 	}
 	m.raft.calls.put(func() {
 		if !m.raft.leading {
-			m.raft.notify(from, &pb.Note{Returned: []uint64{c.Id}})
+			m.raft.notify(from, &pb.Envelope{Returned: []uint64{c.Id}})
 			return
 		}
 		m.raft.queueChange(&waitingChange{Change: c, from: from})
@@ -222,11 +222,11 @@ func (m *Member) Removed(by raft.MemberID, term raft.Term, index raft.Index) {
 
 // setPeers tells the transport who there is to talk to.
 func (m *Member) setPeers() {
-	m.vouched.mu.Lock()
-	defer m.vouched.mu.Unlock()
+	m.provisional.mu.Lock()
+	defer m.provisional.mu.Unlock()
 	state := m.apply.present.Load()
 	restored := state.Index >= m.known
-	members := append(m.acquaintances(state), m.vouched.unknown(state.Members)...)
+	members := append(m.knownPeers(state), m.provisional.unknown(state.Members)...)
 	var peers []rafthttp.Peer
 	for _, info := range members {
 		if info.ID != m.self {

@@ -68,13 +68,13 @@ func TestForwardedRequestsAreChecked(t *testing.T) {
 
 // Whatever a peer sends as a note, a member goes on.
 func FuzzReceiveEnvelope(f *testing.F) {
-	for _, note := range []*pb.Note{
+	for _, envelope := range []*pb.Envelope{
 		{Forward: [][]byte{request(f, &pb.Request{Session: 7, Command: setCommand(f)}, 3)}},
 		{Change: &pb.Change{Op: uint32(raft.AddLearner), Member: &pb.Member{Id: 9, PeerUrls: []string{"http://x:1"}}, Id: 1, Session: 7}},
 		{Returned: []uint64{1, 2, 3}},
 		{Answer: &pb.Answer{Id: 1, Reason: 2, Text: "no"}},
 	} {
-		data, err := note.MarshalVT()
+		data, err := envelope.MarshalVT()
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestAdmission(t *testing.T) {
 // The first who spoke for a member stays it until the member has published
 // itself.
 func TestTheFirstContactCounts(t *testing.T) {
-	c := contacts{seen: map[raft.MemberID][16]byte{}}
+	c := firstIncarnations{seen: map[raft.MemberID][16]byte{}}
 	for n, tt := range []struct {
 		id          raft.MemberID
 		incarnation byte

@@ -152,14 +152,14 @@ func foreignBytes(held []proposal) (bytes int) {
 // forward sends requests to the leader, several in one note.
 func (l *raftLoop) forward(batch []proposal) {
 	for len(batch) > 0 {
-		note := &pb.Note{}
+		envelope := &pb.Envelope{}
 		n, bytes := 0, 0
 		for n < len(batch) && (n == 0 || bytes+len(batch[n].data) <= forwardBytes) {
 			p := batch[n]
 			if p.from != 0 || p.change {
 				break
 			}
-			note.Forward = append(note.Forward, p.data)
+			envelope.Forward = append(envelope.Forward, p.data)
 			bytes += len(p.data)
 			n++
 		}
@@ -168,7 +168,7 @@ func (l *raftLoop) forward(batch []proposal) {
 			batch = batch[1:]
 			continue
 		}
-		if !l.notify(l.leader, note) {
+		if !l.notify(l.leader, envelope) {
 			l.hold(batch)
 			return
 		}
@@ -183,8 +183,8 @@ func (l *raftLoop) forwardOne(p proposal) {
 		l.giveBack([]proposal{p})
 		return
 	}
-	note := &pb.Note{Change: &pb.Change{}}
-	if err := note.Change.UnmarshalVT(p.data); err != nil || !l.notify(l.leader, note) {
+	envelope := &pb.Envelope{Change: &pb.Change{}}
+	if err := envelope.Change.UnmarshalVT(p.data); err != nil || !l.notify(l.leader, envelope) {
 		l.hold([]proposal{p})
 	}
 }
@@ -198,7 +198,7 @@ func (l *raftLoop) giveBack(batch []proposal) {
 		}
 	}
 	for from, returned := range ids {
-		l.notify(from, &pb.Note{Returned: returned})
+		l.notify(from, &pb.Envelope{Returned: returned})
 	}
 }
 
@@ -227,8 +227,8 @@ func (l *raftLoop) lost(peer ID) {
 }
 
 // notify sends a note to a member; false if it was not even queued.
-func (l *raftLoop) notify(to ID, note *pb.Note) bool {
-	data, err := note.MarshalVT()
+func (l *raftLoop) notify(to ID, envelope *pb.Envelope) bool {
+	data, err := envelope.MarshalVT()
 	assert(err == nil, "encode a note: %v", err)
 	return l.peers.SendEnvelope(to.Raft(), data)
 }

@@ -213,7 +213,7 @@ func (l *raftLoop) tick() {
 	l.events.status(status)
 	l.tickRequests()
 	l.tickChanges(status)
-	l.makeWay()
+	l.yieldOnFullDisk()
 	l.beginReads()
 }
 

@@ -20,7 +20,7 @@ import (
 // the list, and nothing else changes: who talks here is still checked by id, cluster and incarnation. Once there is a leader,
 // each member proposes its own new URLs, and then the list counts again.
 
-// forcedURLs are the peer URLs that an operator gave. Guarded by Member.vouched.mu, but for given.
+// forcedURLs are the peer URLs that an operator gave. Guarded by Member.provisional.mu, but for given.
 type forcedURLs struct {
 	given  map[string][]string // sorted, by name or id; never changed
 	listed map[ID][]string     // what the list said when the log was restored

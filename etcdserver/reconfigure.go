@@ -150,7 +150,7 @@ func (l *raftLoop) queueChange(c *waitingChange) {
 	case c.from == 0:
 		l.hold(l.waiters.pending(func(id uint64) bool { return id == c.Id }))
 	default:
-		l.notify(c.from, &pb.Note{Returned: []uint64{c.Id}})
+		l.notify(c.from, &pb.Envelope{Returned: []uint64{c.Id}})
 	}
 }
 
@@ -358,7 +358,7 @@ func (l *raftLoop) refuseChange(c *waitingChange, err error) {
 			a.Reason = r.number
 		}
 	}
-	l.notify(c.from, &pb.Note{Answer: a})
+	l.notify(c.from, &pb.Envelope{Answer: a})
 }
 
 // answered takes the leader's refusal.
@@ -381,7 +381,7 @@ func (l *raftLoop) answered(by ID, a *pb.Answer) {
 func (l *raftLoop) giveBackChanges() {
 	for _, c := range l.changes.waiting {
 		if c.from != 0 {
-			l.notify(c.from, &pb.Note{Returned: []uint64{c.Id}})
+			l.notify(c.from, &pb.Envelope{Returned: []uint64{c.Id}})
 		}
 	}
 	l.changes.waiting = nil
@@ -425,9 +425,9 @@ func (l *raftLoop) promote(status raft.Status) {
 	}
 }
 
-// makeWay hands leadership over when this member's disk is full: another's may
+// yieldOnFullDisk hands leadership over when this member's disk is full: another's may
 // have room (R8). Should all be full, leadership wanders ever more slowly.
-func (l *raftLoop) makeWay() {
+func (l *raftLoop) yieldOnFullDisk() {
 	if !l.writer.space.full() {
 		l.changes.wayWait, l.changes.wayAfter = 0, 0
 		return

@@ -125,17 +125,17 @@ func (s *sim) split(members []*running) {
 }
 
 func (s *sim) slowLinks() {
-	s.spoilLinks("slow", func(l link) { s.sky.slow[l] = between(10*time.Millisecond, time.Second, s.dice.Uint64()) })
+	s.spoilLinks("slow", func(l link) { s.conditions.slow[l] = between(10*time.Millisecond, time.Second, s.dice.Uint64()) })
 }
 
 func (s *sim) loseMessages() {
-	s.spoilLinks("lossy", func(l link) { s.sky.lossy[l] = uint64(s.dice.IntN(400)) })
+	s.spoilLinks("lossy", func(l link) { s.conditions.lossy[l] = uint64(s.dice.IntN(400)) })
 }
 
 func (s *sim) spoilLinks(how string, spoil func(link)) {
 	s.tell("some links are %s", how)
 	links := pairs(s.ids())
-	s.sky.change(func() {
+	s.conditions.change(func() {
 		for _, l := range links {
 			if s.dice.IntN(2) == 0 {
 				spoil(l)
@@ -176,7 +176,7 @@ func (s *sim) join(ctx context.Context, door *running) {
 func (s *sim) mend() {
 	s.tell("mend everything")
 	s.net.mend()
-	s.sky.change(s.sky.clear)
+	s.conditions.change(s.conditions.clear)
 	for _, d := range s.disks {
 		d.most.Store(int64(10 * time.Millisecond))
 		d.SetCapacity(0)

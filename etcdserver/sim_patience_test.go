@@ -26,18 +26,18 @@ func simulateTroubles(t *testing.T, seed uint64) *sim {
 	return simulateOf(t, seed, "TestNoRequestIsForgotten", (*sim).runTroubles)
 }
 
-// ward is what is known of requests that wait, and of the time since when they should not have to.
-type ward struct {
+// stallChecker is what is known of requests that wait, and of the time since when they should not have to.
+type stallChecker struct {
 	*sim
 
 	mu      sync.Mutex // guards the rest
-	waiting map[int]errand
+	waiting map[int]pendingRequest
 	trouble bool
 	calm    time.Time // when it began
 }
 
-// errand is a request that waits at a member.
-type errand struct {
+// pendingRequest is a request that waits at a member.
+type pendingRequest struct {
 	at    *running
 	began time.Time
 	what  string
@@ -45,8 +45,8 @@ type errand struct {
 
 // runTroubles is the life of a cluster with short troubles, one at a time.
 func (s *sim) runTroubles() {
-	w := &ward{sim: s, waiting: map[int]errand{}, calm: time.Now()}
-	s.sky.spikes = 0
+	w := &stallChecker{sim: s, waiting: map[int]pendingRequest{}, calm: time.Now()}
+	s.conditions.spikes = 0
 	s.found(3 + 2*s.dice.IntN(2))
 	var clients sync.WaitGroup
 	for id := range 8 {
@@ -93,10 +93,10 @@ func (s *sim) shortTrouble() {
 }
 
 // asks has one request after the other wait at a member until it is answered.
-func (w *ward) asks(c *client) {
+func (w *stallChecker) asks(c *client) {
 	for ; !c.over.Load(); c.n++ {
 		c.think()
-		e := errand{at: c.door(), began: time.Now(), what: fmt.Sprintf("request %d of client %d", c.n, c.id)}
+		e := pendingRequest{at: c.door(), began: time.Now(), what: fmt.Sprintf("request %d of client %d", c.n, c.id)}
 		w.note(func() { w.waiting[c.id] = e })
 		c.ask(e)
 		w.note(func() { delete(w.waiting, c.id) })
@@ -104,7 +104,7 @@ func (w *ward) asks(c *client) {
 }
 
 // ask reads or writes, with no limit of its own.
-func (c *client) ask(e errand) {
+func (c *client) ask(e pendingRequest) {
 	var err error
 	if c.dice.IntN(3) == 0 {
 		_, err = e.at.Read(context.Background(), true)
@@ -119,7 +119,7 @@ func (c *client) ask(e errand) {
 }
 
 // watch complains of requests that wait though nothing is wrong.
-func (w *ward) watch() {
+func (w *stallChecker) watch() {
 	for ; !w.over.Load() && !w.hasFailed(); time.Sleep(50 * time.Millisecond) {
 		agreed := w.agreed()
 		w.note(func() {
@@ -146,9 +146,9 @@ func (s *sim) agreed() bool {
 	return true
 }
 
-func (w *ward) changeTo(trouble bool) { w.note(func() { w.trouble = trouble }) }
+func (w *stallChecker) changeTo(trouble bool) { w.note(func() { w.trouble = trouble }) }
 
-func (w *ward) note(change func()) {
+func (w *stallChecker) note(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change()

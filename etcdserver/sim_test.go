@@ -120,18 +120,18 @@ func (a *tally) add(b tally) {
 
 // sim is one simulated cluster.
 type sim struct {
-	t     *testing.T
-	seed  uint64
-	dice  *rand.Rand
-	net   *network
-	sky   *weather
-	urls  map[string][]string
-	disks map[string]*slowDisk
-	lives uint64 // starts of members
-	names int    // members ever
-	over  atomic.Bool
-	began time.Time
-	tally tally
+	t          *testing.T
+	seed       uint64
+	dice       *rand.Rand
+	net        *network
+	conditions *networkConditions
+	urls       map[string][]string
+	disks      map[string]*slowDisk
+	lives      uint64 // starts of members
+	names      int    // members ever
+	over       atomic.Bool
+	began      time.Time
+	tally      tally
 
 	// mu guards what follows, for a few lines.
 	mu       sync.Mutex
@@ -158,9 +158,9 @@ func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
 		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*store.Event{}, views: map[*running]*store.View{},
 	}
-	s.sky = &weather{seed: seed, spikes: uint64(s.dice.IntN(30))}
-	s.sky.clear()
-	s.net.weather = s.sky.on
+	s.conditions = &networkConditions{seed: seed, spikes: uint64(s.dice.IntN(30))}
+	s.conditions.clear()
+	s.net.conditions = s.conditions.on
 	synctest.Test(t, func(*testing.T) {
 		s.began = time.Now()
 		run(s)

@@ -33,8 +33,8 @@ func between(least, most time.Duration, fate uint64) time.Duration {
 	return least + time.Duration(part*part*part*float64(most-least))
 }
 
-// weather is how the network of a simulation is.
-type weather struct {
+// networkConditions is how the network of a simulation is.
+type networkConditions struct {
 	seed   uint64
 	spikes uint64 // so many of 1000 are late
 
@@ -43,13 +43,13 @@ type weather struct {
 	lossy map[link]uint64        // so many of 1000 are lost
 }
 
-func (w *weather) change(how func()) {
+func (w *networkConditions) change(how func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	how()
 }
 
-func (w *weather) on(l link) (time.Duration, bool) {
+func (w *networkConditions) on(l link) (time.Duration, bool) {
 	now := uint64(time.Now().UnixNano())
 	numbers := []uint64{uint64(l.from), uint64(l.to), uint64(l.lane), now}
 	delay := between(100*time.Microsecond, 10*time.Millisecond, fate(w.seed, "delay", numbers...))
@@ -67,7 +67,7 @@ func (w *weather) on(l link) (time.Duration, bool) {
 }
 
 // clear makes it fine.
-func (w *weather) clear() {
+func (w *networkConditions) clear() {
 	w.slow, w.lossy = map[link]time.Duration{}, map[link]uint64{}
 }
 

@@ -506,34 +506,34 @@ func (x *Session) GetLastTime() uint64 {
 	return 0
 }
 
-// Note is what members tell one another beside raft's messages. One field is set.
-type Note struct {
+// Envelope is what members tell one another beside raft's messages. One field is set.
+type Envelope struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Forward       [][]byte               `protobuf:"bytes,1,rep,name=forward,proto3" json:"forward,omitempty"`            // requests for the leader's log
 	Change        *Change                `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`              // a membership change for the leader
 	Returned      []uint64               `protobuf:"fixed64,3,rep,packed,name=returned,proto3" json:"returned,omitempty"` // ids of requests that were not taken: try again
 	Answer        *Answer                `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	Hash          *StateHash             `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
-	Inquire       bool                   `protobuf:"varint,6,opt,name=inquire,proto3" json:"inquire,omitempty"` // who are the members? A Roster is the answer
-	Roster        *Roster                `protobuf:"bytes,7,opt,name=roster,proto3" json:"roster,omitempty"`
+	Inquire       bool                   `protobuf:"varint,6,opt,name=inquire,proto3" json:"inquire,omitempty"` // who are the members? A MemberList is the answer
+	MemberList    *MemberList            `protobuf:"bytes,7,opt,name=member_list,json=memberList,proto3" json:"member_list,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Note) Reset() {
-	*x = Note{}
+func (x *Envelope) Reset() {
+	*x = Envelope{}
 	mi := &file_member_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Note) String() string {
+func (x *Envelope) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Note) ProtoMessage() {}
+func (*Envelope) ProtoMessage() {}
 
-func (x *Note) ProtoReflect() protoreflect.Message {
+func (x *Envelope) ProtoReflect() protoreflect.Message {
 	mi := &file_member_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -545,62 +545,62 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Note.ProtoReflect.Descriptor instead.
-func (*Note) Descriptor() ([]byte, []int) {
+// Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
+func (*Envelope) Descriptor() ([]byte, []int) {
 	return file_member_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *Note) GetForward() [][]byte {
+func (x *Envelope) GetForward() [][]byte {
 	if x != nil {
 		return x.Forward
 	}
 	return nil
 }
 
-func (x *Note) GetChange() *Change {
+func (x *Envelope) GetChange() *Change {
 	if x != nil {
 		return x.Change
 	}
 	return nil
 }
 
-func (x *Note) GetReturned() []uint64 {
+func (x *Envelope) GetReturned() []uint64 {
 	if x != nil {
 		return x.Returned
 	}
 	return nil
 }
 
-func (x *Note) GetAnswer() *Answer {
+func (x *Envelope) GetAnswer() *Answer {
 	if x != nil {
 		return x.Answer
 	}
 	return nil
 }
 
-func (x *Note) GetHash() *StateHash {
+func (x *Envelope) GetHash() *StateHash {
 	if x != nil {
 		return x.Hash
 	}
 	return nil
 }
 
-func (x *Note) GetInquire() bool {
+func (x *Envelope) GetInquire() bool {
 	if x != nil {
 		return x.Inquire
 	}
 	return false
 }
 
-func (x *Note) GetRoster() *Roster {
+func (x *Envelope) GetMemberList() *MemberList {
 	if x != nil {
-		return x.Roster
+		return x.MemberList
 	}
 	return nil
 }
 
-// Roster is who the members are, for one that has missed some changes.
-type Roster struct {
+// MemberList is who the members are, for one that has missed some changes.
+type MemberList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // as of this entry
 	Members       []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
@@ -608,20 +608,20 @@ type Roster struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Roster) Reset() {
-	*x = Roster{}
+func (x *MemberList) Reset() {
+	*x = MemberList{}
 	mi := &file_member_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Roster) String() string {
+func (x *MemberList) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Roster) ProtoMessage() {}
+func (*MemberList) ProtoMessage() {}
 
-func (x *Roster) ProtoReflect() protoreflect.Message {
+func (x *MemberList) ProtoReflect() protoreflect.Message {
 	mi := &file_member_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -633,19 +633,19 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
-func (*Roster) Descriptor() ([]byte, []int) {
+// Deprecated: Use MemberList.ProtoReflect.Descriptor instead.
+func (*MemberList) Descriptor() ([]byte, []int) {
 	return file_member_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Roster) GetIndex() uint64 {
+func (x *MemberList) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
 	}
 	return 0
 }
 
-func (x *Roster) GetMembers() []*Member {
+func (x *MemberList) GetMembers() []*Member {
 	if x != nil {
 		return x.Members
 	}
@@ -1183,16 +1183,18 @@ const file_member_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\bfinished\x18\x02 \x01(\x04R\bfinished\x12\x18\n" +
 	"\aapplied\x18\x03 \x03(\x06R\aapplied\x12\x1b\n" +
-	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xa1\x02\n" +
-	"\x04Note\x12\x18\n" +
+	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xb2\x02\n" +
+	"\bEnvelope\x12\x18\n" +
 	"\aforward\x18\x01 \x03(\fR\aforward\x121\n" +
 	"\x06change\x18\x02 \x01(\v2\x19.canopy.etcdserver.ChangeR\x06change\x12\x1a\n" +
 	"\breturned\x18\x03 \x03(\x06R\breturned\x121\n" +
 	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerR\x06answer\x120\n" +
 	"\x04hash\x18\x05 \x01(\v2\x1c.canopy.etcdserver.StateHashR\x04hash\x12\x18\n" +
-	"\ainquire\x18\x06 \x01(\bR\ainquire\x121\n" +
-	"\x06roster\x18\a \x01(\v2\x19.canopy.etcdserver.RosterR\x06roster\"S\n" +
-	"\x06Roster\x12\x14\n" +
+	"\ainquire\x18\x06 \x01(\bR\ainquire\x12>\n" +
+	"\vmember_list\x18\a \x01(\v2\x1d.canopy.etcdserver.MemberListR\n" +
+	"memberList\"W\n" +
+	"\n" +
+	"MemberList\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x123\n" +
 	"\amembers\x18\x02 \x03(\v2\x19.canopy.etcdserver.MemberR\amembers\"_\n" +
 	"\tStateHash\x12\x16\n" +
@@ -1251,8 +1253,8 @@ var file_member_proto_goTypes = []any{
 	(*Change)(nil),       // 3: canopy.etcdserver.Change
 	(*Removal)(nil),      // 4: canopy.etcdserver.Removal
 	(*Session)(nil),      // 5: canopy.etcdserver.Session
-	(*Note)(nil),         // 6: canopy.etcdserver.Note
-	(*Roster)(nil),       // 7: canopy.etcdserver.Roster
+	(*Envelope)(nil),     // 6: canopy.etcdserver.Envelope
+	(*MemberList)(nil),   // 7: canopy.etcdserver.MemberList
 	(*StateHash)(nil),    // 8: canopy.etcdserver.StateHash
 	(*Answer)(nil),       // 9: canopy.etcdserver.Answer
 	(*Entry)(nil),        // 10: canopy.etcdserver.Entry
@@ -1264,11 +1266,11 @@ var file_member_proto_goTypes = []any{
 var file_member_proto_depIdxs = []int32{
 	1,  // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
 	2,  // 1: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
-	3,  // 2: canopy.etcdserver.Note.change:type_name -> canopy.etcdserver.Change
-	9,  // 3: canopy.etcdserver.Note.answer:type_name -> canopy.etcdserver.Answer
-	8,  // 4: canopy.etcdserver.Note.hash:type_name -> canopy.etcdserver.StateHash
-	7,  // 5: canopy.etcdserver.Note.roster:type_name -> canopy.etcdserver.Roster
-	2,  // 6: canopy.etcdserver.Roster.members:type_name -> canopy.etcdserver.Member
+	3,  // 2: canopy.etcdserver.Envelope.change:type_name -> canopy.etcdserver.Change
+	9,  // 3: canopy.etcdserver.Envelope.answer:type_name -> canopy.etcdserver.Answer
+	8,  // 4: canopy.etcdserver.Envelope.hash:type_name -> canopy.etcdserver.StateHash
+	7,  // 5: canopy.etcdserver.Envelope.member_list:type_name -> canopy.etcdserver.MemberList
+	2,  // 6: canopy.etcdserver.MemberList.members:type_name -> canopy.etcdserver.Member
 	2,  // 7: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
 	2,  // 8: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
 	4,  // 9: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal

@@ -440,7 +440,7 @@ func (m *Session) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
-func (m *Note) MarshalVT() (dAtA []byte, err error) {
+func (m *Envelope) MarshalVT() (dAtA []byte, err error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -453,12 +453,12 @@ func (m *Note) MarshalVT() (dAtA []byte, err error) {
 	return dAtA[:n], nil
 }
 
-func (m *Note) MarshalToVT(dAtA []byte) (int, error) {
+func (m *Envelope) MarshalToVT(dAtA []byte) (int, error) {
 	size := m.SizeVT()
 	return m.MarshalToSizedBufferVT(dAtA[:size])
 }
 
-func (m *Note) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+func (m *Envelope) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m == nil {
 		return 0, nil
 	}
@@ -470,8 +470,8 @@ func (m *Note) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if m.Roster != nil {
-		size, err := m.Roster.MarshalToSizedBufferVT(dAtA[:i])
+	if m.MemberList != nil {
+		size, err := m.MemberList.MarshalToSizedBufferVT(dAtA[:i])
 		if err != nil {
 			return 0, err
 		}
@@ -541,7 +541,7 @@ func (m *Note) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
-func (m *Roster) MarshalVT() (dAtA []byte, err error) {
+func (m *MemberList) MarshalVT() (dAtA []byte, err error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -554,12 +554,12 @@ func (m *Roster) MarshalVT() (dAtA []byte, err error) {
 	return dAtA[:n], nil
 }
 
-func (m *Roster) MarshalToVT(dAtA []byte) (int, error) {
+func (m *MemberList) MarshalToVT(dAtA []byte) (int, error) {
 	size := m.SizeVT()
 	return m.MarshalToSizedBufferVT(dAtA[:size])
 }
 
-func (m *Roster) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+func (m *MemberList) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m == nil {
 		return 0, nil
 	}
@@ -1192,7 +1192,7 @@ func (m *Session) SizeVT() (n int) {
 	return n
 }
 
-func (m *Note) SizeVT() (n int) {
+func (m *Envelope) SizeVT() (n int) {
 	if m == nil {
 		return 0
 	}
@@ -1222,15 +1222,15 @@ func (m *Note) SizeVT() (n int) {
 	if m.Inquire {
 		n += 2
 	}
-	if m.Roster != nil {
-		l = m.Roster.SizeVT()
+	if m.MemberList != nil {
+		l = m.MemberList.SizeVT()
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	n += len(m.unknownFields)
 	return n
 }
 
-func (m *Roster) SizeVT() (n int) {
+func (m *MemberList) SizeVT() (n int) {
 	if m == nil {
 		return 0
 	}
@@ -2461,7 +2461,7 @@ func (m *Session) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Note) UnmarshalVT(dAtA []byte) error {
+func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2484,10 +2484,10 @@ func (m *Note) UnmarshalVT(dAtA []byte) error {
 		fieldNum := int32(wire >> 3)
 		wireType := int(wire & 0x7)
 		if wireType == 4 {
-			return fmt.Errorf("proto: Note: wiretype end group for non-group")
+			return fmt.Errorf("proto: Envelope: wiretype end group for non-group")
 		}
 		if fieldNum <= 0 {
-			return fmt.Errorf("proto: Note: illegal tag %d (wire type %d)", fieldNum, wire)
+			return fmt.Errorf("proto: Envelope: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		case 1:
@@ -2704,7 +2704,7 @@ func (m *Note) UnmarshalVT(dAtA []byte) error {
 			m.Inquire = bool(v != 0)
 		case 7:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Roster", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field MemberList", wireType)
 			}
 			var msglen int
 			for shift := uint(0); ; shift += 7 {
@@ -2731,10 +2731,10 @@ func (m *Note) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Roster == nil {
-				m.Roster = &Roster{}
+			if m.MemberList == nil {
+				m.MemberList = &MemberList{}
 			}
-			if err := m.Roster.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.MemberList.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2760,7 +2760,7 @@ func (m *Note) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Roster) UnmarshalVT(dAtA []byte) error {
+func (m *MemberList) UnmarshalVT(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2783,10 +2783,10 @@ func (m *Roster) UnmarshalVT(dAtA []byte) error {
 		fieldNum := int32(wire >> 3)
 		wireType := int(wire & 0x7)
 		if wireType == 4 {
-			return fmt.Errorf("proto: Roster: wiretype end group for non-group")
+			return fmt.Errorf("proto: MemberList: wiretype end group for non-group")
 		}
 		if fieldNum <= 0 {
-			return fmt.Errorf("proto: Roster: illegal tag %d (wire type %d)", fieldNum, wire)
+			return fmt.Errorf("proto: MemberList: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		case 1:
@@ -4947,7 +4947,7 @@ func (m *Session) UnmarshalVTUnsafe(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Note) UnmarshalVTUnsafe(dAtA []byte) error {
+func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -4970,10 +4970,10 @@ func (m *Note) UnmarshalVTUnsafe(dAtA []byte) error {
 		fieldNum := int32(wire >> 3)
 		wireType := int(wire & 0x7)
 		if wireType == 4 {
-			return fmt.Errorf("proto: Note: wiretype end group for non-group")
+			return fmt.Errorf("proto: Envelope: wiretype end group for non-group")
 		}
 		if fieldNum <= 0 {
-			return fmt.Errorf("proto: Note: illegal tag %d (wire type %d)", fieldNum, wire)
+			return fmt.Errorf("proto: Envelope: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		case 1:
@@ -5189,7 +5189,7 @@ func (m *Note) UnmarshalVTUnsafe(dAtA []byte) error {
 			m.Inquire = bool(v != 0)
 		case 7:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Roster", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field MemberList", wireType)
 			}
 			var msglen int
 			for shift := uint(0); ; shift += 7 {
@@ -5216,10 +5216,10 @@ func (m *Note) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Roster == nil {
-				m.Roster = &Roster{}
+			if m.MemberList == nil {
+				m.MemberList = &MemberList{}
 			}
-			if err := m.Roster.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.MemberList.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -5245,7 +5245,7 @@ func (m *Note) UnmarshalVTUnsafe(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Roster) UnmarshalVTUnsafe(dAtA []byte) error {
+func (m *MemberList) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -5268,10 +5268,10 @@ func (m *Roster) UnmarshalVTUnsafe(dAtA []byte) error {
 		fieldNum := int32(wire >> 3)
 		wireType := int(wire & 0x7)
 		if wireType == 4 {
-			return fmt.Errorf("proto: Roster: wiretype end group for non-group")
+			return fmt.Errorf("proto: MemberList: wiretype end group for non-group")
 		}
 		if fieldNum <= 0 {
-			return fmt.Errorf("proto: Roster: illegal tag %d (wire type %d)", fieldNum, wire)
+			return fmt.Errorf("proto: MemberList: illegal tag %d (wire type %d)", fieldNum, wire)
 		}
 		switch fieldNum {
 		case 1:

@@ -16,18 +16,18 @@ import (
 // (dissertation 4.1), and only it sends the log. So the member asks those it
 // knows who the members are, and lets in whom they name.
 
-// rosterMax bounds how many members one can be told of.
-const rosterMax = 256
+// memberListMax bounds how many members one can be told of.
+const memberListMax = 256
 
-// strangers are members that others have named, and the log has not yet.
-type strangers struct {
+// provisionalPeers are members that others have named, and the log has not yet.
+type provisionalPeers struct {
 	// mu guards the rest, and setting the transport's peers.
 	mu    sync.Mutex
 	named map[ID]MemberInfo
 	asked time.Time
 }
 
-func (s *strangers) get(id ID) (MemberInfo, bool) {
+func (s *provisionalPeers) get(id ID) (MemberInfo, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	info, ok := s.named[id]
@@ -35,7 +35,7 @@ func (s *strangers) get(id ID) (MemberInfo, bool) {
 }
 
 // unknown gives those that the log has not told of, and forgets the others. s.mu is held.
-func (s *strangers) unknown(m *replica.Membership) []MemberInfo {
+func (s *provisionalPeers) unknown(m *replica.Membership) []MemberInfo {
 	maps.DeleteFunc(s.named, func(id ID, _ MemberInfo) bool {
 		_, known := m.Members[id]
 		_, gone := m.Removed[id]
@@ -45,7 +45,7 @@ func (s *strangers) unknown(m *replica.Membership) []MemberInfo {
 }
 
 // due tells whether it is time to ask again.
-func (s *strangers) due(every time.Duration) bool {
+func (s *provisionalPeers) due(every time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.asked.IsZero() && time.Since(s.asked) < every {
@@ -57,40 +57,40 @@ func (s *strangers) due(every time.Duration) bool {
 
 // inquire asks the members that are known who the others are.
 func (m *Member) inquire(state *replica.Head) {
-	if !m.vouched.due(m.options.Election) {
+	if !m.provisional.due(m.options.Election) {
 		return
 	}
-	for _, info := range m.acquaintances(state) {
+	for _, info := range m.knownPeers(state) {
 		if info.ID != m.self {
-			m.raft.notify(info.ID, &pb.Note{Inquire: true})
+			m.raft.notify(info.ID, &pb.Envelope{Inquire: true})
 		}
 	}
 }
 
-// tellRoster answers a member that inquires.
-func (m *Member) tellRoster(to ID) {
+// sendMemberList answers a member that inquires.
+func (m *Member) sendMemberList(to ID) {
 	state := m.apply.present.Load()
-	roster := &pb.Roster{Index: uint64(state.Index)}
+	list := &pb.MemberList{Index: uint64(state.Index)}
 	for _, info := range state.Members.List() {
-		roster.Members = append(roster.Members, info.Proto())
+		list.Members = append(list.Members, info.Proto())
 	}
-	m.raft.notify(to, &pb.Note{Roster: roster})
+	m.raft.notify(to, &pb.Envelope{MemberList: list})
 }
 
-// receiveRoster believes a member that has applied more than this one.
-func (m *Member) receiveRoster(from ID, roster *pb.Roster) {
+// receiveMemberList believes a member that has applied more than this one.
+func (m *Member) receiveMemberList(from ID, list *pb.MemberList) {
 	state := m.apply.present.Load()
 	knows := func(info MemberInfo) bool { return info.ID == from }
-	if !slices.ContainsFunc(m.acquaintances(state), knows) || roster.Index <= uint64(state.Index) || len(roster.Members) > rosterMax {
+	if !slices.ContainsFunc(m.knownPeers(state), knows) || list.Index <= uint64(state.Index) || len(list.Members) > memberListMax {
 		return
 	}
-	m.vouched.mu.Lock()
-	m.vouched.named = map[ID]MemberInfo{}
-	for _, p := range roster.Members {
-		m.vouched.named[ID(p.Id)] = replica.MemberFromProto(p)
+	m.provisional.mu.Lock()
+	m.provisional.named = map[ID]MemberInfo{}
+	for _, p := range list.Members {
+		m.provisional.named[ID(p.Id)] = replica.MemberFromProto(p)
 	}
-	named := m.vouched.unknown(state.Members)
-	m.vouched.mu.Unlock()
+	named := m.provisional.unknown(state.Members)
+	m.provisional.mu.Unlock()
 	m.log.named(from, named)
 	m.setPeers()
 }
