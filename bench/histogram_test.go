@@ -11,9 +11,9 @@ import (
 func TestBucketsHoldTheirDurations(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	dice := rand.New(rand.NewPCG(seed, 0))
+	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 100_000 {
-		d := time.Duration(dice.Int64() >> dice.IntN(63))
+		d := time.Duration(rng.Int64() >> rng.IntN(63))
 		i := bucketOf(d)
 		end := bucketEnd(i)
 		begin := time.Duration(0)

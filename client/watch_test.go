@@ -15,7 +15,7 @@ import (
 
 	"canopy/client"
 	"canopy/client/membertest"
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 func TestWatchFromNowOn(t *testing.T) {
@@ -108,7 +108,7 @@ func TestPollReturnsFailures(t *testing.T) {
 
 // Members stop and start at random, while one client writes and another one watches.
 func TestWatchSurvivesMembers(t *testing.T) {
-	rng, cluster, ctx := dice.New(t), membertest.Start(t, 3), soon(t)
+	rng, cluster, ctx := rng.New(t), membertest.Start(t, 3), soon(t)
 	const changes = 300
 	w := newClient(t, cluster.ClientURLs()...).Watch("/w", client.WatchOptions{Recursive: true, After: 1})
 	var seen []string
@@ -212,7 +212,7 @@ func relayAndCut(conn net.Conn, target string, bytes int64) {
 
 // Each answer is cut at a random place.
 func TestWatchOverBrokenConnections(t *testing.T) {
-	rng, member, ctx := dice.New(t), membertest.Start(t, 1).Members[0], soon(t)
+	rng, member, ctx := rng.New(t), membertest.Start(t, 1).Members[0], soon(t)
 	var mu sync.Mutex // guards rng
 	relay := cutter(t, member.ClientURL, func() int64 {
 		mu.Lock()

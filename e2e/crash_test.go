@@ -58,7 +58,7 @@ func TestAcknowledgedWritesSurviveKill(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("replay with -crash-seed=%d", seed)
-	dice := rand.New(rand.NewPCG(seed, 0))
+	rng := rand.New(rand.NewPCG(seed, 0))
 	s := newServer(t, "--snapshot-count", "2000", "--wal-segment-bytes", "1048576", "--log-level", "warn").start()
 	writers := make([]*writer, crashWriters)
 	for i := range writers {
@@ -66,7 +66,7 @@ func TestAcknowledgedWritesSurviveKill(t *testing.T) {
 	}
 	acknowledged := 0
 	for range *crashes {
-		acknowledged += writeUntilKilled(s, writers, time.Duration(20+dice.IntN(400))*time.Millisecond)
+		acknowledged += writeUntilKilled(s, writers, time.Duration(20+rng.IntN(400))*time.Millisecond)
 		s.start()
 		for _, w := range writers {
 			if err := w.check(); err != nil {

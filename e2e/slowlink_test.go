@@ -94,9 +94,9 @@ func outgrowTheLog(leader *server) {
 	var writers errgroup.Group
 	for w := range 8 {
 		writers.Go(func() error {
-			value, dice := make([]byte, 36<<10), rand.NewChaCha8([32]byte{byte(w)})
+			value, rng := make([]byte, 36<<10), rand.NewChaCha8([32]byte{byte(w)})
 			for n := range 190 {
-				dice.Read(value)
+				rng.Read(value)
 				path := fmt.Sprintf("/v2/keys/bulk/%d-%d", w, n%50)
 				a, err := leader.do(http.MethodPut, path, "value="+base64.RawURLEncoding.EncodeToString(value))
 				if err != nil || a.status > http.StatusCreated {

@@ -75,9 +75,9 @@ func TestDamagedDirectoriesAreNeverServedWrong(t *testing.T) {
 	r := record(t)
 	refused, whole, older := 0, 0, 0
 	for i := range *damageCount {
-		dice := rand.New(rand.NewPCG(seed, uint64(i)))
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		fs := r.fs.Clone()
-		what := mutate(t, fs, dice)
+		what := mutate(t, fs, rng)
 		state, ok := r.reopen(t, fs, what)
 		switch {
 		case !ok:
@@ -119,7 +119,7 @@ func (r recorded) reopen(t *testing.T, fs *disk.Mem, what string) (state int, ok
 }
 
 // mutate damages one file: a bit, its length, or all of it.
-func mutate(t *testing.T, fs *disk.Mem, dice *rand.Rand) (what string) {
+func mutate(t *testing.T, fs *disk.Mem, rng *rand.Rand) (what string) {
 	t.Helper()
 	var files []string
 	for _, dir := range []string{"/data/member/wal", "/data/member/snap"} {
@@ -131,15 +131,15 @@ func mutate(t *testing.T, fs *disk.Mem, dice *rand.Rand) (what string) {
 			files = append(files, filepath.Join(dir, name))
 		}
 	}
-	name := files[dice.IntN(len(files))]
+	name := files[rng.IntN(len(files))]
 	info, err := fs.Stat(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	size := max(1, info.Size)
-	switch dice.IntN(4) {
+	switch rng.IntN(4) {
 	case 0:
-		at := dice.Int64N(size)
+		at := rng.Int64N(size)
 		truncate(t, fs, name, at)
 		return fmt.Sprintf("%s cut at %d of %d", name, at, size)
 	case 1:
@@ -148,7 +148,7 @@ func mutate(t *testing.T, fs *disk.Mem, dice *rand.Rand) (what string) {
 		}
 		return name + " removed"
 	}
-	bit := dice.Int64N(size * 8)
+	bit := rng.Int64N(size * 8)
 	if err := fs.Flip(name, bit); err != nil && info.Size > 0 {
 		t.Fatal(err)
 	}

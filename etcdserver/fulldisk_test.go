@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"canopy/internal/dice"
 	"canopy/internal/disk"
+	"canopy/internal/rng"
 	"canopy/raft"
 	"canopy/store"
 	"canopy/wal"
@@ -80,7 +80,7 @@ func TestWhenNoSnapshotFits(t *testing.T) {
 		fs := disk.NewMem()
 		o := testOptions(fs)
 		o.SegmentBytes, o.SnapshotEntries = segment, 1_000_000
-		d := &smallDisk{running: start(t, o), o: o, fs: fs, value: 10_000, dice: dice.New(t)}
+		d := &smallDisk{running: start(t, o), o: o, fs: fs, value: 10_000, rng: rng.New(t)}
 		for n := range 100 { // about 500 kB of snapshot: the values are in hexadecimal
 			if err := d.put(fmt.Sprintf("/fill/%d", n)); err != nil {
 				t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 	"canopy/store"
 )
 
@@ -147,7 +147,7 @@ func judged(t *testing.T, o operation, err error) operation {
 // clients do operations on all members until ctx ends.
 func (h *history) clients(ctx context.Context, t *testing.T, c *testCluster, local bool) *sync.WaitGroup {
 	var all sync.WaitGroup
-	seed := dice.New(t).Uint64()
+	seed := rng.New(t).Uint64()
 	for client := range 12 {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(client)))

@@ -131,21 +131,21 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// What throws dice: each has its own, since each is used by another goroutine.
+// Who uses random numbers has a source of its own, since each is used by another goroutine.
 const (
-	electionDice = iota
-	sessionDice
-	snapshotDice
-	memberDice
-	incarnationDice
+	electionRNG = iota
+	sessionRNG
+	snapshotRNG
+	memberRNG
+	incarnationRNG
 )
 
-func (o Options) dice(user uint64) *rand.Rand { return rand.New(rand.NewPCG(o.Seed, user)) }
+func (o Options) rng(user uint64) *rand.Rand { return rand.New(rand.NewPCG(o.Seed, user)) }
 
 // newIncarnation tells the lives of one member apart, and no more than that.
 func (o Options) newIncarnation() []byte {
-	dice := o.dice(incarnationDice)
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, dice.Uint64()), dice.Uint64())
+	rng := o.rng(incarnationRNG)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, rng.Uint64()), rng.Uint64())
 }
 
 // recovery is what recovering a data directory needs to know.
@@ -261,7 +261,7 @@ func Open(o Options) (*Member, error) {
 func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 	m := &Member{
 		options: o, self: r.Self(), cluster: r.Cluster(), incarnation: r.Identity.Incarnation, dir: d,
-		store: r.State.Store, clock: newLogClock(o.Now()), waiters: newWaiters(o.dice(sessionDice).Uint64() | 1), leave: newLeaving(),
+		store: r.State.Store, clock: newLogClock(o.Now()), waiters: newWaiters(o.rng(sessionRNG).Uint64() | 1), leave: newLeaving(),
 		versionMayChange: make(chan struct{}, 1), versionKnown: make(chan struct{}),
 		started: time.Now(), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -283,7 +283,7 @@ func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 		HeartbeatTicks: 1,
 		NoPreVote:      o.NoPreVote,
 		EarlyStart:     o.EarlyStart,
-		Dice:           o.dice(electionDice).IntN,
+		Random:         o.rng(electionRNG).IntN,
 	}, r.Raft)
 	if err != nil {
 		return nil, fmt.Errorf("etcdserver: the log is no raft log: %w", err)
@@ -341,7 +341,7 @@ func (m *Member) assembleApply(o Options, r *datadir.Recovered) {
 	m.snapshot = &snapshotter{
 		dir: r.Snaps, observer: &o.Observer, log: m.log,
 		minEntries: o.SnapshotEntries, keep: o.MaxSnapshots, keepLogs: o.MaxLogs, state: r.Bytes, growth: r.Growth,
-		dice: o.dice(snapshotDice), jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
+		rng: o.rng(snapshotRNG), jobs: make(chan snapshotJob), finished: make(chan int64, 1), releases: m.writer.releases,
 	}
 	m.apply = &applyLoop{
 		self: m.self, cluster: m.cluster,

@@ -16,7 +16,7 @@ func TestForgettingBesideTheApplyLoop(t *testing.T) {
 	for i := raft.Index(2); i <= last; i++ {
 		entries = append(entries, raft.Entry{Index: i, Term: 1})
 	}
-	machine, err := raft.New(raft.Config{ID: 1, Dice: func(int) int { return 0 }}, raft.State{
+	machine, err := raft.New(raft.Config{ID: 1, Random: func(int) int { return 0 }}, raft.State{
 		Snapshot:  raft.SnapshotMeta{Index: 1, Term: 1, Configuration: config},
 		HardState: raft.HardState{Term: 1, Commit: last},
 		Entries:   entries,

@@ -48,9 +48,9 @@ func (m *Member) AddMember(ctx context.Context, peerURLs []string) (MemberInfo, 
 func (m *Member) newMemberID(peerURLs []string) ID {
 	members := m.apply.present.Load().Members
 	text := strings.Join(slices.Sorted(slices.Values(peerURLs)), "") + strconv.FormatInt(time.Now().UnixNano(), 10)
-	dice := m.options.dice(memberDice)
+	rng := m.options.rng(memberRNG)
 	for {
-		sum := sha1.Sum(binary.BigEndian.AppendUint64([]byte(text), dice.Uint64()))
+		sum := sha1.Sum(binary.BigEndian.AppendUint64([]byte(text), rng.Uint64()))
 		id := ID(binary.BigEndian.Uint64(sum[:8]))
 		_, known := members.Members[id]
 		_, removed := members.Removed[id]

@@ -16,18 +16,18 @@ import (
 // patience is how long a simulated client waits for an answer.
 const patience = 1500 * time.Millisecond
 
-// client does what one program at a time does. Its dice are its own, so that
+// client does what one program at a time does. It has random numbers of its own, so that
 // what it does depends on what it sees alone.
 type client struct {
 	*sim
-	id   int
-	dice *rand.Rand
-	n    int // operations so far
+	id  int
+	rng *rand.Rand
+	n   int // operations so far
 }
 
 // think passes the time between two operations.
 func (c *client) think() {
-	time.Sleep(time.Duration(1 + c.dice.Int64N(int64(200*time.Millisecond))))
+	time.Sleep(time.Duration(1 + c.rng.Int64N(int64(200*time.Millisecond))))
 }
 
 // door is the member to talk to: mostly the same one, if it is there.
@@ -37,8 +37,8 @@ func (c *client) door() *running {
 		return nil
 	}
 	at := c.id
-	if c.dice.IntN(4) == 0 {
-		at = c.dice.IntN(len(members))
+	if c.rng.IntN(4) == 0 {
+		at = c.rng.IntN(len(members))
 	}
 	return members[at%len(members)]
 }
@@ -87,9 +87,9 @@ func (c *client) registers() {
 			continue
 		}
 		c.look(m)
-		o := operation{key: fmt.Sprintf("/r%d", c.dice.IntN(5))}
+		o := operation{key: fmt.Sprintf("/r%d", c.rng.IntN(5))}
 		value := fmt.Sprintf("%d-%d", c.id, c.n)
-		switch c.dice.IntN(8) {
+		switch c.rng.IntN(8) {
 		case 0, 1, 2:
 			o.kind = "read"
 		case 3, 4:
@@ -203,7 +203,7 @@ func (c *client) queues() {
 // changes of the leader, too.
 func (c *client) bursts() {
 	for ; !c.over.Load() && c.hasSmallQueues(); c.n++ {
-		time.Sleep(time.Duration(1 + c.dice.Int64N(int64(2*time.Second))))
+		time.Sleep(time.Duration(1 + c.rng.Int64N(int64(2*time.Second))))
 		m := c.door()
 		if m == nil {
 			continue
@@ -235,7 +235,7 @@ func (c *client) leases() {
 			continue
 		}
 		key := fmt.Sprintf("/lease/%d-%d", c.id, c.n)
-		ttl := 1 + c.dice.IntN(4)
+		ttl := 1 + c.rng.IntN(4)
 		began := time.Now()
 		set := store.Set{Key: mustKey(c.t, key), Value: key, TTL: store.TTL{Set: true, Seconds: uint64(ttl)}}
 		if err, _ := c.do(m, set, key, patience); err != nil {
@@ -285,7 +285,7 @@ func (c *client) watches() {
 
 // follow takes events for a while, or until the watch ends.
 func (c *client) follow(w *store.Watcher, next store.Index) store.Index {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+c.dice.Int64N(int64(6*time.Second))))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+c.rng.Int64N(int64(6*time.Second))))
 	defer cancel()
 	for {
 		e, err := w.Next(ctx)
@@ -294,8 +294,8 @@ func (c *client) follow(w *store.Watcher, next store.Index) store.Index {
 		}
 		c.noted(func() { c.streams[c.id] = append(c.streams[c.id], e) })
 		next = e.Index() + 1
-		if c.dice.IntN(20) == 0 { // some readers are slow
-			time.Sleep(time.Duration(1 + c.dice.Int64N(int64(300*time.Millisecond))))
+		if c.rng.IntN(20) == 0 { // some readers are slow
+			time.Sleep(time.Duration(1 + c.rng.Int64N(int64(300*time.Millisecond))))
 		}
 	}
 }

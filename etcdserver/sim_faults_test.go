@@ -18,8 +18,8 @@ func (s *sim) misfortune() {
 		s.mend()
 		return
 	}
-	unlucky := members[s.dice.IntN(len(members))]
-	switch s.dice.IntN(14) {
+	unlucky := members[s.rng.IntN(len(members))]
+	switch s.rng.IntN(14) {
 	case 0, 1:
 		s.crash(unlucky)
 	case 2:
@@ -42,7 +42,7 @@ func (s *sim) misfortune() {
 	case 11:
 		s.tell("the disk of %s is full", unlucky.Name())
 		d := s.disks[unlucky.Name()]
-		d.SetCapacity(d.Used() + int64(s.dice.IntN(100_000)))
+		d.SetCapacity(d.Used() + int64(s.rng.IntN(100_000)))
 	case 12:
 		s.handOver(unlucky)
 	case 13:
@@ -55,14 +55,14 @@ func (s *sim) crash(m *running) {
 	name := m.Name()
 	s.tell("cut the power of %s", name)
 	s.tally.crashes++
-	after := s.disks[name].cut(s.dice.Uint64())
+	after := s.disks[name].cut(s.rng.Uint64())
 	s.leave(m)
 	s.disks[name] = newSlowDisk(after, fate(s.seed, name, s.lives))
 }
 
 func (s *sim) crashSeveral(members []*running) {
 	for _, m := range members {
-		if s.dice.IntN(3) > 0 {
+		if s.rng.IntN(3) > 0 {
 			s.crash(m)
 		}
 	}
@@ -71,7 +71,7 @@ func (s *sim) crashSeveral(members []*running) {
 // halt stops a member in good order.
 func (s *sim) halt(m *running) {
 	s.tell("stop %s", m.Name())
-	if s.dice.IntN(2) == 0 {
+	if s.rng.IntN(2) == 0 {
 		s.handOver(m)
 	}
 	s.leave(m)
@@ -101,7 +101,7 @@ func (s *sim) isolate(m *running) {
 
 func (s *sim) cutLinks() {
 	for _, l := range pairs(s.ids()) {
-		if s.dice.IntN(3) == 0 {
+		if s.rng.IntN(3) == 0 {
 			s.tell("cut the link from %v to %v", ID(l.from), ID(l.to))
 			s.net.cut(ID(l.from), ID(l.to), true)
 		}
@@ -112,7 +112,7 @@ func (s *sim) cutLinks() {
 func (s *sim) split(members []*running) {
 	left := map[raft.MemberID]bool{}
 	for _, m := range members {
-		if s.dice.IntN(2) == 0 {
+		if s.rng.IntN(2) == 0 {
 			left[m.ID().Raft()] = true
 		}
 	}
@@ -125,11 +125,11 @@ func (s *sim) split(members []*running) {
 }
 
 func (s *sim) slowLinks() {
-	s.spoilLinks("slow", func(l link) { s.conditions.slow[l] = between(10*time.Millisecond, time.Second, s.dice.Uint64()) })
+	s.spoilLinks("slow", func(l link) { s.conditions.slow[l] = between(10*time.Millisecond, time.Second, s.rng.Uint64()) })
 }
 
 func (s *sim) loseMessages() {
-	s.spoilLinks("lossy", func(l link) { s.conditions.lossy[l] = uint64(s.dice.IntN(400)) })
+	s.spoilLinks("lossy", func(l link) { s.conditions.lossy[l] = uint64(s.rng.IntN(400)) })
 }
 
 func (s *sim) spoilLinks(how string, spoil func(link)) {
@@ -137,7 +137,7 @@ func (s *sim) spoilLinks(how string, spoil func(link)) {
 	links := pairs(s.ids())
 	s.conditions.change(func() {
 		for _, l := range links {
-			if s.dice.IntN(2) == 0 {
+			if s.rng.IntN(2) == 0 {
 				spoil(l)
 			}
 		}
@@ -147,14 +147,14 @@ func (s *sim) spoilLinks(how string, spoil func(link)) {
 // changeMembers adds a member, or removes one.
 func (s *sim) changeMembers(members []*running) {
 	s.tally.changes++
-	door := members[s.dice.IntN(len(members))]
+	door := members[s.rng.IntN(len(members))]
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if len(members) < 6 && (len(members) < 3 || s.dice.IntN(2) == 0) {
+	if len(members) < 6 && (len(members) < 3 || s.rng.IntN(2) == 0) {
 		s.join(ctx, door)
 		return
 	}
-	victim := members[s.dice.IntN(len(members))]
+	victim := members[s.rng.IntN(len(members))]
 	err := door.RemoveMember(ctx, victim.ID())
 	s.tell("%s removes %s: %v", door.Name(), victim.Name(), err)
 }
@@ -183,7 +183,7 @@ func (s *sim) mend() {
 	}
 	var down []string
 	s.noted(func() { down = append(down, s.down...) })
-	rand.New(rand.NewPCG(s.dice.Uint64(), 0)).Shuffle(len(down), func(i, j int) { down[i], down[j] = down[j], down[i] })
+	rand.New(rand.NewPCG(s.rng.Uint64(), 0)).Shuffle(len(down), func(i, j int) { down[i], down[j] = down[j], down[i] })
 	for _, name := range down {
 		s.launch(name, Bootstrap{})
 	}

@@ -47,19 +47,19 @@ type pendingRequest struct {
 func (s *sim) runTroubles() {
 	w := &stallChecker{sim: s, waiting: map[int]pendingRequest{}, calm: time.Now()}
 	s.conditions.spikes = 0
-	s.found(3 + 2*s.dice.IntN(2))
+	s.found(3 + 2*s.rng.IntN(2))
 	var clients sync.WaitGroup
 	for id := range 8 {
-		clients.Go(func() { w.asks(&client{sim: s, id: id, dice: rand.New(rand.NewPCG(s.seed, uint64(id)+1))}) })
+		clients.Go(func() { w.asks(&client{sim: s, id: id, rng: rand.New(rand.NewPCG(s.seed, uint64(id)+1))}) })
 	}
 	clients.Go(w.watch)
 	for time.Since(s.began) < simFaults && !s.hasFailed() {
 		w.changeTo(true)
 		s.shortTrouble()
-		time.Sleep(between(10*time.Millisecond, troubleMost, s.dice.Uint64()))
+		time.Sleep(between(10*time.Millisecond, troubleMost, s.rng.Uint64()))
 		s.mend()
 		w.changeTo(false)
-		time.Sleep(between(calmLeast, 2*calmLeast, s.dice.Uint64()))
+		time.Sleep(between(calmLeast, 2*calmLeast, s.rng.Uint64()))
 	}
 	s.over.Store(true)
 	clients.Wait()
@@ -71,8 +71,8 @@ func (s *sim) runTroubles() {
 func (s *sim) shortTrouble() {
 	s.tally.faults++
 	members := s.present()
-	unlucky := members[s.dice.IntN(len(members))]
-	switch s.dice.IntN(8) {
+	unlucky := members[s.rng.IntN(len(members))]
+	switch s.rng.IntN(8) {
 	case 0:
 		s.crash(unlucky)
 	case 1:
@@ -106,7 +106,7 @@ func (w *stallChecker) asks(c *client) {
 // ask reads or writes, with no limit of its own.
 func (c *client) ask(e pendingRequest) {
 	var err error
-	if c.dice.IntN(3) == 0 {
+	if c.rng.IntN(3) == 0 {
 		_, err = e.at.Read(context.Background(), true)
 	} else {
 		var applied Applied

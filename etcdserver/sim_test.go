@@ -18,8 +18,8 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"canopy/internal/dice"
 	"canopy/internal/disk"
+	"canopy/internal/rng"
 	"canopy/raft"
 	"canopy/store"
 )
@@ -51,8 +51,8 @@ func TestSimulatedMembersKeepTheirPromises(t *testing.T) { simulateMany(t, simSe
 // simulateMany simulates clusters, one for each seed, for so many seconds if no number of them is given.
 func simulateMany(t *testing.T, seconds time.Duration, simulate func(t *testing.T, seed uint64) *sim) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines take turns in one order
-	if dice.Given() != 0 {
-		simulate(t, dice.Given())
+	if rng.Given() != 0 {
+		simulate(t, rng.Given())
 		return
 	}
 	first := rand.Uint64() >> 20
@@ -75,7 +75,7 @@ func TestASimulationCanBeReplayed(t *testing.T) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	seed := dice.New(t).Uint64() >> 20
+	seed := rng.New(t).Uint64() >> 20
 	parts := ""
 	for range 5 {
 		if parts = parting(simulate(t, seed), simulate(t, seed)); parts == "" {
@@ -122,7 +122,7 @@ func (a *tally) add(b tally) {
 type sim struct {
 	t          *testing.T
 	seed       uint64
-	dice       *rand.Rand
+	rng        *rand.Rand
 	net        *network
 	conditions *networkConditions
 	urls       map[string][]string
@@ -154,11 +154,11 @@ func simulate(t *testing.T, seed uint64) *sim {
 // simulateOf runs a cluster of one seed, whose life is run.
 func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 	s := &sim{
-		t: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
 		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*store.Event{}, views: map[*running]*store.View{},
 	}
-	s.conditions = &networkConditions{seed: seed, spikes: uint64(s.dice.IntN(30))}
+	s.conditions = &networkConditions{seed: seed, spikes: uint64(s.rng.IntN(30))}
 	s.conditions.clear()
 	s.net.conditions = s.conditions.on
 	synctest.Test(t, func(*testing.T) {
@@ -177,12 +177,12 @@ func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 
 // run is the life of the cluster.
 func (s *sim) run() {
-	s.found([]int{1, 2, 3, 3, 3, 3, 5}[s.dice.IntN(7)])
+	s.found([]int{1, 2, 3, 3, 3, 3, 5}[s.rng.IntN(7)])
 	clients := s.startClients()
 	for time.Since(s.began) < simFaults && !s.hasFailed() {
 		s.misfortune()
-		time.Sleep(between(50*time.Millisecond, 5*time.Second, s.dice.Uint64()))
-		if s.dice.IntN(2) == 0 {
+		time.Sleep(between(50*time.Millisecond, 5*time.Second, s.rng.Uint64()))
+		if s.rng.IntN(2) == 0 {
 			s.mend()
 		}
 	}
@@ -212,7 +212,7 @@ func (s *sim) startClients() *sync.WaitGroup {
 		(*client).queues, (*client).leases, (*client).leases, (*client).watches, (*client).watches, (*client).bursts,
 	} {
 		all.Go(func() {
-			each(&client{sim: s, id: id, dice: rand.New(rand.NewPCG(s.seed, uint64(id)+1))})
+			each(&client{sim: s, id: id, rng: rand.New(rand.NewPCG(s.seed, uint64(id)+1))})
 		})
 	}
 	return &all

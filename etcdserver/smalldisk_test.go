@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"canopy/internal/dice"
 	"canopy/internal/disk"
+	"canopy/internal/rng"
 	"canopy/store"
 )
 
@@ -26,7 +26,7 @@ type smallDisk struct {
 	fs    *disk.Mem
 	size  int // bytes of the disk
 	value int // bytes
-	dice  *rand.Rand
+	rng   *rand.Rand
 	keys  int
 }
 
@@ -36,14 +36,14 @@ func newSmallDisk(t *testing.T, size, value int) *smallDisk {
 	o := testOptions(fs)
 	o.SegmentBytes = 0
 	o.Heartbeat, o.Election = 100*time.Millisecond, time.Second // a request has 7 s
-	return &smallDisk{running: start(t, o), o: o, fs: fs, size: size, value: value, dice: dice.New(t)}
+	return &smallDisk{running: start(t, o), o: o, fs: fs, size: size, value: value, rng: rng.New(t)}
 }
 
 // random is a value that cannot be compressed by much.
 func (d *smallDisk) random() string {
 	b := make([]byte, d.value/2+1)
 	for i := range b {
-		b[i] = byte(d.dice.Uint32())
+		b[i] = byte(d.rng.Uint32())
 	}
 	return hex.EncodeToString(b)[:d.value]
 }
@@ -71,7 +71,7 @@ func (d *smallDisk) overwrite() {
 // fill writes keys, with several clients at once, until all are refused.
 func (d *smallDisk) fill() {
 	d.t.Helper()
-	var mu sync.Mutex // guards d.keys and d.dice
+	var mu sync.Mutex // guards d.keys and d.rng
 	d.together(func(int) bool {
 		mu.Lock()
 		key, value := fmt.Sprintf("/fill/%d", d.keys), d.random()

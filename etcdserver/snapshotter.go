@@ -48,7 +48,7 @@ type snapshotter struct {
 	// The apply loop's own.
 	growth   datadir.Growth // since the last job
 	state    int64          // bytes of the last snapshot, before compression
-	dice     *rand.Rand
+	rng      *rand.Rand
 	patience float64 // by how much the next one is put off, so that members do not all write at the same time
 	finished chan int64
 
@@ -80,7 +80,7 @@ func (s *snapshotter) consider(present func() snapshotJob) {
 	select {
 	case s.jobs <- present():
 		s.growth = datadir.Growth{}
-		s.patience = s.dice.Float64() / 2
+		s.patience = s.rng.Float64() / 2
 	default: // one is being written
 	}
 }

@@ -34,7 +34,7 @@ func TestWhenASnapshotIsDue(t *testing.T) {
 		{entries: 9_999, log: 256 * mib, state: 0, due: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			s := &snapshotter{minEntries: 10_000, jobs: make(chan snapshotJob, 1), dice: Options{}.dice(snapshotDice)}
+			s := &snapshotter{minEntries: 10_000, jobs: make(chan snapshotJob, 1), rng: Options{}.rng(snapshotRNG)}
 			s.growth.Entries, s.growth.Bytes, s.state, s.patience = c.entries, c.log, c.state, c.patience
 			s.consider(func() snapshotJob { return snapshotJob{} })
 			if due := len(s.jobs) == 1; due != c.due {

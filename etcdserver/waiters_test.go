@@ -69,9 +69,9 @@ func TestWaitersEnd(t *testing.T) {
 func TestWaitersKnowWhatIsFinished(t *testing.T) {
 	w := newWaiters(7)
 	waiting := map[uint64]bool{}
-	dice := rand.New(rand.NewPCG(1, 2))
+	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		if dice.IntN(3) > 0 || len(waiting) == 0 {
+		if rng.IntN(3) > 0 || len(waiting) == 0 {
 			p := testProposal("x")
 			if _, err := w.register(p); err != nil {
 				t.Fatal(err)
@@ -87,7 +87,7 @@ func TestWaitersKnowWhatIsFinished(t *testing.T) {
 				break
 			}
 		}
-		if dice.IntN(10) > 0 {
+		if rng.IntN(10) > 0 {
 			continue
 		}
 		w.sweep(time.Time{}, nil)

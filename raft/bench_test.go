@@ -80,7 +80,7 @@ func BenchmarkFollower(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s)
+	m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, s)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -13,7 +13,7 @@ func leaderOf(t testing.TB, voters int, terms ...Term) *Machine {
 		s.Entries = append(s.Entries, Entry{Index: 11 + Index(i), Term: term})
 		s.HardState.Term = term
 	}
-	m, err := New(Config{ID: 1, NoPreVote: true, Dice: func(int) int { return 0 }}, s)
+	m, err := New(Config{ID: 1, NoPreVote: true, Random: func(int) int { return 0 }}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestUncommittedBytesAreFreedByCommit(t *testing.T) {
 // A follower has entries of its own behind what the leader has compared. They are not what the leader speaks of when it says how
 // far it has committed.
 func TestFollowerCommitsOnlyWhatWasCompared(t *testing.T) {
-	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, State{
+	m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, State{
 		HardState: HardState{Term: 2},
 		Snapshot:  SnapshotMeta{Index: 10, Term: 1, Configuration: Configuration{Voters: []MemberID{1, 2, 3}}},
 		Entries:   []Entry{{Index: 11, Term: 1}, {Index: 12, Term: 2}, {Index: 13, Term: 2}},
@@ -149,7 +149,7 @@ func TestWhatRecoveryAppliedIsNotAppliedAgain(t *testing.T) {
 		Snapshot: SnapshotMeta{Index: 10, Term: 1, Configuration: Configuration{Voters: []MemberID{1, 2, 3}}},
 		Entries:  []Entry{{Index: 11, Term: 1}, {Index: 12, Term: 1}, {Index: 13, Term: 1}, {Index: 14, Term: 1}, {Index: 15, Term: 1}},
 	}
-	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s)
+	m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestWhatRecoveryAppliedIsNotAppliedAgain(t *testing.T) {
 		t.Error(err)
 	}
 	s.Applied = 15
-	if _, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s); err == nil {
+	if _, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, s); err == nil {
 		t.Error("a state that includes entry 15, which is not committed, is accepted")
 	}
 }

@@ -13,7 +13,7 @@ const (
 	defaultMaxWriteBytes       = 4 << 20
 )
 
-// Config is what a machine needs to know of itself. Zero fields mean the default, except ID and Dice, which must be given.
+// Config is what a machine needs to know of itself. Zero fields mean the default, except ID and Random, which must be given.
 type Config struct {
 	ID MemberID // this member; not None
 
@@ -32,7 +32,7 @@ type Config struct {
 	MaxWriteBytes       int64 // bytes of entries in one write, after which the next begins; default 4 MiB
 	MaxRetainedBytes    int64 // bytes of log that Compact spares for members which are being sent a snapshot; default 512 MiB
 
-	Dice func(n int) int // gives a number in [0, n), differently on each member
+	Random func(n int) int // gives a number in [0, n), differently on each member
 }
 
 // withDefaults fills in what was left zero.
@@ -64,8 +64,8 @@ func (c Config) check() error {
 	switch {
 	case c.ID == None:
 		return ErrConfig{"ID", "must not be 0"}
-	case c.Dice == nil:
-		return ErrConfig{"Dice", "must be given"}
+	case c.Random == nil:
+		return ErrConfig{"Random", "must be given"}
 	case c.HeartbeatTicks < 0:
 		return ErrConfig{"HeartbeatTicks", "must be positive"}
 	case c.ElectionTicks <= c.HeartbeatTicks:

@@ -3,7 +3,7 @@ package raft
 import "testing"
 
 // startOf gives how many ticks a member of three waits for a leader, from its start on, until it first asks to be elected.
-func startOf(t *testing.T, c Config, dice int) int {
+func startOf(t *testing.T, c Config, rng int) int {
 	t.Helper()
 	var changes []ConfChange
 	for id := MemberID(1); id <= 3; id++ {
@@ -13,7 +13,7 @@ func startOf(t *testing.T, c Config, dice int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.ID, c.ElectionTicks, c.Dice = 1, 10, func(n int) int { return dice % n }
+	c.ID, c.ElectionTicks, c.Random = 1, 10, func(n int) int { return rng % n }
 	m, err := New(c, state)
 	if err != nil {
 		t.Fatal(err)
@@ -31,17 +31,17 @@ func startOf(t *testing.T, c Config, dice int) int {
 // A start that is put forward saves one tick less than an election time-out; with pre-votes only, which depose nobody. The
 // time is drawn as ever, so that members rarely stand together.
 func TestAnEarlyStart(t *testing.T) {
-	for dice := range 10 {
+	for rng := range 10 {
 		for _, tt := range []struct {
 			config Config
 			want   int
 		}{
-			{Config{}, 10 + dice},
-			{Config{EarlyStart: true}, 1 + dice},
-			{Config{EarlyStart: true, NoPreVote: true}, 10 + dice},
+			{Config{}, 10 + rng},
+			{Config{EarlyStart: true}, 1 + rng},
+			{Config{EarlyStart: true, NoPreVote: true}, 10 + rng},
 		} {
-			if got := startOf(t, tt.config, dice); got != tt.want {
-				t.Errorf("%+v, dice %d: it stands after %d ticks, want %d", tt.config, dice, got, tt.want)
+			if got := startOf(t, tt.config, rng); got != tt.want {
+				t.Errorf("%+v, rng %d: it stands after %d ticks, want %d", tt.config, rng, got, tt.want)
 			}
 		}
 	}

@@ -195,7 +195,7 @@ func (m *Machine) become(term Term, leader MemberID) {
 
 // drawTimeout draws how long to wait for a leader, so that members rarely stand at the same time (3.4).
 func (m *Machine) drawTimeout() {
-	m.timeout = m.config.ElectionTicks + m.config.Dice(m.config.ElectionTicks)
+	m.timeout = m.config.ElectionTicks + m.config.Random(m.config.ElectionTicks)
 }
 
 // becomeLeader takes office, and opens the term with an empty entry: committing it commits all before (6.4).

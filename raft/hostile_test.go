@@ -19,7 +19,7 @@ func follower(t testing.TB) *Machine {
 		Snapshot:  SnapshotMeta{10, 1, Configuration{Voters: []MemberID{1, 2, 3}}},
 		Entries:   []Entry{{Index: 11, Term: 1}, {Index: 12, Term: 4}},
 	}
-	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s)
+	m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestNewRefusesStatesThatNoDiskShouldHold(t *testing.T) {
 		{"absurd index", State{Snapshot: SnapshotMeta{math.MaxUint64, 1, three}, Entries: entries(0, 1)}},
 		{"absurd term", State{HardState: HardState{Term: math.MaxUint64}}},
 	} {
-		m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, c.state)
+		m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, c.state)
 		if wrong := (ErrState{}); !errors.As(err, &wrong) {
 			t.Errorf("%s: New = %v, %v, want ErrState", c.name, m, err)
 		}
@@ -196,7 +196,7 @@ func TestNewRefusesStatesThatNoDiskShouldHold(t *testing.T) {
 
 func TestNewTakesATornWrite(t *testing.T) {
 	s := State{HardState: HardState{Term: 3, Vote: 2}, Snapshot: SnapshotMeta{5, 1, Configuration{Voters: []MemberID{1, 2, 3}}}, Entries: entries(6, 4)}
-	m, err := New(Config{ID: 1, Dice: func(int) int { return 0 }}, s)
+	m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, s)
 	if err != nil || m.term != 4 || m.vote != None {
 		t.Errorf("New = %v, term %d, vote %d, want term 4 without vote", err, m.term, m.vote)
 	}
@@ -209,10 +209,10 @@ func TestNewRefusesConfigs(t *testing.T) {
 		config Config
 		field  string
 	}{
-		{"no id", Config{Dice: die}, "ID"},
-		{"no dice", Config{ID: 1}, "Dice"},
-		{"heartbeats too rare", Config{ID: 1, Dice: die, ElectionTicks: 3, HeartbeatTicks: 3}, "ElectionTicks"},
-		{"negative bound", Config{ID: 1, Dice: die, MaxMessageBytes: -1}, "Max…"},
+		{"no id", Config{Random: die}, "ID"},
+		{"no rng", Config{ID: 1}, "Random"},
+		{"heartbeats too rare", Config{ID: 1, Random: die, ElectionTicks: 3, HeartbeatTicks: 3}, "ElectionTicks"},
+		{"negative bound", Config{ID: 1, Random: die, MaxMessageBytes: -1}, "Max…"},
 	} {
 		_, err := New(c.config, State{})
 		if wrong := (ErrConfig{}); !errors.As(err, &wrong) || wrong.Field != c.field {

@@ -3,13 +3,13 @@ package raft
 import (
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // The log is compared with a plain list of terms, of which nothing is ever forgotten. Slices handed out before must keep
 // what they held, whatever is done to the log later.
 func TestLogAgreesWithAPlainList(t *testing.T) {
-	r := dice.New(t)
+	r := rng.New(t)
 	for range 200 {
 		few := 1 + r.IntN(2)*r.IntN(chunkEntries) // half of the logs go over several chunks
 		var l log

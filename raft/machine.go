@@ -72,7 +72,7 @@ func New(c Config, s State) (*Machine, error) {
 	m.commitTo(s.HardState.Commit)
 	m.lag -= m.log.size(base.Index, m.applied)
 	m.disk.written = m.hardState()
-	m.forwarding.last = uint64(c.Dice(1<<30))<<32 | uint64(c.Dice(1<<30))
+	m.forwarding.last = uint64(c.Random(1<<30))<<32 | uint64(c.Random(1<<30))
 	m.drawTimeout()
 	if c.EarlyStart && !c.NoPreVote {
 		m.elapsed = c.ElectionTicks - 1

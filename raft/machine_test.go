@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// dice gives numbers from a seed.
-func dice(seed uint64) func(int) int {
+// rng gives numbers from a seed.
+func rng(seed uint64) func(int) int {
 	return rand.New(rand.NewPCG(seed, 1)).IntN
 }
 
@@ -31,7 +31,7 @@ func founded(t testing.TB, voters ...raft.MemberID) raft.State {
 
 func newMachine(t testing.TB, s raft.State) *raft.Machine {
 	t.Helper()
-	m, err := raft.New(raft.Config{ID: 1, Dice: dice(1)}, s)
+	m, err := raft.New(raft.Config{ID: 1, Random: rng(1)}, s)
 	if err != nil {
 		t.Fatal(err)
 	}

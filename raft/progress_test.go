@@ -3,12 +3,12 @@ package raft
 import (
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // The window is compared with a plain queue.
 func TestWindowAgreesWithAPlainQueue(t *testing.T) {
-	r := dice.New(t)
+	r := rng.New(t)
 	for range 500 {
 		messagesMax, bytesMax := 1+r.IntN(40), int64(1+r.IntN(2000))
 		var w window

@@ -2,7 +2,7 @@
 //
 // A Machine is one member's part in Raft (Ongaro, "Consensus: Bridging Theory and Practice", 2014; section and figure
 // numbers in comments are of that dissertation). It is a function of its inputs: it has no goroutine, no clock, no
-// dice, no disk and no network of its own. Its owner tells it what happened, and collects what is to be done:
+// random numbers, disk or network of its own. Its owner tells it what happened, and collects what is to be done:
 //
 //	Tick, Step, Propose, ReadIndex, …  ->  Machine  ->  Work{Write, Send, Apply, …}
 //	Durable, Applied, SnapshotSent     ->           (what became of former work)

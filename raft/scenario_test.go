@@ -252,7 +252,7 @@ func (s *stage) member(t *testing.T, args []string) {
 func (s *stage) open(t *testing.T, a *actor) {
 	c := s.options
 	c.ID = a.id
-	c.Dice = func(n int) int { return int(a.id) % n }
+	c.Random = func(n int) int { return int(a.id) % n }
 	m, err := New(c, State{HardState: a.disk.hard, Snapshot: a.disk.snap, Entries: slices.Clone(a.disk.entries)})
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 	"canopy/internal/disk"
 )
 
-// seed replays one run of the tests that throw dice; they print it when they fail.
+// seed replays one run of the tests that use random numbers; they print it when they fail.
 var seed = flag.Uint64("seed", 0, "run the random tests with this seed only")
 
 func seeds(n uint64) []uint64 {
@@ -298,15 +298,15 @@ func TestGarbageIsRefusedInBoundedMemory(t *testing.T) {
 	save(t, d, Meta{}, random(1, 3000))
 	whole := fileOf(t, m, d.Path(Meta{}))
 	for _, seed := range seeds(500) {
-		dice := rand.New(rand.NewPCG(seed, 4))
+		rng := rand.New(rand.NewPCG(seed, 4))
 		b := append([]byte{}, whole...)
-		for range 1 + dice.IntN(4) {
-			from := dice.IntN(len(b))
-			for i := from; i < min(len(b), from+1+dice.IntN(10)); i++ {
-				b[i] = byte(dice.Uint32())
+		for range 1 + rng.IntN(4) {
+			from := rng.IntN(len(b))
+			for i := from; i < min(len(b), from+1+rng.IntN(10)); i++ {
+				b[i] = byte(rng.Uint32())
 			}
 		}
-		if dice.IntN(2) == 0 {
+		if rng.IntN(2) == 0 {
 			b = sealed(b)
 		}
 		var before, after runtime.MemStats

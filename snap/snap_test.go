@@ -16,10 +16,10 @@ import (
 
 // random returns n bytes that compress by about a half, the same for the same seed.
 func random(seed uint64, n int) []byte {
-	dice := rand.New(rand.NewPCG(seed, 1))
+	rng := rand.New(rand.NewPCG(seed, 1))
 	b := make([]byte, n)
 	for i := range b {
-		b[i] = byte(dice.IntN(16)) + 'a'
+		b[i] = byte(rng.IntN(16)) + 'a'
 	}
 	return b
 }

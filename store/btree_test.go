@@ -8,15 +8,15 @@ import (
 	"strings"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // TestDirectoriesMatchASortedSlice makes random changes in random batches and checks that the directory is the same as
 // a sorted slice of names, and that the directories of earlier batches stay as they were.
 func TestDirectoriesMatchASortedSlice(t *testing.T) {
-	s := dice.Seed(t)
+	s := rng.Seed(t)
 	for round := range 12 {
-		dice := rand.New(rand.NewPCG(s, uint64(round)))
+		rng := rand.New(rand.NewPCG(s, uint64(round)))
 		names := 20 << (round % 8) // small ones shrink to nothing again and again
 		root := newRoot(1)
 		var want []string
@@ -27,10 +27,10 @@ func TestDirectoriesMatchASortedSlice(t *testing.T) {
 		var old []frozen
 		for batch := range 400 {
 			root = root.fork(uint64(batch + 2))
-			growing := dice.IntN(3) > 0
-			for range dice.IntN(60) {
-				name := fmt.Sprintf(shapes[round%len(shapes)], dice.IntN(names))
-				want = randomChange(dice, root.dir, want, name, growing)
+			growing := rng.IntN(3) > 0
+			for range rng.IntN(60) {
+				name := fmt.Sprintf(shapes[round%len(shapes)], rng.IntN(names))
+				want = randomChange(rng, root.dir, want, name, growing)
 			}
 			if batch%20 == 0 {
 				old = append(old, frozen{root.dir, slices.Clone(want)})
@@ -84,12 +84,12 @@ func TestNamesThatEndInZerosAreToldApart(t *testing.T) {
 
 // TestHeadsAreCounted looks for heads that are there once, several times, or not, among any number of them.
 func TestHeadsAreCounted(t *testing.T) {
-	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(rng.Seed(t), 0))
 	for n := 1; n <= pageItems; n++ {
 		for range 20 {
 			h := makeHeads([]*node{{}})
 			for i := range n {
-				h.of[i] = []uint64{0, 1, math.MaxUint64 - 1, math.MaxUint64, dice.Uint64N(100), dice.Uint64()}[dice.IntN(6)]
+				h.of[i] = []uint64{0, 1, math.MaxUint64 - 1, math.MaxUint64, rng.Uint64N(100), rng.Uint64()}[rng.IntN(6)]
 			}
 			slices.Sort(h.of[:n])
 			for _, head := range append([]uint64{0, 1, 50, math.MaxUint64 - 1, math.MaxUint64}, h.of[:n]...) {
@@ -107,13 +107,13 @@ func TestHeadsAreCounted(t *testing.T) {
 }
 
 // randomChange inserts, replaces or removes a name.
-func randomChange(dice *rand.Rand, d *directory, want []string, name string, growing bool) []string {
+func randomChange(rng *rand.Rand, d *directory, want []string, name string, growing bool) []string {
 	i, found := slices.BinarySearch(want, name)
 	switch {
 	case !found && growing:
 		d.insert(&node{name: name})
 		return slices.Insert(want, i, name)
-	case found && dice.IntN(4) == 0:
+	case found && rng.IntN(4) == 0:
 		d.replace(name, &node{name: name, value: "new"})
 	case found && !growing:
 		d.remove(name)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // TestDeferredEventsAreTheSame runs commands on two stores. One is loaded at some time, and makes its events later, by one
@@ -14,8 +14,8 @@ import (
 // number or by bytes.
 func TestDeferredEventsAreTheSame(t *testing.T) {
 	for _, o := range []Options{{HistoryEvents: 100}, {HistoryEvents: 1000}, {HistoryBytes: 20_000}, {HistoryEvents: 1, HistoryBytes: 1}, {}} {
-		d := &duel{t: t, dice: rand.New(rand.NewPCG(dice.Seed(t), 0)), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
-		for range d.dice.IntN(2000) {
+		d := &duel{t: t, rng: rand.New(rand.NewPCG(rng.Seed(t), 0)), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
+		for range d.rng.IntN(2000) {
 			d.commandFor(d.store)
 		}
 		d.store.Publish()
@@ -24,7 +24,7 @@ func TestDeferredEventsAreTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		other.DeferEvents()
-		for range d.dice.IntN(2000) {
+		for range d.rng.IntN(2000) {
 			d.commandFor(d.store, other)
 			if d.bool(20) {
 				d.store.Publish()
@@ -33,7 +33,7 @@ func TestDeferredEventsAreTheSame(t *testing.T) {
 		d.store.Publish()
 		checkReckoned(t, other.late)
 		if d.bool(2) {
-			for _, part := range other.MakeEvents(1 + d.dice.IntN(4)) {
+			for _, part := range other.MakeEvents(1 + d.rng.IntN(4)) {
 				part()
 			}
 		}
@@ -46,10 +46,10 @@ func TestDeferredEventsAreTheSame(t *testing.T) {
 
 // commandFor runs the next command on these stores.
 func (d *duel) commandFor(stores ...*Store) {
-	d.now += d.dice.Int64N(2e8)
+	d.now += d.rng.Int64N(2e8)
 	c := d.randomCommand()
 	if set, ok := c.(Set); ok && d.bool(50) {
-		set.Value = strings.Repeat("\x01<é", d.dice.IntN(30_000))
+		set.Value = strings.Repeat("\x01<é", d.rng.IntN(30_000))
 		c = set
 	}
 	for _, s := range stores {

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // FuzzJSONString compares the encoder with encoding/json (K34).
@@ -38,11 +38,11 @@ func TestEveryShortStringIsEncodedLikeEncodingJSON(t *testing.T) {
 		}
 	}
 	const bytes = "a\x00\"<\\\n\xe2\x80\xa8\xa9\xf0\x9f\x98\x80\xc3\xbc\xff\xed\xa0"
-	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(rng.Seed(t), 0))
 	for range 100_000 {
-		s := make([]byte, dice.IntN(12))
+		s := make([]byte, rng.IntN(12))
 		for i := range s {
-			s[i] = bytes[dice.IntN(len(bytes))]
+			s[i] = bytes[rng.IntN(len(bytes))]
 		}
 		sameJSON(t, string(s))
 	}
@@ -64,14 +64,14 @@ func TestEightBytesArePlainIfEachIs(t *testing.T) {
 
 // TestExpirationIsEncodedLikeEncodingJSON checks K33: as many digits as needed, none when none are.
 func TestExpirationIsEncodedLikeEncodingJSON(t *testing.T) {
-	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(rng.Seed(t), 0))
 	for range 10_000 {
-		at := dice.Int64N(int64(deadlineLast))
-		for range dice.IntN(10) {
+		at := rng.Int64N(int64(deadlineLast))
+		for range rng.IntN(10) {
 			at -= at % 10
 			at /= 10
 		}
-		at *= []int64{1, 1000, 1_000_000, 1_000_000_000}[dice.IntN(4)] % (int64(deadlineLast)/(at+1) + 1)
+		at *= []int64{1, 1000, 1_000_000, 1_000_000_000}[rng.IntN(4)] % (int64(deadlineLast)/(at+1) + 1)
 		want, err := json.Marshal(time.Unix(0, at).UTC())
 		if err != nil {
 			t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 	"canopy/store/storepb"
 )
 
@@ -73,13 +73,13 @@ func survivor(t *testing.T, s *Store, o Options) *Store {
 // one, and comes out the same.
 func TestWhatIsAcceptedIsSavedLoadedAndReplayed(t *testing.T) {
 	t.Parallel()
-	seed := dice.Seed(t)
+	seed := rng.Seed(t)
 	rounds := 8
 	if raceEnabled {
 		rounds = 3
 	}
 	for round := range rounds {
-		e := &extremes{t: t, dice: rand.New(rand.NewPCG(seed, uint64(round))), deep: round == 0}
+		e := &extremes{t: t, rng: rand.New(rand.NewPCG(seed, uint64(round))), deep: round == 0}
 		e.options = Options{HistoryEvents: e.oneOf(1, 2, chunkEvents, chunkEvents+1, 100_000), HistoryBytes: int64(e.oneOf(1, chunkBytes, 8<<20))}
 		e.run()
 	}
@@ -88,14 +88,14 @@ func TestWhatIsAcceptedIsSavedLoadedAndReplayed(t *testing.T) {
 // extremes is a store that gets commands at its limits, and one that replays its log.
 type extremes struct {
 	t        *testing.T
-	dice     *rand.Rand
+	rng      *rand.Rand
 	deep     bool
 	options  Options
 	accepted int
 	now      Time
 }
 
-func (e *extremes) oneOf(choices ...int) int { return choices[e.dice.IntN(len(choices))] }
+func (e *extremes) oneOf(choices ...int) int { return choices[e.rng.IntN(len(choices))] }
 
 func (e *extremes) run() {
 	s, follower := New(e.options), New(e.options)
@@ -131,8 +131,8 @@ func (e *extremes) run() {
 // pass lets some time go by, now and then nearly all there is.
 func (e *extremes) pass() {
 	late := []Time{deadlineLast - 1, deadlineLast, deadlineLast + 1, math.MaxInt64}
-	if e.now += Time(e.dice.Int64N(int64(5 * Second))); e.dice.IntN(10) == 0 {
-		e.now = max(e.now, late[e.dice.IntN(len(late))])
+	if e.now += Time(e.rng.Int64N(int64(5 * Second))); e.rng.IntN(10) == 0 {
+		e.now = max(e.now, late[e.rng.IntN(len(late))])
 	}
 	e.now = max(e.now, 0)
 }
@@ -153,38 +153,38 @@ func (e *extremes) replay(s *Store, b []byte) string {
 
 func (e *extremes) command(s *Store) Command {
 	k := e.key(s)
-	ttl := TTL{Set: e.dice.IntN(3) == 0, Seconds: e.seconds()}
-	switch e.dice.IntN(8) {
+	ttl := TTL{Set: e.rng.IntN(3) == 0, Seconds: e.seconds()}
+	switch e.rng.IntN(8) {
 	case 0:
 		return Set{Key: k, Value: e.value(), TTL: ttl}
 	case 1:
 		return Set{Key: k, Dir: true, TTL: ttl}
 	case 2:
-		return CreateInOrder{Dir: k, Value: e.value(), TTL: ttl, AsDir: e.dice.IntN(3) == 0}
+		return CreateInOrder{Dir: k, Value: e.value(), TTL: ttl, AsDir: e.rng.IntN(3) == 0}
 	case 3:
-		return Update{Key: k, Value: e.value(), TTL: ttl, Refresh: e.dice.IntN(2) == 0}
+		return Update{Key: k, Value: e.value(), TTL: ttl, Refresh: e.rng.IntN(2) == 0}
 	case 4:
-		return CompareAndSwap{Key: k, Value: e.value(), PrevIndex: Index(e.dice.Uint64N(uint64(s.index) + 2)), TTL: ttl}
+		return CompareAndSwap{Key: k, Value: e.value(), PrevIndex: Index(e.rng.Uint64N(uint64(s.index) + 2)), TTL: ttl}
 	case 5:
-		return Delete{Key: k, Recursive: e.dice.IntN(4) == 0}
+		return Delete{Key: k, Recursive: e.rng.IntN(4) == 0}
 	case 6:
 		return CompareAndDelete{Key: k, PrevValue: e.value()}
 	}
-	return Create{Key: k, Value: e.value(), TTL: ttl, Dir: e.dice.IntN(2) == 0}
+	return Create{Key: k, Value: e.value(), TTL: ttl, Dir: e.rng.IntN(2) == 0}
 }
 
 func (e *extremes) seconds() uint64 {
 	most := uint64(deadlineLast-e.now) / uint64(Second)
 	choices := []uint64{0, 1, most - 1, most, most + 1, math.MaxInt64, math.MaxUint64}
-	return choices[e.dice.IntN(len(choices))]
+	return choices[e.rng.IntN(len(choices))]
 }
 
 func (e *extremes) value() string {
 	size := e.oneOf(0, 1, 100)
-	if e.dice.IntN(10) == 0 {
+	if e.rng.IntN(10) == 0 {
 		size = e.oneOf(shelvedMax, recordStep-1, recordStep, recordStep+1)
 	}
-	return strings.Repeat(string([]byte{byte(e.dice.Uint32())}), size)
+	return strings.Repeat(string([]byte{byte(e.rng.Uint32())}), size)
 }
 
 // names sort, hash, print or count in an unusual way.
@@ -192,18 +192,18 @@ var oddNames = []string{"a", "a\x00", "aa", "\x00", "\xff", "\xff\xff", "...", "
 	`"\`, "<&>", orderedName(math.MaxUint64), orderedName(0), strings.Repeat("9", 20), strings.Repeat("n", 255)}
 
 func (e *extremes) key(s *Store) Key {
-	if e.dice.IntN(10) == 0 { // a name that CreateInOrder is about to come to
-		return mustKey("/a/" + orderedName(uint64(s.index)+e.dice.Uint64N(4)))
+	if e.rng.IntN(10) == 0 { // a name that CreateInOrder is about to come to
+		return mustKey("/a/" + orderedName(uint64(s.index)+e.rng.Uint64N(4)))
 	}
-	if e.dice.IntN(40) == 0 {
+	if e.rng.IntN(40) == 0 {
 		return mustKey("/" + strings.Repeat("n", recordStep))
 	}
-	if e.deep && e.dice.IntN(10) == 0 {
+	if e.deep && e.rng.IntN(10) == 0 {
 		return mustKey(strings.Repeat("/d", e.oneOf(MaxDepth-1, MaxDepth, deepest)))
 	}
 	var path string
-	for range 1 + e.dice.IntN(3) {
-		path += "/" + oddNames[e.dice.IntN(len(oddNames))]
+	for range 1 + e.rng.IntN(3) {
+		path += "/" + oddNames[e.rng.IntN(len(oddNames))]
 	}
 	return mustKey(path)
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 	"canopy/store/storepb"
 )
 
@@ -115,11 +115,11 @@ func TestLoadRefusesWhatIsCutOrFlipped(t *testing.T) {
 	if _, err := Load(bytes.NewReader(append(slices.Clone(saved), 0)), Options{}); err == nil {
 		t.Error("something after the end was accepted")
 	}
-	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(rng.Seed(t), 0))
 	for range 5_000 {
 		b := slices.Clone(saved)
-		for range 1 + dice.IntN(3) {
-			b[dice.IntN(len(b))] ^= 1 << dice.IntN(8)
+		for range 1 + rng.IntN(3) {
+			b[rng.IntN(len(b))] ^= 1 << rng.IntN(8)
 		}
 		loadOrRefuse(t, b)
 	}

@@ -9,7 +9,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 var randomCommands = flag.Int("commands", 100_000, "how many random commands a store gets")
@@ -29,8 +29,8 @@ func TestRandomCommandsMatchTheModel(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			s := dice.Seed(t)
-			d := &duel{t: t, dice: rand.New(rand.NewPCG(s, uint64(i))), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
+			s := rng.Seed(t)
+			d := &duel{t: t, rng: rand.New(rand.NewPCG(s, uint64(i))), options: o, store: New(o), model: newModel(o), now: 1_700_000_000_123456789}
 			for n := 0; n < commands; {
 				n += d.step()
 			}
@@ -43,7 +43,7 @@ func TestRandomCommandsMatchTheModel(t *testing.T) {
 // duel runs both sides.
 type duel struct {
 	t                  *testing.T
-	dice               *rand.Rand
+	rng                *rand.Rand
 	options            Options
 	store              *Store
 	model              *model
@@ -64,13 +64,13 @@ type modelWatcher struct {
 }
 
 func (d *duel) step() int {
-	switch p := d.dice.IntN(1000); {
+	switch p := d.rng.IntN(1000); {
 	case p < 2:
 		d.reload()
 	case p < 20:
 		d.watch()
 	case p < 60:
-		d.drain(d.dice.IntN(len(d.watchers) + 1))
+		d.drain(d.rng.IntN(len(d.watchers) + 1))
 	case p < 100:
 		d.read()
 	case p < 103:
@@ -82,7 +82,7 @@ func (d *duel) step() int {
 		}
 		d.publish()
 	case p < 112:
-		gap := d.dice.Int64N(3e9)
+		gap := d.rng.Int64N(3e9)
 		d.store.Shift(Duration(gap))
 		d.model.shift(gap)
 		d.publish()
@@ -90,7 +90,7 @@ func (d *duel) step() int {
 		d.expire()
 		d.publish()
 	default:
-		batch := 1 + d.dice.IntN(8)
+		batch := 1 + d.rng.IntN(8)
 		for range batch {
 			d.command()
 		}
@@ -103,11 +103,11 @@ func (d *duel) step() int {
 func (d *duel) key() Key {
 	names := []string{"a", "b", "ab", "_h", "ü<\xff"}
 	var path string
-	for depth := d.dice.IntN(4); depth > 0; depth-- {
-		path += "/" + names[d.dice.IntN(len(names))]
+	for depth := d.rng.IntN(4); depth > 0; depth-- {
+		path += "/" + names[d.rng.IntN(len(names))]
 	}
-	if d.dice.IntN(50) == 0 { // a name that in-order creation will come to, or has
-		path += fmt.Sprintf("/%020d", d.model.index-3+d.dice.Uint64N(8))
+	if d.rng.IntN(50) == 0 { // a name that in-order creation will come to, or has
+		path += fmt.Sprintf("/%020d", d.model.index-3+d.rng.Uint64N(8))
 	}
 	k, err := ParseKey(path)
 	if err != nil {
@@ -117,40 +117,40 @@ func (d *duel) key() Key {
 }
 
 func (d *duel) value() string {
-	return []string{"", "x", "y", "long \u2028 \x00\n value &"}[d.dice.IntN(4)]
+	return []string{"", "x", "y", "long \u2028 \x00\n value &"}[d.rng.IntN(4)]
 }
 
 func (d *duel) ttl() TTL {
-	switch d.dice.IntN(12) {
+	switch d.rng.IntN(12) {
 	case 0, 1, 2:
-		return TTL{Set: true, Seconds: d.dice.Uint64N(6)}
+		return TTL{Set: true, Seconds: d.rng.Uint64N(6)}
 	case 3:
-		return TTL{Set: true, Seconds: d.dice.Uint64N(9_000_000_000)}
+		return TTL{Set: true, Seconds: d.rng.Uint64N(9_000_000_000)}
 	case 4:
-		return TTL{Set: true, Seconds: d.dice.Uint64()}
+		return TTL{Set: true, Seconds: d.rng.Uint64()}
 	}
 	return TTL{}
 }
 
-func (d *duel) bool(oneIn int) bool { return d.dice.IntN(oneIn) == 0 }
+func (d *duel) bool(oneIn int) bool { return d.rng.IntN(oneIn) == 0 }
 
 // prevIndex is often the right one.
 func (d *duel) prevIndex(key string) Index {
 	if n := d.model.nodes[key]; n != nil && d.bool(2) {
 		return Index(n.modified)
 	}
-	return Index(d.dice.Uint64N(2) * d.dice.Uint64N(d.model.index+2))
+	return Index(d.rng.Uint64N(2) * d.rng.Uint64N(d.model.index+2))
 }
 
 func (d *duel) randomCommand() Command {
 	const large = 80 // nodes; so that the naive model stays quick
 	if len(d.model.nodes) > large {
 		top := d.model.children("")
-		k, _ := ParseKey(top[d.dice.IntN(len(top))])
+		k, _ := ParseKey(top[d.rng.IntN(len(top))])
 		return Delete{Key: k, Recursive: true}
 	}
 	k := d.key()
-	switch d.dice.IntN(14) {
+	switch d.rng.IntN(14) {
 	case 0, 1, 2, 3:
 		return Set{Key: k, Value: d.value(), TTL: d.ttl(), Refresh: d.bool(6)}
 	case 4:
@@ -171,7 +171,7 @@ func (d *duel) randomCommand() Command {
 
 // command runs one command, through its log form, on both.
 func (d *duel) command() {
-	d.now += d.dice.Int64N(2e8) - 2e7 // a leader's clock may go back; the log's time does not
+	d.now += d.rng.Int64N(2e8) - 2e7 // a leader's clock may go back; the log's time does not
 	if d.bool(3) {
 		d.expire()
 	}
@@ -214,7 +214,7 @@ func sameError(got error, want *modelError) bool {
 }
 
 func (d *duel) expire() {
-	most := d.dice.IntN(4)
+	most := d.rng.IntN(4)
 	if got, want := d.store.Expire(Time(d.now), most), d.model.expire(d.now, most); got != want {
 		d.t.Fatalf("Expire = %d, want %d", got, want)
 	}
@@ -271,7 +271,7 @@ func (d *duel) watch() {
 	w := &modelWatcher{key: d.key().clean, recursive: d.bool(2), stream: d.bool(2), may: map[uint64]modelEvent{}}
 	var since uint64
 	if d.bool(2) {
-		since = d.dice.Uint64N(d.model.index + 5)
+		since = d.rng.Uint64N(d.model.index + 5)
 		if d.bool(2) {
 			since = max(since, d.model.oldest)
 		}
@@ -375,7 +375,7 @@ func (d *duel) checkEnd(w *modelWatcher, ended *ErrWatchEnded) {
 
 func (d *duel) read() {
 	k, recursive := d.key(), d.bool(2)
-	now := d.model.now + d.dice.Int64N(3e9)
+	now := d.model.now + d.rng.Int64N(3e9)
 	want, wantErr := d.model.get(k.clean, recursive, now)
 	l, err := d.store.View().Get(k, ReadOptions{Recursive: recursive, Now: Time(now)})
 	if !sameError(err, wantErr) {

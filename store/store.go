@@ -1,7 +1,7 @@
 // Package store keeps the tree of keys that clients see, its event history, its watchers and its deadlines.
 //
 // A Store is a machine without a world: commands come in, each with the log's time; events go out. Equal commands make
-// equal stores, to the byte, on every member and for ever, so nothing in here reads a clock, throws dice, or depends on
+// equal stores, to the byte, on every member and for ever, so nothing in here reads a clock, uses random numbers, or depends on
 // the order of a map.
 //
 //	          one goroutine                                   any goroutine

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // watching registers a watcher that is closed with the test.
@@ -203,9 +203,9 @@ func TestRefreshesTakeNoHistory(t *testing.T) {
 	if oldest, newest := s.HistoryRange(); oldest != 1 || newest != 2002 {
 		t.Errorf("history %d-%d", oldest, newest)
 	}
-	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(rng.Seed(t), 0))
 	for range 100 {
-		since := 1 + dice.Uint64N(2002)
+		since := 1 + rng.Uint64N(2002)
 		want := ""
 		if since == 1 {
 			want = "1"
@@ -585,19 +585,19 @@ func TestWatchersMissNothingWhileEventsFlow(t *testing.T) {
 	if raceEnabled {
 		events = 4000
 	}
-	dice := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(rng.Seed(t), 0))
 	s := New(Options{WatchQueue: 8})
 	var wg sync.WaitGroup
 	var resumed atomic.Int64
 	for i := range goroutines {
-		own := rand.New(rand.NewPCG(dice.Uint64(), 0))
+		own := rand.New(rand.NewPCG(rng.Uint64(), 0))
 		wg.Go(func() { follow(t, s, fmt.Sprintf("/k%d", i%keys), Index(events), keys, own, &resumed) })
 	}
 	for i := range events {
 		if _, err := s.Apply(testTime, file(fmt.Sprintf("/k%d", i%keys), "v")); err != nil {
 			t.Error(err)
 		}
-		if dice.IntN(3) == 0 {
+		if rng.IntN(3) == 0 {
 			publish(s)
 		}
 	}
@@ -610,16 +610,16 @@ func TestWatchersMissNothingWhileEventsFlow(t *testing.T) {
 }
 
 // follow sees all events of one of the keys, in as many watches as it takes.
-func follow(t *testing.T, s *Store, key string, last Index, step Index, dice *rand.Rand, watches *atomic.Int64) {
+func follow(t *testing.T, s *Store, key string, last Index, step Index, rng *rand.Rand, watches *atomic.Int64) {
 	var next Index
 	for next <= last-step {
-		w, err := s.Watch(mustKey(key), WatchOptions{Stream: dice.IntN(4) > 0, Since: max(next, 1)})
+		w, err := s.Watch(mustKey(key), WatchOptions{Stream: rng.IntN(4) > 0, Since: max(next, 1)})
 		watches.Add(1)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		for range 1 + dice.IntN(300) {
+		for range 1 + rng.IntN(300) {
 			e, err := w.Next(context.Background())
 			if errors.Is(err, ErrWatcherClosed) {
 				break // it was one-shot

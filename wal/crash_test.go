@@ -29,7 +29,7 @@ func seeds(n uint64) []uint64 {
 // writer drives a log with random batches, and remembers what it was promised. Entry n holds body(n); after some of
 // them a state follows that holds the entry's index.
 type writer struct {
-	dice           *rand.Rand
+	rng            *rand.Rand
 	next           uint64 // index of the next entry
 	acked          uint64 // index of the newest safe entry
 	ackedState     uint64
@@ -38,14 +38,14 @@ type writer struct {
 }
 
 func body(index uint64) string {
-	dice := rand.New(rand.NewPCG(index, 7))
-	n := dice.IntN(120)
-	if dice.IntN(12) == 0 {
-		n = dice.IntN(3000)
+	rng := rand.New(rand.NewPCG(index, 7))
+	n := rng.IntN(120)
+	if rng.IntN(12) == 0 {
+		n = rng.IntN(3000)
 	}
 	b := []byte(strings.Repeat("x", n))
 	for i := range b {
-		b[i] = byte('a' + dice.IntN(26))
+		b[i] = byte('a' + rng.IntN(26))
 	}
 	return string(b)
 }
@@ -53,13 +53,13 @@ func body(index uint64) string {
 // run appends batches until an error, or until rounds are done.
 func (w *writer) run(l *Log, rounds int) error {
 	for range rounds {
-		for range 1 + w.dice.IntN(4) {
+		for range 1 + w.rng.IntN(4) {
 			if err := l.Append(entry(w.next, body(w.next))); err != nil {
 				return err
 			}
 			w.pending = w.next
 			w.next++
-			if w.dice.IntN(3) == 0 {
+			if w.rng.IntN(3) == 0 {
 				w.state = w.pending
 				if err := l.Append(hardState(fmt.Sprint(w.state))); err != nil {
 					return err
@@ -70,7 +70,7 @@ func (w *writer) run(l *Log, rounds int) error {
 			return err
 		}
 		w.acked, w.ackedState = w.pending, w.state
-		if w.dice.IntN(5) == 0 && w.acked > 30 {
+		if w.rng.IntN(5) == 0 && w.acked > 30 {
 			w.released = max(w.released, w.acked-30)
 			if err := l.Release(w.released, 1); err != nil {
 				return err
@@ -136,14 +136,14 @@ func TestNothingSafeIsLostInACrash(t *testing.T) {
 		whole := disk.NewMem()
 		l := create(t, whole, small)
 		begin := whole.Count(disk.AnyChange)
-		if err := (&writer{dice: rand.New(rand.NewPCG(seed, 1)), next: 1}).run(l, rounds); err != nil {
+		if err := (&writer{rng: rand.New(rand.NewPCG(seed, 1)), next: 1}).run(l, rounds); err != nil {
 			t.Fatal(err)
 		}
 		for point := 1; point <= whole.Count(disk.AnyChange)-begin; point++ {
 			m := disk.NewMem()
 			l := create(t, m, small)
 			m.Inject(disk.Fault{Nth: point, Dead: true})
-			w := &writer{dice: rand.New(rand.NewPCG(seed, 1)), next: 1}
+			w := &writer{rng: rand.New(rand.NewPCG(seed, 1)), next: 1}
 			if err := w.run(l, rounds); err == nil {
 				t.Fatalf("seed %d, point %d: no crash", seed, point)
 			}
@@ -158,10 +158,10 @@ func TestNothingSafeIsLostInACrash(t *testing.T) {
 
 // crashTwice recovers from a crash, is interrupted in that, recovers again, goes on, and reads it all once more.
 func crashTwice(m *disk.Mem, w writer, seed, fate uint64) error {
-	dice := rand.New(rand.NewPCG(seed, fate))
-	w.dice = dice
+	rng := rand.New(rand.NewPCG(seed, fate))
+	w.rng = rng
 	m = m.Crash(fate)
-	m.Inject(disk.Fault{Nth: 1 + dice.IntN(6), Dead: true})
+	m.Inject(disk.Fault{Nth: 1 + rng.IntN(6), Dead: true})
 	if l, got, err := reopen(m, small, 0); err == nil {
 		// A promise: what was read does not vanish in the next crash.
 		if err := w.check(l, got); err != nil {
@@ -197,7 +197,7 @@ func TestFailingOperationIsReported(t *testing.T) {
 				m := disk.NewMem()
 				l := create(t, m, small)
 				m.Inject(disk.Fault{Nth: point, Err: cause})
-				w := &writer{dice: rand.New(rand.NewPCG(seed, 2)), next: 1}
+				w := &writer{rng: rand.New(rand.NewPCG(seed, 2)), next: 1}
 				err := w.run(l, 40)
 				if !m.Struck() {
 					break
@@ -270,7 +270,7 @@ func TestFullDiskStopsGrowthOnly(t *testing.T) {
 	m := disk.NewMem()
 	l := create(t, m, small)
 	m.SetCapacity(40 << 10)
-	w := &writer{dice: rand.New(rand.NewPCG(1, 3)), next: 1}
+	w := &writer{rng: rand.New(rand.NewPCG(1, 3)), next: 1}
 	for l.Reserved() {
 		w.append(t, l)
 	}

@@ -102,15 +102,15 @@ func TestGarbageIsRefusedInBoundedMemory(t *testing.T) {
 	_, whole := lastSegment(t, m)
 	_ = m.Rename(segmentNames(t, m)[1], firstName)
 	for _, seed := range seeds(2000) {
-		dice := rand.New(rand.NewPCG(seed, 4))
+		rng := rand.New(rand.NewPCG(seed, 4))
 		b := append([]byte{}, whole...)
-		for range 1 + dice.IntN(8) {
-			from := dice.IntN(len(b))
-			for i := from; i < min(len(b), from+1+dice.IntN(20)); i++ {
-				b[i] = byte(dice.Uint32() >> dice.IntN(32))
+		for range 1 + rng.IntN(8) {
+			from := rng.IntN(len(b))
+			for i := from; i < min(len(b), from+1+rng.IntN(20)); i++ {
+				b[i] = byte(rng.Uint32() >> rng.IntN(32))
 			}
 		}
-		if dice.IntN(2) == 0 {
+		if rng.IntN(2) == 0 {
 			b = sealed(b)
 		}
 		if _, err := openBytes(t, b); err != nil && !errors.As(err, new(*CorruptError)) && !errors.Is(err, ErrNewerFormat) {

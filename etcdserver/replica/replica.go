@@ -11,7 +11,7 @@
 // It has no goroutine, channel, clock or disk, and knows of raft what an entry
 // says: its index, term and change, and the configuration that follows. It must
 // not depend on anything but the entries (K3), so nothing in here reads a clock,
-// throws dice, or depends on the order of a map.
+// uses random numbers, or depends on the order of a map.
 package replica
 
 import (

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 	"canopy/raft"
 	"canopy/store"
 )
@@ -90,7 +90,7 @@ func (a *applier) set(at store.Time, session, id uint64, key string, ttl store.T
 // state as one that never stopped: also with a leader whose clock is hours off,
 // after a request that is no command, and so on.
 func TestARestartedMemberGoesOnInTheSameWay(t *testing.T) {
-	r := dice.New(t)
+	r := rng.New(t)
 	for round := range 200 {
 		always := newApplier(t)
 		other := newApplier(t)

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 	"canopy/store"
 )
 
 // Processes send their requests out of order, several times and through saved
 // and loaded states: each is applied exactly once (K123).
 func TestEachRequestIsAppliedOnce(t *testing.T) {
-	r := dice.New(t)
+	r := rng.New(t)
 	for range 50 {
 		s := newSessions()
 		type process struct {

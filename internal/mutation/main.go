@@ -81,7 +81,7 @@ func choose(pattern string, sample int, seed uint64) ([]fault, error) {
 		seed = rand.Uint64()
 	}
 	fmt.Printf("seed %d\n", seed)
-	dice := rand.New(rand.NewPCG(seed, 0))
-	dice.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rng.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
 	return chosen[:sample], nil
 }

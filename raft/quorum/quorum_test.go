@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"canopy/internal/dice"
+	"canopy/internal/rng"
 )
 
 // naiveReached tries all numbers from the highest down.
@@ -27,7 +27,7 @@ func naiveReached(acks []uint64) uint64 {
 }
 
 func TestReachedAgreesWithCounting(t *testing.T) {
-	r := dice.New(t)
+	r := rng.New(t)
 	for range 50_000 {
 		acks := make([]uint64, r.IntN(12))
 		for i := range acks {

@@ -145,13 +145,13 @@ func (o *Options) set(name, value string) error {
 	return nil
 }
 
-func (o Options) config(id raft.MemberID, dice func(int) int) raft.Config {
+func (o Options) config(id raft.MemberID, rng func(int) int) raft.Config {
 	return raft.Config{
 		ID: id, ElectionTicks: electionTicks, HeartbeatTicks: int(o.HeartbeatTicks),
 		NoPreVote: o.NoPreVote, NoCheckQuorum: o.NoCheckQuorum,
 		MaxInflightMessages: int(o.InflightMessages), MaxInflightBytes: int64(o.InflightBytes),
 		MaxMessageBytes: int64(o.MessageBytes), MaxUncommittedBytes: int64(o.UncommittedBytes), MaxUnappliedBytes: int64(o.UnappliedBytes),
-		MaxRetainedBytes: int64(o.RetainedBytes), MaxWriteBytes: int64(o.WriteBytes), Dice: dice,
+		MaxRetainedBytes: int64(o.RetainedBytes), MaxWriteBytes: int64(o.WriteBytes), Random: rng,
 	}
 }
 

@@ -76,9 +76,9 @@ type Schedule struct {
 // Simulate runs the cluster of a seed. The schedule is what was drawn, up to the
 // violation, which is nil if there was none.
 func Simulate(seed uint64) (Schedule, Counts, *Violation) {
-	dice := rand.New(rand.NewPCG(seed, 7))
-	w := NewWorld(drawOptions(seed, dice), nil)
-	g := &generator{Rand: dice, world: w, speed: 90, recording: true}
+	rng := rand.New(rand.NewPCG(seed, 7))
+	w := NewWorld(drawOptions(seed, rng), nil)
+	g := &generator{Rand: rng, world: w, speed: 90, recording: true}
 	violation := g.guarded(func() {
 		g.found()
 		g.live()

@@ -38,7 +38,7 @@ type node struct {
 	id      raft.MemberID
 	m       *raft.Machine
 	life    int
-	draws   uint64 // of its dice
+	draws   uint64 // of its random numbers
 	disk    storage
 	log     storage // as the machine has handed it out
 	writes  []*raft.Write
@@ -150,11 +150,11 @@ func (w *World) begin(id raft.MemberID) {
 // start runs a member on what its disk has.
 func (w *World) start(n *node) {
 	n.life++
-	dice := func(most int) int {
+	rng := func(most int) int {
 		n.draws++
 		return int(mix(w.options.Seed, uint64(n.id), n.draws) % uint64(most))
 	}
-	m, err := raft.New(w.options.config(n.id, dice), raft.State{
+	m, err := raft.New(w.options.config(n.id, rng), raft.State{
 		HardState: n.disk.hard, Snapshot: n.disk.snap, Entries: slices.Clone(n.disk.entries),
 	})
 	check(err == nil, "%d cannot restart: %v", n.id, err)

@@ -1,5 +1,5 @@
-// Package dice gives random numbers to tests. Their seed is printed, and the flag -seed repeats it.
-package dice
+// Package rng gives random numbers to tests. Their seed is printed, and the flag -seed repeats it.
+package rng
 
 import (
 	"flag"
