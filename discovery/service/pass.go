@@ -61,6 +61,13 @@ func (s *Service) waitMax() time.Duration {
 	return min(waitMax, s.o.TokenTTL/2)
 }
 
+// renewalDue tells whether the TTL of a token in use is to be renewed, of which so
+// much is left: whole seconds, rounded up. What is left otherwise outlasts the
+// longest wait.
+func renewalDue(left, ttl time.Duration) bool {
+	return left > 0 && left-time.Second < ttl*3/4
+}
+
 // find looks up a token that is in use, and renews its TTL once a quarter of it
 // is over. If the token does not exist, it answers.
 func (s *Service) find(w http.ResponseWriter, r *http.Request, token string) (*client.Node, bool) {
@@ -74,8 +81,7 @@ func (s *Service) find(w http.ResponseWriter, r *http.Request, token string) (*c
 		s.unavailable(w, r, err)
 		return nil, false
 	}
-	left := time.Duration(found.TTL) * time.Second
-	if s.o.TokenTTL > 0 && left > 0 && left < s.o.TokenTTL*3/4 {
+	if renewalDue(time.Duration(found.TTL)*time.Second, s.o.TokenTTL) {
 		if err := s.store.refresh(r.Context(), token, s.o.TokenTTL); err != nil {
 			s.o.Log.Warnf("cannot renew the TTL of a token in use: %v", err)
 		}

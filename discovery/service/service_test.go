@@ -334,11 +334,28 @@ func TestProcessesJoinThroughTheService(t *testing.T) {
 	}
 }
 
+// Whatever is left of the TTL of a token, which the store tells in whole seconds:
+// it is renewed, or outlasts the longest wait by an eighth of it.
+func TestATokenOutlastsAWait(t *testing.T) {
+	for ttl := time.Second; ttl < time.Minute; ttl += time.Second {
+		s := &Service{o: Options{TokenTTL: ttl}}
+		for left := time.Millisecond; left <= ttl; left += time.Millisecond {
+			told := (left + time.Second - 1).Truncate(time.Second)
+			if !renewalDue(told, ttl) && left-s.waitMax() < ttl/8 {
+				t.Fatalf("of %v %v are left, told as %v, and not renewed before a wait of %v", ttl, left, told, s.waitMax())
+			}
+		}
+	}
+	if renewalDue(0, 0) {
+		t.Error("a token without a TTL is renewed")
+	}
+}
+
 // An unused token expires after its TTL; one that is in use stays, and a wait
 // under it is not disturbed (D38).
 func TestTokensExpire(t *testing.T) {
 	t.Parallel()
-	const ttl = 4 * time.Second
+	const ttl = 6 * time.Second
 	inside := newInside(t)
 	s := newSite(t, Options{Store: inside, TokenTTL: ttl})
 	unused, used := s.token(3), s.token(3)
