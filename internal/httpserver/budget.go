@@ -114,8 +114,8 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 	b.mu.Lock()
 	var victim *budgetConn
 	among := b.crowd(c.client)
-	if among == nil && !b.memory.TakeReserved(b.base) {
-		among = b.open
+	if among == nil {
+		among = b.takeMemory(c.client)
 	}
 	full := among != nil
 	if full {
@@ -147,6 +147,24 @@ func (b *Budget) admit(conn net.Conn) net.Conn {
 	}
 	b.changed(open)
 	return c
+}
+
+// manyConnections is how many a client may have before it must leave memory to others.
+const manyConnections = 16
+
+// takeMemory takes the memory of a connection. If there is none left, it gives the connections of which one must be closed
+// for it: any for a client that has few, its own for one that has many. mu is held.
+func (b *Budget) takeMemory(client netip.Prefix) (among map[*budgetConn]struct{}) {
+	own := b.shares.of[client]
+	switch {
+	case len(own) > manyConnections:
+		if !b.memory.TakeHalfReserved(b.base) {
+			return own
+		}
+	case !b.memory.TakeReserved(b.base):
+		return b.open
+	}
+	return nil
 }
 
 // sampleSize is how many connections, taken at random, are compared to find the one that has been idle longest. So the

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+
+	"canopy/internal/memory"
 )
 
 // countIdle counts the connections that may be closed for another.
@@ -66,6 +68,38 @@ func TestBudgetClosesTheLongestIdle(t *testing.T) {
 	eventually(t, "the stream is not counted any more", func() bool { return open.Load() == 2 })
 	if !answered(s.dial(get)) {
 		t.Error("no connection is served although there is room")
+	}
+}
+
+// TestManyConnectionsLeaveMemoryToOthers: a client that opens connections until memory is used up leaves some to a client
+// that has few, and does not get an idle connection of that one.
+func TestManyConnectionsLeaveMemoryToOthers(t *testing.T) {
+	const bytes, most = 1 << 10, 80
+	b := NewBudget(0, nil, nil)
+	b.LimitClients(1000)
+	b.Bound(memory.New(most*bytes, nil), bytes)
+	arrive := func(from string) *budgetConn {
+		server, _ := net.Pipe()
+		c, _ := b.admit(addressed{server, net.TCPAddr{IP: net.ParseIP(from)}}).(*budgetConn)
+		return c
+	}
+	many := 0
+	for arrive("10.0.0.1") != nil {
+		many++
+	}
+	if many < most*3/4 || many >= most {
+		t.Errorf("one client has %d connections of %d", many, most)
+	}
+	few := arrive("10.0.0.2")
+	if few == nil {
+		t.Fatal("a client that has no connection gets none")
+	}
+	b.ConnState(few, http.StateIdle)
+	if arrive("10.0.0.1") != nil {
+		t.Error("a client that has many gets another connection")
+	}
+	if few.closed.Load() || arrive("10.0.0.3") == nil {
+		t.Error("an idle connection of a client that has few is closed for it, or others get none")
 	}
 }
 

@@ -89,6 +89,9 @@ func (b *Budget) Take(n int64) bool { return b.take(n, b.max-b.max/reservePart) 
 // TakeReserved takes n bytes for a connection, which may come from the reserve.
 func (b *Budget) TakeReserved(n int64) bool { return b.take(n, b.max) }
 
+// TakeHalfReserved is TakeReserved for a client that has many connections already: half of the reserve stays for others.
+func (b *Budget) TakeHalfReserved(n int64) bool { return b.take(n, b.max-b.max/reservePart/2) }
+
 // TakeAnyway takes n bytes even if the budget is used up, when others are about to be given back.
 func (b *Budget) TakeAnyway(n int64) { b.used.Add(n) }
 
