@@ -1,0 +1,169 @@
+package tlsconf
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Log takes the few lines that operators need.
+type Log interface {
+	Infof(format string, args ...any)
+	Warnf(format string, args ...any)
+}
+
+// Current is the Set of files that may be replaced while they are in use, one after the other and in any way. Connections
+// that are open keep what they began with.
+type Current struct {
+	files Files
+	use   Use
+	log   Log
+	set   atomic.Pointer[Set]
+
+	// mu guards complaint, and lets one goroutine load at a time.
+	mu        sync.Mutex
+	complaint string // about the files, last; "": none
+}
+
+// Open loads the files, and logs the warnings about them. Its error is that of Load.
+func Open(files Files, use Use, log Log) (*Current, error) {
+	set, err := files.Load()
+	if err != nil {
+		return nil, err
+	}
+	c := &Current{files: files, use: use, log: log}
+	c.install(set)
+	return c, nil
+}
+
+func (c *Current) install(set *Set) {
+	c.set.Store(set)
+	for _, text := range set.Warnings(c.files, c.use, time.Now()) {
+		c.log.Warnf("%s", text)
+	}
+}
+
+// Set is what the files held when they were right last.
+func (c *Current) Set() *Set { return c.set.Load() }
+
+// Reload loads the files. If one is wrong the present Set stays, and the log tells why, once.
+func (c *Current) Reload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	set, err := c.files.Load()
+	if err != nil {
+		if text := err.Error(); text != c.complaint {
+			c.complaint = text
+			c.log.Warnf("%s; what was loaded before stays in use", text)
+		}
+		return
+	}
+	c.complaint = ""
+	if !set.equal(c.set.Load()) {
+		c.log.Infof("loaded new certificates, which new connections use: %s", c.files.text())
+		c.install(set)
+	}
+}
+
+// equal tells whether two sets hold the same.
+func (s *Set) equal(other *Set) bool {
+	sameList := (s.Revoked == nil) == (other.Revoked == nil) && (s.Revoked == nil || bytes.Equal(s.Revoked.Raw, other.Revoked.Raw))
+	samePair := (s.Certificate == nil) == (other.Certificate == nil) &&
+		(s.Certificate == nil || slices.EqualFunc(s.Certificate.Certificate, other.Certificate.Certificate, bytes.Equal))
+	return sameList && samePair && slices.EqualFunc(s.Authorities, other.Authorities, (*x509.Certificate).Equal)
+}
+
+// text names the files.
+func (f Files) text() string {
+	text := ""
+	for i, file := range f.all() {
+		if i > 0 {
+			text += ", "
+		}
+		text += file.Flag + " " + file.Name
+	}
+	return text
+}
+
+const (
+	// lookEvery is how often the files are loaded though no change was seen: not every file system tells of changes.
+	lookEvery = time.Minute
+	// quiet is how long after the last change they are loaded: a certificate and its key are written one after the other.
+	quiet = 100 * time.Millisecond
+)
+
+// Run loads the files again when they change, until ctx ends. Without files it returns at once.
+func (c *Current) Run(ctx context.Context) {
+	if len(c.files.all()) == 0 {
+		return
+	}
+	changes, stop := c.watch()
+	defer stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	settled := time.NewTimer(lookEvery)
+	defer settled.Stop()
+	for {
+		select {
+		case <-changes:
+			settled.Reset(quiet)
+		case <-settled.C:
+			c.Reload()
+		case <-look.C:
+			c.Reload()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch tells of changes in the directories of the files: a file that is replaced by another is not the one that could be
+// watched. If that is not possible, Run still looks every minute.
+func (c *Current) watch() (changes <-chan fsnotify.Event, stop func()) {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		c.log.Warnf("new certificates are noticed within a minute only: %v", err)
+		return nil, func() {}
+	}
+	for _, file := range c.files.all() {
+		if err := watcher.Add(filepath.Dir(file.Name)); err != nil {
+			c.log.Warnf("changes of %s %s are noticed within a minute only: %v", file.Flag, file.Name, err)
+		}
+	}
+	drained := make(chan struct{})
+	go func() { // an error means that events were lost; the next look finds what they told
+		defer close(drained)
+		for range watcher.Errors {
+		}
+	}()
+	return watcher.Events, func() {
+		_ = watcher.Close() // there is nothing to lose
+		<-drained
+	}
+}
+
+// Listener gives l with TLS, or l itself if there is no certificate.
+func (c *Current) Listener(l net.Listener) net.Listener {
+	if c.Set().Certificate == nil {
+		return l
+	}
+	return tls.NewListener(l, c.Server())
+}
+
+// Server is the configuration of a listener that shows the current certificate: TLS 1.2 or later, with HTTP/2 and HTTP/1.1.
+func (c *Current) Server() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Set().Certificate, nil },
+		NextProtos:     []string{"h2", "http/1.1"},
+	}
+}
