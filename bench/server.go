@@ -148,20 +148,6 @@ func (t target) residentBytes() int64 {
 	return 0
 }
 
-// runMemory measures what o.keys keys add to the resident memory.
-func runMemory(ctx context.Context, t target, o options) (result, error) {
-	before := t.residentBytes()
-	begin := time.Now()
-	if err := preload(ctx, t, o.keys, o.valueBytes); err != nil {
-		return result{}, err
-	}
-	elapsed := time.Since(begin)
-	return result{
-		Requests: uint64(o.keys), Throughput: float64(o.keys) / elapsed.Seconds(),
-		Extra: map[string]float64{"bytes_per_key": float64(t.residentBytes()-before) / float64(o.keys)},
-	}, nil
-}
-
 // runRestart kills the server when it holds o.keys keys, and measures the time
 // until it answers for the last of them again.
 func runRestart(ctx context.Context, t target, o options) (result, error) {

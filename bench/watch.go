@@ -16,13 +16,11 @@ import (
 // can, and counts the events that arrive, until all of the last write's have.
 func runWatch(ctx context.Context, t target, o options) (result, error) {
 	const path = "/v2/keys/watched?wait=true&stream=true"
-	before := t.residentBytes()
 	streams, err := openStreams(ctx, t, o.watchers, path)
 	if err != nil {
 		return result{}, err
 	}
 	defer streams.close()
-	memory := float64(t.residentBytes()-before) / float64(o.watchers)
 	begin := time.Now()
 	request := putRequest("/watched", o.valueBytes, "")
 	r, err := closedLoop(ctx, t, o, 1, func(int, int) []byte { return request })
@@ -33,7 +31,6 @@ func runWatch(ctx context.Context, t target, o options) (result, error) {
 	got, err := streams.wait(ctx, want)
 	r.Extra["events"] = float64(got)
 	r.Extra["events_per_second"] = float64(got) / time.Since(begin).Seconds()
-	r.Extra["bytes_per_watcher"] = memory
 	r.Extra["lost"] = float64(want - got)
 	return r, err
 }

@@ -47,6 +47,9 @@ func workloads() []workload {
 		{"held", "writes while many keys are held and snapshots are taken", "max_ms", false, runHeld},
 		{"expiry", "how late keys with a ttl expire", "late_max_ms", false, runExpiry},
 		{"memory", "resident bytes a key", "bytes_per_key", true, runMemory},
+		{"idle-streams", "resident bytes a stream that waits", "bytes_per_watcher", true, runIdleStreams},
+		{"idle-polls", "resident bytes a long poll that waits", "bytes_per_watcher", true, runIdlePolls},
+		{"fresh", "memory and disk of a server that holds nothing", "resident_mib", true, runFresh},
 		{"restart", "from kill -9 to the first answer", "restart_ms", true, runRestart},
 	}
 }
