@@ -9,16 +9,20 @@ import (
 	"canopy/internal/disk"
 )
 
-// batchBytesKept is the size up to which the buffer of a batch is used again, in bytes.
+// batchBytesKept is the largest buffer of a batch that is kept for the next one.
 const batchBytesKept = 4 << 20
 
-// aheadBytes is how much is filled with zeros at a time, see padded.
-const aheadBytes = 256 << 10
+// padded fills this many bytes of a segment with zeros at a time. It begins with few and doubles their number each time,
+// since they take memory that a log of few records does not need otherwise.
+const (
+	firstAheadBytes = 16 << 10
+	aheadBytes      = 256 << 10
+)
 
 var zeros [aheadBytes]byte
 
-// Append adds records to the batch that the next Sync makes safe. It copies them and does no I/O. On an error nothing of
-// this call has been added.
+// Append adds records to the batch that the next Sync writes. It copies them and does no I/O. On an error it adds none of
+// them.
 func (l *Log) Append(records ...Record) error {
 	if err := l.ready(); err != nil {
 		return err
@@ -39,9 +43,9 @@ func (l *Log) Append(records ...Record) error {
 	return nil
 }
 
-// Sync makes all records appended so far safe, with one write and one sync. An error that matches disk.ErrNoSpace means
-// that nothing was written: the batch is kept, and Sync may be called again when there is room. After any other error
-// nothing is known about the batch, and all further calls return it, too.
+// Sync brings all records that were appended to disk, with one write and one sync. If the error matches disk.ErrNoSpace,
+// nothing was written: the log keeps the batch, and Sync can be called again when there is room. After any other error it
+// is unknown what is on disk, and all further calls return this error.
 func (l *Log) Sync() error {
 	if err := l.ready(); err != nil {
 		return err
@@ -49,7 +53,7 @@ func (l *Log) Sync() error {
 	if len(l.batch) == 0 {
 		return nil
 	}
-	if err := l.makeRoom(int64(len(l.batch))); err != nil {
+	if err := l.ensureRoom(int64(len(l.batch))); err != nil {
 		return err
 	}
 	chain := seal(l.batch, l.offset, l.current().seed, l.chain)
@@ -59,19 +63,20 @@ func (l *Log) Sync() error {
 	l.chain = chain
 	l.begun = true
 	l.offset = roundUp(l.offset+int64(len(l.batch)), sectorBytes)
-	l.settle()
+	l.endBatch()
 	return nil
 }
 
-// padded returns the batch up to the end of its last sector. Whenever it comes to where nothing was written yet, zeros
-// for what lies behind it are added, which that reads as anyway: a write to blocks that were only allocated has to note
-// in the file system that they are in use now, which is another write to the disk, and a third of the time. Big batches
-// are not made bigger, as little of theirs is that.
+// padded returns the batch, filled with zeros up to the end of its last sector. If the batch reaches blocks that nothing
+// was written to yet, padded adds zeros for the blocks behind it, which read as zeros anyway. The first write to an
+// allocated block costs a second write, in which the file system records that the block is in use; with the zeros most
+// batches need no second write, and take a third less time. Large batches get no extra zeros, since they save little.
 func (l *Log) padded() []byte {
 	end := l.offset + int64(len(l.batch))
 	to := min(roundUp(end, sectorBytes), l.room)
 	if end > l.written && !l.o.NoSync && len(l.batch) <= aheadBytes/4 {
-		to = min(to+aheadBytes-sectorBytes, l.room)
+		l.ahead = min(max(2*l.ahead, firstAheadBytes), aheadBytes)
+		to = min(to+l.ahead-sectorBytes, l.room)
 		l.written = to
 	}
 	padded := append(l.batch, zeros[:to-end]...)
@@ -87,7 +92,7 @@ func (l *Log) write(b []byte) error {
 	return l.file.WriteSync(b, l.offset)
 }
 
-// ready returns why the log takes no records, or nil.
+// ready returns the reason why the log takes no records, or nil.
 func (l *Log) ready() error {
 	if l.failed != nil {
 		return l.failed
@@ -104,7 +109,7 @@ func (l *Log) fail(doing string, err error) error {
 	return l.failed
 }
 
-// failUnlessFull makes an error final that came before anything was written, unless it will pass by itself.
+// failUnlessFull makes an error final unless the disk is full. Nothing was written before the error.
 func (l *Log) failUnlessFull(doing string, err error) error {
 	if errors.Is(err, disk.ErrNoSpace) {
 		return err
@@ -121,18 +126,18 @@ func (l *Log) sync(f disk.File) error {
 	return f.Sync()
 }
 
-// settle notes what a batch that is safe now has changed, and empties it.
-func (l *Log) settle() {
+// endBatch follows the records of a batch that was synced, and empties it.
+func (l *Log) endBatch() {
 	frames(l.batch, func(_ int64, frame []byte) {
-		l.note(decodeHeader(frame), frame[frameHeaderBytes:len(frame)-frameEndBytes])
+		l.follow(decodeHeader(frame), frame[frameHeaderBytes:len(frame)-frameEndBytes])
 	})
 	if l.batch = l.batch[:0]; cap(l.batch) > batchBytesKept {
 		l.batch = nil
 	}
 }
 
-// note keeps the newest state of each kind, and the last index.
-func (l *Log) note(h header, payload []byte) {
+// follow keeps the newest state of each kind, and the last index.
+func (l *Log) follow(h header, payload []byte) {
 	if h.index != 0 {
 		l.last = h.index
 		return
@@ -146,18 +151,18 @@ func (l *Log) note(h header, payload []byte) {
 	l.states = append(l.states, state{kind: h.kind, payload: append([]byte{}, payload...)})
 }
 
-// makeRoom sees to it that a batch of so many bytes can be written without meeting a full disk: in the segment in use,
-// or in the next. A batch that is bigger than segments are gets one to its measure.
-func (l *Log) makeRoom(bytes int64) error {
+// ensureRoom makes sure that a batch of this many bytes can be written although the disk is full: in this segment, or in
+// the next one. A batch that is larger than a segment gets a larger one.
+func (l *Log) ensureRoom(bytes int64) error {
 	if l.offset+bytes <= l.room {
 		return nil
 	}
 	if l.begun {
 		if err := l.reserveMore(); err != nil {
-			return l.failUnlessFull("make segment behind", err)
+			return l.failUnlessFull("make a segment after", err)
 		}
 		if err := l.cut(l.current().sequence+1, l.nextFirst()); err != nil {
-			return l.fail("cut behind", err)
+			return l.fail("begin a segment after", err)
 		}
 		l.reserveIfRoom()
 	}
@@ -171,7 +176,7 @@ func (l *Log) makeRoom(bytes int64) error {
 	return nil
 }
 
-// nextFirst returns the lowest index that can be in a segment that begins with the current batch.
+// nextFirst returns the lowest index that can be in a segment that begins with this batch.
 func (l *Log) nextFirst() uint64 {
 	first := l.last + 1
 	frames(l.batch, func(_ int64, frame []byte) {
@@ -182,17 +187,17 @@ func (l *Log) nextFirst() uint64 {
 	return first
 }
 
-// cut goes on in a new segment, made of the spare one. Its header and the states carried over are safe before it gets
-// its name, and the name before anything else is written to it: wherever this is interrupted, the row of segments is whole.
+// cut turns the spare segment into the new last segment. Header and states are synced before the file gets its name, and
+// the name before a batch is written to it. So no crash leaves a gap between segments.
 func (l *Log) cut(sequence, first uint64) error {
 	s := segment{sequence: sequence, first: first, seed: l.chain, start: segmentStart(l.meta)}
 	head := appendSegmentHeader(nil, s, l.meta)
-	var carried []byte
+	var states []byte
 	for _, st := range l.states {
-		carried = appendFrame(carried, Record{Kind: st.kind, Payload: st.payload})
+		states = appendFrame(states, Record{Kind: st.kind, Payload: st.payload})
 	}
-	chain := seal(carried, s.start, s.seed, l.chain)
-	head = append(head, carried...)
+	chain := seal(states, s.start, s.seed, l.chain)
+	head = append(head, states...)
 
 	spare := filepath.Join(l.dir, spareName)
 	f, err := l.fs.Open(spare)
@@ -202,11 +207,11 @@ func (l *Log) cut(sequence, first uint64) error {
 	if err := l.begin(f, head, spare, s); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	old := l.file
-	l.spare = false
+	old, room := l.file, max(l.spare, int64(len(head)))
+	l.spare = 0
 	l.segments = append(l.segments, s)
 	l.file, l.chain, l.begun, l.written = f, chain, false, 0
-	l.offset, l.room = roundUp(int64(len(head)), sectorBytes), max(l.o.SegmentBytes, int64(len(head)))
+	l.offset, l.room = roundUp(int64(len(head)), sectorBytes), room
 	if old != nil {
 		return old.Close()
 	}

@@ -26,9 +26,18 @@ func seeds(n uint64) []uint64 {
 	return all
 }
 
+// optionsOf gives segments that grow to every other seed.
+func optionsOf(seed uint64) Options {
+	if seed%2 == 0 {
+		return growing
+	}
+	return small
+}
+
 // writer drives a log with random batches, and remembers what it was promised. Entry n holds body(n); after some of
 // them a state follows that holds the entry's index.
 type writer struct {
+	o              Options // of the log
 	rng            *rand.Rand
 	next           uint64 // index of the next entry
 	acked          uint64 // index of the newest safe entry
@@ -118,7 +127,7 @@ func (w *writer) check(l *Log, got []rec) error {
 
 // reopenAndCheck recovers a log, which must succeed.
 func (w *writer) reopenAndCheck(m *disk.Mem) (*Log, error) {
-	l, got, err := reopen(m, small, 0)
+	l, got, err := reopen(m, w.o, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open: %w\n%v", err, m)
 	}
@@ -133,17 +142,17 @@ func (w *writer) reopenAndCheck(m *disk.Mem) (*Log, error) {
 func TestNothingSafeIsLostInACrash(t *testing.T) {
 	const rounds = 50
 	for _, seed := range seeds(3) {
-		whole := disk.NewMem()
-		l := create(t, whole, small)
+		whole, o := disk.NewMem(), optionsOf(seed)
+		l := create(t, whole, o)
 		begin := whole.Count(disk.AnyChange)
-		if err := (&writer{rng: rand.New(rand.NewPCG(seed, 1)), next: 1}).run(l, rounds); err != nil {
+		if err := (&writer{o: o, rng: rand.New(rand.NewPCG(seed, 1)), next: 1}).run(l, rounds); err != nil {
 			t.Fatal(err)
 		}
 		for point := 1; point <= whole.Count(disk.AnyChange)-begin; point++ {
 			m := disk.NewMem()
-			l := create(t, m, small)
+			l := create(t, m, o)
 			m.Inject(disk.Fault{Nth: point, Dead: true})
-			w := &writer{rng: rand.New(rand.NewPCG(seed, 1)), next: 1}
+			w := &writer{o: o, rng: rand.New(rand.NewPCG(seed, 1)), next: 1}
 			if err := w.run(l, rounds); err == nil {
 				t.Fatalf("seed %d, point %d: no crash", seed, point)
 			}
@@ -162,7 +171,7 @@ func crashTwice(m *disk.Mem, w writer, seed, fate uint64) error {
 	w.rng = rng
 	m = m.Crash(fate)
 	m.Inject(disk.Fault{Nth: 1 + rng.IntN(6), Dead: true})
-	if l, got, err := reopen(m, small, 0); err == nil {
+	if l, got, err := reopen(m, w.o, 0); err == nil {
 		// A promise: what was read does not vanish in the next crash.
 		if err := w.check(l, got); err != nil {
 			return err
@@ -195,9 +204,9 @@ func TestFailingOperationIsReported(t *testing.T) {
 		for _, seed := range seeds(2) {
 			for point := 1; ; point++ {
 				m := disk.NewMem()
-				l := create(t, m, small)
+				l := create(t, m, optionsOf(seed))
 				m.Inject(disk.Fault{Nth: point, Err: cause})
-				w := &writer{rng: rand.New(rand.NewPCG(seed, 2)), next: 1}
+				w := &writer{o: optionsOf(seed), rng: rand.New(rand.NewPCG(seed, 2)), next: 1}
 				err := w.run(l, 40)
 				if !m.Struck() {
 					break
@@ -270,7 +279,7 @@ func TestFullDiskStopsGrowthOnly(t *testing.T) {
 	m := disk.NewMem()
 	l := create(t, m, small)
 	m.SetCapacity(40 << 10)
-	w := &writer{rng: rand.New(rand.NewPCG(1, 3)), next: 1}
+	w := &writer{o: small, rng: rand.New(rand.NewPCG(1, 3)), next: 1}
 	for l.Reserved() {
 		w.append(t, l)
 	}

@@ -16,18 +16,18 @@ var (
 
 // Errors of using an open log.
 var (
-	// ErrFailed is matched by every error after the first failed write or sync, and by that first one.
+	// ErrFailed matches the error of the first write or sync that failed, and every error after it.
 	ErrFailed = errors.New("the log has failed and accepts nothing more")
-	// ErrNotReplayed says that Append, Sync or Reserve was called on an opened log before Replay.
+	// ErrNotReplayed says that Append, Sync or Reserve was called before Replay.
 	ErrNotReplayed = errors.New("the log has not been replayed")
-	// ErrReplayed says that Replay was called a second time, or on a log just created.
+	// ErrReplayed says that Replay was called a second time, or on a log that Create made.
 	ErrReplayed = errors.New("the log has been replayed already")
 )
 
-// CorruptError says that the log on disk is not what was written. Nothing has been changed by finding out.
+// CorruptError says that the log on disk differs from what was written. Nothing on disk was changed.
 type CorruptError struct {
 	File   string // with its path
-	Offset int64  // of the first byte that is not understood, in bytes from the start of the file
+	Offset int64  // of the first bad byte in the file
 	Reason string // what is wrong there
 	Advice string // what an operator can do
 }
@@ -37,17 +37,17 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("wal: %s: damaged at offset %d: %s; %s", e.File, e.Offset, e.Reason, e.Advice)
 }
 
-// adviceRestore is what can be done when acknowledged records are lost.
+// adviceRestore is the advice when acknowledged records are lost.
 const adviceRestore = "the file was left as it is: restore the data directory from a backup, or, if this member has peers, " +
 	"remove it from the cluster and add it again with an empty data directory"
 
-// failure is a failed write or sync, which every later call repeats: what the disk holds is unknown, and a second sync
-// could succeed without the bytes.
+// failure is a write or sync that failed. Every later call returns it: it is unknown what is on disk, and a second sync
+// could succeed although the bytes are not there.
 type failure struct{ cause error }
 
 func (f *failure) Error() string { return fmt.Sprintf("wal: %v: %v", ErrFailed, f.cause) }
 
-// Is makes a failure match ErrFailed and its cause, but for disk.ErrNoSpace, which is said of what may be tried again.
+// Is matches ErrFailed and the cause, except disk.ErrNoSpace, which says that a call can be repeated.
 func (f *failure) Is(target error) bool {
 	return target == ErrFailed || target != disk.ErrNoSpace && errors.Is(f.cause, target)
 }

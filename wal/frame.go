@@ -25,7 +25,7 @@ const (
 	flagOpensBatch = 1
 )
 
-// castagnoli is the polynomial that processors compute; a constant table.
+// castagnoli is the polynomial that processors have an instruction for; a constant table.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // header is the decoded head of a frame.
@@ -38,10 +38,10 @@ type header struct {
 	mark       uint16
 }
 
-// frameBytes returns the size of a frame with a payload of so many bytes, without the zeros behind it.
+// frameBytes returns the size of a frame with a payload of length bytes, without the zeros behind it.
 func frameBytes(length int64) int64 { return frameHeaderBytes + length + frameEndBytes }
 
-// frameStart returns where the first frame at or behind an offset may begin.
+// frameStart returns where the first frame at or behind an offset can begin.
 func frameStart(offset int64) int64 {
 	offset = roundUp(offset, frameAlign)
 	if sectorBytes-offset%sectorBytes < frameHeaderBytes {
@@ -52,8 +52,8 @@ func frameStart(offset int64) int64 {
 
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
 
-// appendFrame adds a frame to a batch, its checksums left zero for seal. A batch begins at a sector, so that offsets in
-// it are as good as offsets in the file.
+// appendFrame adds a frame to a batch. seal fills in its checksums. Since a batch begins at a sector, frames have the same
+// alignment in the batch and in the file.
 func appendFrame(batch []byte, r Record) []byte {
 	var flags uint8
 	if len(batch) == 0 {
@@ -72,7 +72,7 @@ func appendFrame(batch []byte, r Record) []byte {
 	return append(batch, frameEnd)
 }
 
-// frames calls fn with each frame of a batch, and its place.
+// frames calls fn with each frame of a batch, and its offset there.
 func frames(batch []byte, fn func(at int64, frame []byte)) {
 	for at := int64(0); at < int64(len(batch)); {
 		end := at + frameBytes(int64(binary.LittleEndian.Uint32(batch[at+atLength:])))
@@ -81,7 +81,7 @@ func frames(batch []byte, fn func(at int64, frame []byte)) {
 	}
 }
 
-// seal fills in the checksums of a batch that is to stand at an offset of a segment, and returns the last crc.
+// seal fills in the checksums of a batch that will be written at this offset of a segment, and returns the last crc.
 func seal(batch []byte, offset int64, seed, chain uint32) uint32 {
 	frames(batch, func(at int64, frame []byte) {
 		binary.LittleEndian.PutUint32(frame[atCheck:], headerCheck(frame, seed, offset+at))
@@ -91,12 +91,12 @@ func seal(batch []byte, offset int64, seed, chain uint32) uint32 {
 	return chain
 }
 
-// headerCheck is bound to the place: neither a stale frame nor one within a payload passes for one that stands there.
+// headerCheck depends on segment and offset: neither an old frame nor one within a payload has the right check here.
 func headerCheck(head []byte, seed uint32, offset int64) uint32 {
 	return crc32.Update(seed^uint32(offset/frameAlign), castagnoli, head[atLength:frameHeaderBytes])
 }
 
-// frameCRC is bound to all records before.
+// frameCRC depends on all records before.
 func frameCRC(frame []byte, chain uint32) uint32 {
 	return crc32.Update(chain, castagnoli, frame[atCheck:])
 }
@@ -113,7 +113,7 @@ func decodeHeader(b []byte) header {
 	}
 }
 
-// validHeader reports whether a header was written as it is, for this place.
+// validHeader reports whether this header was written, and for this offset of this segment.
 func validHeader(b []byte, seed uint32, offset int64) bool {
 	h := decodeHeader(b)
 	return h.mark == frameMark && h.check == headerCheck(b, seed, offset)

@@ -7,21 +7,21 @@ import (
 	"canopy/internal/disk"
 )
 
-// reader reads the frames of one segment, and judges what stops it.
+// reader reads the frames of one segment, and decides what the first bad frame means.
 type reader struct {
-	log     *Log // its chain, states and last index move with the frames read
+	log     *Log // its chain, states and last index follow the frames
 	segment segment
 	window  window
-	at      int64 // end of the last good frame, or the start of the frames
+	at      int64 // end of the last good frame, or the start of the frames; batch <= at <= bad
 	batch   int64 // where the batch of that frame opens
-	bad     int64 // where the first frame should be that is not good
+	bad     int64 // where the first bad frame is or should be
 }
 
 func (l *Log) reader(s segment, f disk.File, size int64) *reader {
 	return &reader{log: l, segment: s, window: window{file: f, size: size}, at: s.start, batch: s.start}
 }
 
-// run hands the records to fn up to the first frame that is not as it was written, or not there.
+// run calls fn with each record up to the first bad frame.
 func (r *reader) run(fn func(Kind, uint64, []byte) error) error {
 	for {
 		frame, err := r.next()
@@ -30,15 +30,15 @@ func (r *reader) run(fn func(Kind, uint64, []byte) error) error {
 		}
 		h, payload := decodeHeader(frame), frame[frameHeaderBytes:len(frame)-frameEndBytes]
 		r.log.chain = h.crc
-		r.log.note(h, payload)
+		r.log.follow(h, payload)
 		if err := fn(h.kind, h.index, payload); err != nil {
 			return err
 		}
 	}
 }
 
-// next returns the frame that goes on from the last one, or nil. It stands within the batch, or opens a new one at the
-// next sector; the chain shows that none is missing between.
+// next returns the next good frame, or nil. It is in the same batch, or opens a new one at the next sector. Its crc shows
+// that no frame is missing between.
 func (r *reader) next() ([]byte, error) {
 	within, opening := frameStart(r.at), roundUp(r.at, sectorBytes)
 	r.bad = opening
@@ -51,6 +51,7 @@ func (r *reader) next() ([]byte, error) {
 			continue
 		}
 		r.bad = min(r.bad, at)
+		// A frame that opens a batch is good only at the start of a sector.
 		if h := decodeHeader(head); !validHeader(head, r.segment.seed, at) || r.tooLong(h) || h.opensBatch() && at != opening {
 			continue
 		}
@@ -71,19 +72,19 @@ func (r *reader) next() ([]byte, error) {
 
 func (r *reader) tooLong(h header) bool { return int64(h.length) > r.log.o.MaxRecordBytes }
 
-// judge says whether what follows the last good frame of the last segment is a torn batch, or else nothing, or else
-// damage. It is the table of the package comment, row by row.
+// judge tells what follows the last good frame of the last segment: a torn batch, nothing, or damage, which is an error. It
+// is the table of the package comment, row by row.
 func (r *reader) judge() (torn bool, err error) {
 	later, empty, err := r.scan()
 	if err != nil {
 		return false, err
 	}
-	why, err := r.why()
+	reason, err := r.reason()
 	if err != nil {
 		return false, err
 	}
 	if later > 0 { // row 1
-		return false, r.segment.corrupt(r.log.dir, r.bad, fmt.Sprintf("%s, and whole ones follow from offset %d", why, later))
+		return false, r.segment.corrupt(r.log.dir, r.bad, fmt.Sprintf("%s, and whole ones follow from offset %d", reason, later))
 	}
 	if empty { // row 2
 		return false, nil
@@ -93,17 +94,18 @@ func (r *reader) judge() (torn bool, err error) {
 		return true, ignoreEOF(err)
 	}
 	if !validHeader(head, r.segment.seed, r.bad) || r.tooLong(decodeHeader(head)) { // rows 4, 5
-		return false, r.segment.corrupt(r.log.dir, r.bad, why)
+		return false, r.segment.corrupt(r.log.dir, r.bad, reason)
 	}
 	frame, err := r.window.bytes(r.bad, frameBytes(int64(decodeHeader(head).length)))
 	if err != nil || !writtenFrame(frame, r.bad) { // row 6
 		return true, ignoreEOF(err)
 	}
-	return false, r.segment.corrupt(r.log.dir, r.bad, why) // row 7
+	return false, r.segment.corrupt(r.log.dir, r.bad, reason) // row 7
 }
 
-// rewrite writes the last batch once more, as it is. If its Sync had failed, the system may hold the bytes in memory as if
-// they were safe, and a sync would not write them; earlier batches were safe, or this one would not have been begun.
+// rewrite writes the last batch once more, unchanged. If its Sync failed, the system may have the bytes in memory and
+// believe them to be on disk, so that a sync alone would not write them. Earlier batches are on disk, or this one would not
+// exist.
 func (r *reader) rewrite() error {
 	for at := r.batch; at < r.at; {
 		b, err := r.window.bytes(at, min(r.at-at, windowBytes))
@@ -118,8 +120,8 @@ func (r *reader) rewrite() error {
 	return nil
 }
 
-// scan looks for a batch that opens behind the bad frame (later is its offset, or 0), and for any byte that is not zero
-// behind the last good one.
+// scan looks for a batch that opens behind the bad frame: later is its offset, or 0. empty tells that all bytes behind the
+// last good frame are zero.
 func (r *reader) scan() (later int64, empty bool, err error) {
 	empty = true
 	for at := r.at; at < r.window.size; {
@@ -139,8 +141,8 @@ func (r *reader) scan() (later int64, empty bool, err error) {
 	return 0, empty, nil
 }
 
-// why describes the frame that was not read.
-func (r *reader) why() (string, error) {
+// reason says what is wrong with the bad frame.
+func (r *reader) reason() (string, error) {
 	head, err := r.window.bytes(r.bad, frameHeaderBytes)
 	switch {
 	case ignoreEOF(err) != nil:
@@ -158,14 +160,14 @@ func (r *reader) why() (string, error) {
 	return "the checksum of a record is wrong", nil
 }
 
-// writtenHeader reports whether a header was written to its end. Some bit that has come up where nothing was written does
-// not make one.
+// writtenHeader reports whether a header was written to its end. A single bit that is set where nothing was written is not
+// enough.
 func writtenHeader(head []byte) bool {
 	return head[frameHeaderBytes-1] != 0 && !isZero(head[:atLength])
 }
 
-// writtenFrame reports whether no trace shows that a part of a frame at an offset was never written: its last byte is
-// there, and no sector is left as zero as it was.
+// writtenFrame reports whether all sectors of a frame at this offset seem to be written: its last byte is there, and no
+// sector of it holds only zeros.
 func writtenFrame(frame []byte, offset int64) bool {
 	if frame[len(frame)-1] == 0 {
 		return false

@@ -8,14 +8,12 @@ import (
 	"canopy/internal/disk"
 )
 
-// Replay hands the records to fn, in the order of Append, and makes the log ready for Append. Segments in which all
-// entries have indexes below from are left out, as far as the names of the others tell; entries below from may still
-// come, and of states at least the newest of each kind. The payload is valid during the call only. An error of fn ends
-// Replay and is returned as it is.
+// Replay calls fn with the records, in the order of Append, and makes the log ready for Append. It skips the segments in
+// which, by their names, all entries have indexes below from. So fn may get some entries below from, and gets at least the
+// newest state of each kind. The payload is valid during the call only. An error of fn ends Replay and is returned unchanged.
 //
-// The end of a torn batch is cut off, as the table of the package comment says, and what was read is made safe: what
-// Replay has handed out does not vanish in the next crash. On a *CorruptError nothing has been changed on disk. After
-// any error the log can only be closed.
+// Replay cuts off the end of a torn batch, as the table of the package comment says, and syncs the rest: the next crash
+// loses no record that fn got. On a *CorruptError nothing on disk was changed. After any error the log can only be closed.
 func (l *Log) Replay(from uint64, fn func(kind Kind, index uint64, payload []byte) error) error {
 	if l.failed != nil {
 		return l.failed
@@ -42,7 +40,7 @@ func (l *Log) Replay(from uint64, fn func(kind Kind, index uint64, payload []byt
 	return l.adoptSpare()
 }
 
-// replayWhole reads a segment that another follows, and that therefore was whole once.
+// replayWhole reads a segment that another one follows: it was whole when that one began.
 func (l *Log) replayWhole(i int, fn func(Kind, uint64, []byte) error) error {
 	s, next := l.segments[i], l.segments[i+1]
 	f, size, err := l.openSegment(s)
@@ -57,14 +55,14 @@ func (l *Log) replayWhole(i int, fn func(Kind, uint64, []byte) error) error {
 	if l.chain == next.seed {
 		return nil
 	}
-	why, err := r.why()
+	reason, err := r.reason()
 	if err != nil {
 		return err
 	}
-	return s.corrupt(l.dir, r.bad, fmt.Sprintf("%s, and %s follows", why, next.name()))
+	return s.corrupt(l.dir, r.bad, fmt.Sprintf("%s, and %s follows", reason, next.name()))
 }
 
-// replayLast reads the segment in use, finds its end, and makes it ready for appending.
+// replayLast reads the last segment, finds its end, and makes it ready for Append.
 func (l *Log) replayLast(fn func(Kind, uint64, []byte) error) (err error) {
 	s := l.current()
 	f, size, err := l.openSegment(s)
@@ -84,31 +82,32 @@ func (l *Log) replayLast(fn func(Kind, uint64, []byte) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := l.settleEnd(r, torn); err != nil {
+	if err := l.secureEnd(r, torn); err != nil {
 		return fmt.Errorf("wal: make the end of %s safe: %w", filepath.Join(l.dir, s.name()), err)
 	}
 	l.file = f
 	return nil
 }
 
-// settleEnd makes safe what a process before this one may have left to the system: bytes, size, and the name. A torn end
-// is cut off in one step, unlike by writing zeros: there is no half of it that would look like damage.
-func (l *Log) settleEnd(r *reader, torn bool) error {
+// secureEnd syncs what the process before may have left in the memory of the system: the bytes, the size and the name. It
+// cuts off a torn end by truncation, which is one step: zeros could be written in part, and the rest would look like damage.
+func (l *Log) secureEnd(r *reader, torn bool) error {
 	if err := r.rewrite(); err != nil {
 		return err
 	}
 	f := r.window.file
 	l.offset, l.room, l.begun = roundUp(r.at, sectorBytes), r.window.size, r.at > r.segment.start
+	usual := min(max(l.room, l.o.FirstSegmentBytes), l.o.SegmentBytes)
 	if torn {
 		if err := f.Truncate(r.at); err != nil {
 			return err
 		}
 		l.room = r.at
 	}
-	if l.room < l.o.SegmentBytes {
-		err := f.Allocate(l.o.SegmentBytes)
+	if l.room < usual {
+		err := f.Allocate(usual)
 		if err == nil {
-			l.room = l.o.SegmentBytes
+			l.room = usual
 		} else if !errors.Is(err, disk.ErrNoSpace) {
 			return err
 		}

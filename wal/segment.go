@@ -11,11 +11,11 @@ import (
 	"canopy/internal/disk"
 )
 
-// The numbers of a segment's header, frozen like those of the frame:
+// The numbers of a segment's header. They are frozen, as those of the frame are:
 //
 //	| magic 8 | version 4 | seed 4 | sequence 8 | first index 8 | meta length 4 | crc 4 | meta … | zeros to a sector |
 //
-// crc is the CRC-32C of the 36 bytes before it and of meta. A later version keeps magic and version where they are.
+// crc is the CRC-32C of the 36 bytes before it and of meta. Later versions keep magic and version at their offsets.
 const (
 	segmentMagic       = "CanopWAL"
 	segmentVersion     = 1
@@ -29,8 +29,8 @@ const (
 
 // segment is one file of the log.
 type segment struct {
-	sequence uint64 // one more than that of the segment before
-	first    uint64 // entries with a lower index are not in it, nor in any after it, except overwritten ones
+	sequence uint64 // that of the segment before, plus 1
+	first    uint64 // neither it nor a later segment has an entry with a lower index, except overwritten ones
 	seed     uint32 // crc of the last record before it
 	start    int64  // offset of its first frame
 }
@@ -49,14 +49,14 @@ func parseSegmentName(name string) (segment, bool) {
 	return s, err == nil && s.name() == name
 }
 
-// listSegments returns the segments of a directory by sequence. Other files are left alone, unless they end like segments.
+// listSegments returns the segments of a directory by sequence. It ignores other files, unless their names end in ".wal".
 func listSegments(fsys disk.FS, dir string) ([]segment, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
 		return nil, err
 	}
 	var segments []segment
-	for _, name := range names { // sorted, and so by sequence
+	for _, name := range names { // sorted by name, which is by sequence
 		if !strings.HasSuffix(name, segmentSuffix) {
 			continue
 		}
@@ -70,8 +70,8 @@ func listSegments(fsys disk.FS, dir string) ([]segment, error) {
 	return segments, nil
 }
 
-// checkRow refuses a hole in the row, and a segment that is there twice.
-func checkRow(dir string, segments []segment) error {
+// checkSequence refuses a segment that is missing, or there twice.
+func checkSequence(dir string, segments []segment) error {
 	for i := 1; i < len(segments); i++ {
 		before, s := segments[i-1], segments[i]
 		switch {
@@ -84,7 +84,7 @@ func checkRow(dir string, segments []segment) error {
 	return nil
 }
 
-// appendSegmentHeader adds the header of s, filled up to a sector.
+// appendSegmentHeader adds the header of s, with zeros up to the end of its sector.
 func appendSegmentHeader(dst []byte, s segment, meta []byte) []byte {
 	begin := len(dst)
 	dst = append(dst, segmentMagic...)
@@ -99,12 +99,12 @@ func appendSegmentHeader(dst []byte, s segment, meta []byte) []byte {
 	return append(dst, make([]byte, segmentStart(meta)-int64(len(dst)-begin))...)
 }
 
-// segmentStart returns where the frames begin.
+// segmentStart returns the offset of the first frame.
 func segmentStart(meta []byte) int64 {
 	return roundUp(segmentHeaderBytes+int64(len(meta)), sectorBytes)
 }
 
-// readHeader checks the header against the name, fills in the rest of s, and returns the meta.
+// readHeader compares the header with the name, fills in the rest of s, and returns the meta.
 func (s *segment) readHeader(fsys disk.FS, dir string) ([]byte, error) {
 	name := filepath.Join(dir, s.name())
 	f, err := fsys.Open(name)
@@ -120,7 +120,7 @@ func (s *segment) readHeader(fsys disk.FS, dir string) ([]byte, error) {
 	case n < len(b) || string(b[:8]) != segmentMagic:
 		return nil, s.corrupt(dir, 0, "it does not begin like a segment")
 	case binary.LittleEndian.Uint32(b[8:]) > segmentVersion:
-		return nil, fmt.Errorf("wal: %s: format %d, known are up to %d: %w", name, binary.LittleEndian.Uint32(b[8:]),
+		return nil, fmt.Errorf("wal: %s: format %d, this program knows formats up to %d: %w", name, binary.LittleEndian.Uint32(b[8:]),
 			segmentVersion, ErrNewerFormat)
 	case binary.LittleEndian.Uint32(b[32:]) > maxMetaBytes:
 		return nil, s.corrupt(dir, 32, fmt.Sprintf("its header claims %d bytes of meta", binary.LittleEndian.Uint32(b[32:])))

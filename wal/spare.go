@@ -10,21 +10,17 @@ import (
 	"canopy/internal/disk"
 )
 
-// Reserved reports whether there is a spare segment: room for the log to go on after the current one is full.
-func (l *Log) Reserved() bool { return l.spare }
+// Reserved reports whether there is a spare segment, in which the log goes on when this one is full.
+func (l *Log) Reserved() bool { return l.spare > 0 }
 
-// Left returns how many bytes Sync can write, in batches of whole sectors, before it needs more of the disk.
+// Left returns how many bytes Sync can write, in batches of whole sectors, before it needs more disk space.
 func (l *Log) Left() int64 {
-	left := max(0, l.room-l.offset)
-	if l.spare {
-		left += l.o.SegmentBytes
-	}
-	return left
+	return max(0, l.room-l.offset) + l.spare
 }
 
-// Reserve makes the spare segment if there is none. An error that matches disk.ErrNoSpace means that the disk is full:
-// the caller refuses what makes its state grow, and calls Reserve again now and then. Other errors leave the log usable,
-// too, but Sync will fail at the end of the segment.
+// Reserve makes the spare segment if there is none. If the error matches disk.ErrNoSpace, the disk is full: the caller must
+// refuse what makes its state grow, and call Reserve again from time to time. After other errors the log is usable, too, but
+// Sync will fail at the end of the segment.
 func (l *Log) Reserve() error {
 	if err := l.ready(); err != nil {
 		return err
@@ -32,16 +28,16 @@ func (l *Log) Reserve() error {
 	return l.reserve()
 }
 
-// Frugal says whether the log leaves what room there is to others. While it does, it makes a spare segment only when Reserve
-// is called: at the end of the last segment Sync returns an error that matches disk.ErrNoSpace.
+// Frugal tells the log whether to leave the free disk space to others. If it does, only Reserve makes a spare segment;
+// without one, Sync returns an error that matches disk.ErrNoSpace at the end of the last segment.
 func (l *Log) Frugal(on bool) { l.frugal = on }
 
-// GiveBack removes the spare segment, if there is one, for others to have its room.
+// GiveBack removes the spare segment, if there is one, so that others can use its room.
 func (l *Log) GiveBack() error {
-	if err := l.ready(); err != nil || !l.spare {
+	if err := l.ready(); err != nil || !l.Reserved() {
 		return err
 	}
-	l.spare = false
+	l.spare = 0
 	if err := l.fs.Remove(filepath.Join(l.dir, spareName)); err != nil {
 		return fmt.Errorf("wal: give the spare segment back: %w", err)
 	}
@@ -49,39 +45,45 @@ func (l *Log) GiveBack() error {
 }
 
 func (l *Log) reserve() error {
-	if l.spare {
+	if l.Reserved() {
 		return nil
 	}
+	bytes := l.nextBytes()
 	name := filepath.Join(l.dir, spareName)
 	f, err := l.fs.Create(name)
 	if err != nil {
 		return fmt.Errorf("wal: make spare segment: %w", err)
 	}
-	err = f.Allocate(l.o.SegmentBytes)
+	err = f.Allocate(bytes)
 	if e := f.Close(); err == nil {
 		err = e
 	}
 	if err != nil {
-		// What was allocated of it is given back, for others to make room with.
+		// Others may need the part that was allocated.
 		return errors.Join(fmt.Errorf("wal: allocate spare segment: %w", err), l.fs.Remove(name))
 	}
-	l.spare = true
+	l.spare = bytes
 	return nil
 }
 
-// reserveMore is reserve for a log that needs the segment now. A frugal one goes without.
+// nextBytes is the size of the segment after the last one.
+func (l *Log) nextBytes() int64 {
+	return min(max(2*l.room, l.o.FirstSegmentBytes), l.o.SegmentBytes)
+}
+
+// reserveMore makes the spare segment, unless the log is frugal.
 func (l *Log) reserveMore() error {
-	if l.frugal && !l.spare {
+	if l.frugal && !l.Reserved() {
 		return fmt.Errorf("wal: make spare segment: the room is left to others: %w", disk.ErrNoSpace)
 	}
 	return l.reserve()
 }
 
-// reserveIfRoom leaves it to Reserved to tell that there was no room, and to Reserve to tell of any other error.
+// reserveIfRoom tries to make the spare segment. Reserved tells whether there is one, and Reserve returns the error.
 func (l *Log) reserveIfRoom() { _ = l.reserveMore() }
 
-// adoptSpare takes over the spare segment of the process before: on a full disk there is no making another. One that was
-// written to, by a cut that did not come to its end, is made anew.
+// adoptSpare uses the spare segment of the process before, since on a full disk there is no room for another one. If a cut
+// was interrupted after it had written to the segment, adoptSpare makes a new one.
 func (l *Log) adoptSpare() error {
 	f, err := l.fs.Open(filepath.Join(l.dir, spareName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,34 +93,38 @@ func (l *Log) adoptSpare() error {
 	if err != nil {
 		return fmt.Errorf("wal: open spare segment: %w", err)
 	}
-	clean, err := l.emptySpare(f)
+	bytes, err := l.emptySpare(f)
 	if e := f.Close(); err == nil {
 		err = e
 	}
 	if err != nil && !errors.Is(err, disk.ErrNoSpace) {
 		return fmt.Errorf("wal: check spare segment: %w", err)
 	}
-	if l.spare = clean && err == nil; !l.spare {
+	if err == nil {
+		l.spare = bytes
+	}
+	if !l.Reserved() {
 		l.reserveIfRoom()
 	}
 	return nil
 }
 
-// emptySpare reports whether the spare segment holds zeros only, and sees to its size.
-func (l *Log) emptySpare(f disk.File) (bool, error) {
+// emptySpare gives the spare segment its full size, and returns that; 0 if it holds anything but zeros.
+func (l *Log) emptySpare(f disk.File) (bytes int64, err error) {
 	size, err := f.Size()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	w := window{file: f, size: size}
 	for at := int64(0); at < size; at += windowBytes {
 		b, err := w.bytes(at, min(windowBytes, size-at))
 		if err != nil && err != io.EOF {
-			return false, err
+			return 0, err
 		}
 		if !isZero(b) {
-			return false, nil
+			return 0, nil
 		}
 	}
-	return true, f.Allocate(l.o.SegmentBytes)
+	bytes = max(size, l.o.FirstSegmentBytes)
+	return bytes, f.Allocate(bytes)
 }

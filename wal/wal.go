@@ -1,56 +1,59 @@
 // Package wal keeps the raft log on disk.
 //
-// A Log is a row of segment files of records. A record is found again by Open after any crash once Sync has returned;
-// before that it is found whole or not at all, and only if all records before it are. Nothing else is promised, and
-// everything below serves this. Log does not know what the records mean, and is used by one goroutine.
+// A Log is a sequence of segment files, which hold records. Once Sync has returned, Open and Replay find a record again
+// after any crash. Before that, they find it whole or not at all, and only if they find all records before it. The log
+// promises nothing else. Log does not know what the records mean. One goroutine uses it.
 //
-// What was appended between two calls of Sync is a batch: one write, one sync. A batch begins at a sector of 512 bytes
-// of its own, so that no sector that holds acknowledged records is ever written anew. Within it, records follow one
-// another as frames, each at a multiple of eight:
+// The records appended between two calls of Sync are a batch: one write, one sync. A batch begins at a new sector of 512
+// bytes, so that no sector with acknowledged records is ever written again. In a batch, records follow one another as
+// frames, each at a multiple of eight:
 //
 //	| crc 4 | check 4 | length 4 | index 8 | kind 1 | flags 1 | mark 2 | payload … | end 1 | zeros to a multiple of 8 |
 //
-//	crc    CRC-32C of all that follows it up to and including end, seeded with the crc of the record before
-//	check  CRC-32C of length…mark, seeded with the segment's seed xor an eighth of the frame's offset
+//	crc    CRC-32C of check…end, seeded with the crc of the record before
+//	check  CRC-32C of length…mark, seeded with (the segment's seed) xor (the frame's offset / 8)
 //	flags  bit 0: this frame opens a batch
-//	mark, end  fixed, and never zero: if they are there, so is what stands before them in the sector
+//	mark, end  fixed, and never zero: if they are there, the bytes before them in the same sector were written, too
 //
-// Numbers are little-endian. A header never straddles two sectors: where less than 24 bytes are left of one, the frame
-// begins at the next. A segment begins with a header sector (see segment.go); its seed is the crc of the last record of
-// the segment before, so that segments make one chain. Behind the last frame a segment is zero.
+// Numbers are little-endian. A header lies in one sector: if a sector has less than 24 bytes left, the frame begins at the
+// next one. A segment begins with a header sector (see segment.go). Its seed is the crc of the last record of the segment
+// before, so that all segments make one chain. All bytes behind the last frame of a segment are zero.
 //
 // # Recovery
 //
-// Replay reads up to the first frame that is not as it was written. If that is in any segment but the last, it refuses:
-// a segment is begun only when the one before it is safe. In the last one it must tell a batch that was torn by a crash,
-// which nobody was promised, from damage to what was acknowledged. The facts, in this order:
+// Replay reads up to the first bad frame: one that differs from what was written, or is missing. In any segment but the
+// last this is damage, because a segment begins only when the one before it is on disk: Replay refuses it. In the last
+// segment Replay must tell a batch that a crash tore, which was never acknowledged, from damage to acknowledged records.
+// It goes through these rows in order:
 //
 //	#  what is found                                           what it means                                     outcome
-//	1  a batch opens behind the bad frame                      it began only when what is before it was safe      refuse
-//	2  only zeros follow                                       the end                                           go on
-//	3  the header is zero or lacks its mark, or the file ends  that sector was never written, or cut              cut
-//	4  the header is whole, but its check is wrong             it was written, and changed since                  refuse
-//	5  its length is beyond the limit                          another program wrote it, or other options         refuse
+//	1  a batch opens behind the bad frame                      it began when all records before were on disk      refuse
+//	2  only zeros follow                                       the log ends here                                  go on
+//	3  the header is zero or lacks its mark, or the file ends  this sector was never written, or was cut off      cut
+//	4  the header is whole, but its check is wrong             it was written, and has changed since              refuse
+//	5  its length exceeds the limit                            another program or other options wrote it          refuse
 //	6  the file ends, end is missing, or a sector is zero      the rest was never written                         cut
-//	7  all else                                                all was written, and has changed since             refuse
+//	7  anything else                                           all of it was written, and has changed since       refuse
 //
-// What cannot be told apart: in the last batch, and only there, a record whose payload has a whole sector (or the part
-// of a sector in which it begins or ends) of zeros is cut in row 6 even if it was damaged after its Sync. And whole
-// sectors of the last batch, or whole segments at the end, that vanish without a trace look like an end. The caller,
-// who knows how far the log was committed, finds those. Bits of the padding are not checked, and do no harm.
+// Three kinds of damage look like a torn batch or like the end of the log. Only the caller can find them, since it knows how
+// far the log was committed. In the last batch, row 6 cuts a damaged record if a whole sector of its payload (or the part of a
+// sector at its start or end) holds zeros. Whole sectors of the last batch can vanish, and whole segments at the end.
+// The padding is not checked; damage to it has no effect.
 //
-// What is left is written once more and synced before it is believed: the process before may have read its own failed
-// write back from memory, as this one may.
+// Replay writes the last batch again and syncs it before the log goes on: the process before may have failed to write it,
+// and may have read it back from the memory of the system, as this process may.
 //
 // # Room
 //
-// A segment is allocated before it is used, and a spare one is kept ready: writing never meets a full disk, it is the
-// allocation of the next spare that does. Then Reserved is false, and the caller has a segment's room left for what
-// frees space. Sync returns an error that matches disk.ErrNoSpace only before it has written anything, and may then be
-// called again; any other error of it is for ever.
+// A segment is allocated before it is used, and a spare segment is kept ready. So a full disk stops the allocation of the
+// next spare segment, and not a write. Then Reserved is false, and the caller can use the rest of this segment for what
+// frees space. If Sync returns an error that matches disk.ErrNoSpace, it has written nothing, and can be called again. Any
+// other error of Sync is final.
 //
-// What is allocated is not yet written to, and the file system notes of each block when it is: a sync of such blocks
-// takes two writes. So a batch that comes to them takes zeros for the next 256 KiB along.
+// The first segments are small: each is twice as large as the one before it, up to SegmentBytes.
+//
+// The file system records for each allocated block whether it was written to, so the first sync of such a block takes two
+// writes. Therefore a batch that reaches new blocks also writes zeros to the next 16 to 256 KiB.
 package wal
 
 import (
@@ -63,11 +66,11 @@ import (
 	"canopy/internal/disk"
 )
 
-// Kind says what a record is. The caller chooses the numbers; 0 is not to be used.
+// Kind says what a record is. The caller chooses the numbers. A Kind is not 0.
 type Kind uint8
 
-// Record is what Append takes. Records with an Index are entries of the raft log. A record without one is a state: only
-// the newest of its kind counts, and each new segment begins with the newest of each, so that old ones can be released.
+// Record is what Append takes. A record with an Index is an entry of the raft log. A record without one is a state: only
+// the newest of each kind counts. Each new segment begins with these, so that old segments can be released.
 type Record struct {
 	Kind    Kind   // not 0
 	Index   uint64 // of an entry; 0 for a state
@@ -76,19 +79,25 @@ type Record struct {
 
 // Options of a Log. The zero value is good.
 type Options struct {
-	// SegmentBytes is the size at which a segment is cut, and which is allocated for it; default 16 MiB, at least 4 KiB.
-	// A batch that is bigger has a segment to its measure.
+	// SegmentBytes is the size that is allocated for a segment. A full segment is followed by the next. Default 16 MiB, at
+	// least 4 KiB. A larger batch gets a larger segment.
 	SegmentBytes int64
-	// MaxRecordBytes is the limit of a payload, in writing and in reading; default 64 MiB, at most 1 GiB.
+	// FirstSegmentBytes is the size of the first segment, at least 4 KiB; default SegmentBytes. Each segment is twice as
+	// large as the one before it, up to SegmentBytes, so that a log of few records takes little of the disk.
+	FirstSegmentBytes int64
+	// MaxRecordBytes is the limit of a payload, for writing and reading. Default 64 MiB, at most 1 GiB.
 	MaxRecordBytes int64
-	// NoSync leaves syncing to the system: faster, but a power cut loses acknowledged records, or leaves a log that is
-	// refused.
+	// NoSync leaves syncing to the system. This is faster, but after a power cut acknowledged records may be lost, or
+	// Replay may refuse the log.
 	NoSync bool
 }
 
 func (o Options) withDefaults() Options {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 16 << 20
+	}
+	if o.FirstSegmentBytes == 0 {
+		o.FirstSegmentBytes = o.SegmentBytes
 	}
 	if o.MaxRecordBytes == 0 {
 		o.MaxRecordBytes = 64 << 20
@@ -99,6 +108,9 @@ func (o Options) withDefaults() Options {
 func (o Options) check() error {
 	if o.SegmentBytes < 4<<10 {
 		return fmt.Errorf("wal: SegmentBytes is %d, at least 4096 are needed", o.SegmentBytes)
+	}
+	if o.FirstSegmentBytes < 4<<10 || o.FirstSegmentBytes > o.SegmentBytes {
+		return fmt.Errorf("wal: FirstSegmentBytes is %d, allowed are 4096 to SegmentBytes, %d", o.FirstSegmentBytes, o.SegmentBytes)
 	}
 	if o.MaxRecordBytes < 0 || o.MaxRecordBytes > 1<<30 {
 		return fmt.Errorf("wal: MaxRecordBytes is %d, allowed are 1 to %d", o.MaxRecordBytes, 1<<30)
@@ -114,30 +126,31 @@ type Log struct {
 	meta []byte
 	lock io.Closer
 
-	segments []segment // oldest first, numbered without a gap; the last is written to
+	segments []segment // segments[i+1].sequence == segments[i].sequence+1; the last one is written to
 	file     disk.File // the last segment; nil until it is ready for Append
-	offset   int64     // where the next batch begins: a multiple of sectorBytes
-	room     int64     // up to where file is allocated
-	written  int64     // up to where blocks of file have been written to, with zeros maybe; 0: not known
-	begun    bool      // file holds a batch; if not, cutting it would gain nothing
-	chain    uint32    // crc of the last record written
-	last     uint64    // index of the last entry written
+	offset   int64     // of the next batch; offset%sectorBytes == 0
+	room     int64     // file is allocated up to here
+	written  int64     // blocks of file were written to up to here, maybe with zeros; 0: not known
+	ahead    int64     // zeros that the last batch wrote ahead; 0 <= ahead <= aheadBytes
+	begun    bool      // file holds a batch; an empty segment is not replaced by a new one
+	chain    uint32    // crc of the last record that was written
+	last     uint64    // index of the last entry that was written
 
-	batch  []byte   // frames appended since the last Sync, their checksums still missing
-	states []state  // the newest safe state of each kind, in the order they first came
-	spare  bool     // the spare segment exists, and is allocated
-	frugal bool     // a spare segment is made by Reserve only
-	failed *failure // why the log accepts nothing more
+	batch  []byte   // frames appended since the last Sync, without checksums
+	states []state  // the newest synced state of each kind, in the order in which the kinds first came
+	spare  int64    // bytes that are allocated for the spare segment; 0: there is none
+	frugal bool     // only Reserve makes a spare segment
+	failed *failure // the log accepts nothing more; nil: it does
 }
 
-// state is a record that is carried on from segment to segment.
+// state is a record that each new segment repeats.
 type state struct {
 	kind    Kind
 	payload []byte
 }
 
-// Create makes a new log in dir, which is made if need be. After a crash there is either a whole log, empty, or none.
-// meta is kept in each segment, for the caller to know its log by; at most 64 KiB. An existing log is ErrExists.
+// Create makes a new log in dir. It makes dir if there is none. After a crash there is either a whole, empty log or none.
+// Each segment holds meta, by which the caller knows its log; at most 64 KiB. If there is a log, the error is ErrExists.
 func Create(fsys disk.FS, dir string, meta []byte, o Options) (*Log, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
@@ -194,9 +207,8 @@ func ignoreCorrupt(err error) error {
 	return err
 }
 
-// Open opens the log in dir, checks that its segments are a whole row, and returns the meta given to Create. Replay must
-// follow. Nothing is changed on disk. Errors: ErrNotFound, disk.ErrLocked, ErrNewerFormat, *CorruptError, and those of
-// the disk.
+// Open opens the log in dir, checks that no segment is missing, and returns the meta that Create got. Replay must follow.
+// Open changes nothing on disk. Errors: ErrNotFound, disk.ErrLocked, ErrNewerFormat, *CorruptError, and those of the disk.
 func Open(fsys disk.FS, dir string, o Options) (*Log, []byte, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
@@ -221,7 +233,7 @@ func (l *Log) open() (err error) {
 	if l.segments, err = listSegments(l.fs, l.dir); err != nil {
 		return err
 	}
-	if err := checkRow(l.dir, l.segments); err != nil {
+	if err := checkSequence(l.dir, l.segments); err != nil {
 		return err
 	}
 	for i := range l.segments {
@@ -233,7 +245,7 @@ func (l *Log) open() (err error) {
 			l.meta = meta
 		}
 		if string(meta) != string(l.meta) {
-			return l.segments[i].corrupt(l.dir, 0, "its meta differs from that of the segments before it: it is of another log")
+			return l.segments[i].corrupt(l.dir, 0, "its meta differs from that of the segments before it: it belongs to another log")
 		}
 	}
 	return nil
@@ -248,22 +260,25 @@ func (l *Log) acquire() (err error) {
 	return nil
 }
 
-// First returns the lowest index of an entry that the log may hold: a snapshot at First()-1 or later is one from which
-// the log goes on. It is 0 for a log from which nothing has been released.
+// First returns the lowest index of an entry that the log may hold: the log goes on from a snapshot at First()-1 or later.
+// It is 0 for a log from which nothing was released.
 func (l *Log) First() uint64 { return l.segments[0].first }
 
-// Segments returns how many segment files there are, the spare one not counted.
+// Segments returns the number of segment files without the spare one.
 func (l *Log) Segments() int { return len(l.segments) }
 
-// Release removes the oldest segments, as long as all entries in them have an index of at most upTo or have been
-// overwritten, and more than keep segments remain; the one in use always does. The caller has made sure that a snapshot
-// it can read stands for those entries. An error leaves the log usable, and Release may be called again.
+// SegmentBytes returns the size of the last segment, which is written to.
+func (l *Log) SegmentBytes() int64 { return l.room }
+
+// Release removes the oldest segments while all of their entries have an index <= upTo or are overwritten, and more than
+// keep segments remain. The segment in use always remains. The caller must have a readable snapshot of these entries. After
+// an error the log is still usable, and Release can be called again.
 func (l *Log) Release(upTo uint64, keep int) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
 	for len(l.segments) > max(keep, 1) && l.segments[1].first <= upTo+1 && upTo+1 != 0 {
-		// One name at a time is made safe: a crash that kept the removal of a later segment only would leave a hole.
+		// Each removal is synced alone: if a crash kept only the removal of a later segment, the log would have a gap.
 		name := filepath.Join(l.dir, l.segments[0].name())
 		if err := l.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("wal: release segment: %w", err)
@@ -276,7 +291,7 @@ func (l *Log) Release(upTo uint64, keep int) error {
 	return nil
 }
 
-// Close releases the log to others. What was appended since the last Sync is dropped.
+// Close lets other processes open the log. It drops what was appended since the last Sync.
 func (l *Log) Close() error {
 	var err error
 	if l.file != nil {

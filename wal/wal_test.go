@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,10 @@ const (
 	stateKind Kind = 2
 )
 
-var small = Options{SegmentBytes: 4096, MaxRecordBytes: 64 << 10}
+var (
+	small   = Options{SegmentBytes: 4096, MaxRecordBytes: 64 << 10}
+	growing = Options{FirstSegmentBytes: 4096, SegmentBytes: 12 << 10, MaxRecordBytes: 64 << 10}
+)
 
 // rec is a record as Replay hands it out.
 type rec struct {
@@ -214,7 +218,7 @@ func TestLimitsAreRefusedBeforeAnythingIsAdded(t *testing.T) {
 	if _, got := mustReopen(t, m, small, 0); !cmp.Equal(got, []rec{{entryKind, 1, "only"}}) {
 		t.Errorf("got %v", got)
 	}
-	for _, o := range []Options{{SegmentBytes: 100}, {MaxRecordBytes: 2 << 30}, {MaxRecordBytes: -1}} {
+	for _, o := range []Options{{SegmentBytes: 100}, {FirstSegmentBytes: 100}, {SegmentBytes: 8192, FirstSegmentBytes: 8193}, {MaxRecordBytes: 2 << 30}, {MaxRecordBytes: -1}} {
 		if _, err := Create(m, "/other", nil, o); err == nil {
 			t.Errorf("Create took %+v", o)
 		}
@@ -473,8 +477,8 @@ func TestZerosAreWrittenAhead(t *testing.T) {
 			ahead++
 		}
 	}
-	if ahead++; l.Segments() != 1 || ahead != 3 { // with the first batch, too
-		t.Errorf("%d segments, written ahead %d times, want 1 and 3", l.Segments(), ahead)
+	if ahead++; l.Segments() != 1 || ahead != 6 { // 16, 32, 64, 128 KiB, and twice 256; with the first batch, too
+		t.Errorf("%d segments, written ahead %d times, want 1 and 6", l.Segments(), ahead)
 	}
 	if size, err := l.file.Size(); err != nil || size != o.SegmentBytes {
 		t.Errorf("the segment has %d bytes, want %d (%v)", size, o.SegmentBytes, err)
@@ -564,4 +568,63 @@ func TestLogOnTheRealDisk(t *testing.T) {
 		}
 		closed(t, l)
 	}
+}
+
+// TestSegmentsGrow: a log of few records takes little of the disk, and the segments of a longer one are as big as Options
+// say. A restart, and a torn end, change no size.
+func TestSegmentsGrow(t *testing.T) {
+	m := disk.NewMem()
+	o := Options{FirstSegmentBytes: 4096, SegmentBytes: 12 << 10}
+	l := create(t, m, o)
+	var got []int64
+	for i := uint64(1); len(got) < 4; i++ {
+		if l.Segments() > len(got) {
+			got = append(got, l.SegmentBytes())
+			if left, want := l.Left(), l.room-l.offset+l.spare; left != want {
+				t.Errorf("segment %d: %d bytes left, want %d", l.Segments(), left, want)
+			}
+			checkSizes(t, m, l)
+			closed(t, l)
+			l, _ = mustReopen(t, m, o, 0)
+			checkSizes(t, m, l)
+		}
+		put(t, l, entry(i, strings.Repeat("x", 400)))
+	}
+	if want := []int64{4096, 8192, 12 << 10, 12 << 10}; !slices.Equal(got, want) {
+		t.Errorf("segments have %d bytes, want %d", got, want)
+	}
+}
+
+// checkSizes compares the files of the last and of the spare segment with what the log says of them.
+func checkSizes(t *testing.T, m *disk.Mem, l *Log) {
+	t.Helper()
+	names := segmentNames(t, m)
+	for name, want := range map[string]int64{names[len(names)-1]: l.SegmentBytes(), "/wal/" + spareName: l.spare} {
+		if got := int64(len(contentOf(t, m, name))); got != want {
+			t.Errorf("%s has %d bytes, the log says %d", name, got, want)
+		}
+	}
+}
+
+// TestATornSegmentKeepsItsSize: what is cut off at the end is allocated again.
+func TestATornSegmentKeepsItsSize(t *testing.T) {
+	m := disk.NewMem()
+	o := Options{FirstSegmentBytes: 4096, SegmentBytes: 16 << 10}
+	l := create(t, m, o)
+	for i := uint64(1); l.SegmentBytes() < 8192; i++ {
+		put(t, l, entry(i, strings.Repeat("x", 400)))
+	}
+	put(t, l, entry(l.last+1, strings.Repeat("y", 1500)))
+	end := l.offset
+	closed(t, l)
+	names := segmentNames(t, m)
+	last := names[len(names)-1]
+	b := contentOf(t, m, last)
+	clear(b[end-sectorBytes : end])
+	setContent(t, m, last, b)
+	l, _ = mustReopen(t, m, o, 0)
+	if l.SegmentBytes() != 8192 {
+		t.Errorf("the segment has %d bytes, want 8192", l.SegmentBytes())
+	}
+	checkSizes(t, m, l)
 }

@@ -7,19 +7,19 @@ import (
 	"canopy/internal/disk"
 )
 
-// windowBytes is how much of a file is read at once, in bytes.
+// windowBytes is the least that is read at a time.
 const windowBytes = 1 << 20
 
-// window reads a file front to back through one buffer, which grows to the longest piece asked for, and so never beyond
-// the file itself.
+// window reads a file from start to end through one buffer. The buffer is as large as the longest piece that was asked
+// for, and so never larger than the file.
 type window struct {
 	file disk.File
-	size int64  // of the file
+	size int64  // of the file; at+len(buf) <= size
 	at   int64  // offset of buf
-	buf  []byte // what has been read
+	buf  []byte // bytes of the file
 }
 
-// bytes returns n bytes at an offset, valid until the next call; fewer and io.EOF if the file ends before.
+// bytes returns n bytes at an offset, valid until the next call. If the file ends before, it returns fewer and io.EOF.
 func (w *window) bytes(at, n int64) ([]byte, error) {
 	if at >= w.size {
 		return nil, io.EOF
@@ -60,7 +60,7 @@ func (w *window) read(at, n int64) error {
 	return err
 }
 
-// isZero reports whether b holds zeros only. It looks at 32 bytes at a time: at a start, whole segments are looked at.
+// isZero reports whether b holds only zeros. It checks 32 bytes at a time, since a start checks whole segments.
 func isZero(b []byte) bool {
 	word := binary.LittleEndian.Uint64
 	for ; len(b) >= 32; b = b[32:] {
