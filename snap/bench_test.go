@@ -9,7 +9,7 @@ import (
 	"canopy/internal/disk"
 )
 
-// tree is about what a tree of n keys is like.
+// tree resembles the snapshot of a tree of n keys.
 func tree(n int) (b []byte) {
 	for i := range n {
 		b = fmt.Appendf(b, "/services/group-%d/instance-%d\x00%064x", i/100, i, i*7919)

@@ -19,7 +19,7 @@ const (
 	footerBytes   = frameBytes + 24
 )
 
-// castagnoli is the polynomial that processors compute; a constant table.
+// castagnoli is the polynomial that processors have an instruction for; a constant table.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func encodeHeader(m Meta) []byte {
@@ -36,12 +36,12 @@ func headerSum(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:12], castagnoli), castagnoli, b[16:headerBytes])
 }
 
-// blockWriter writes a stream as blocks. The first error stays.
+// blockWriter writes a stream as blocks. After the first error it writes no more.
 type blockWriter struct {
 	file   disk.File
-	at     int64  // offset of the block being filled
+	at     int64  // offset of the block that is being filled
 	sum    uint32 // crc of the part before it
-	buf    []byte // frame and bytes of the block being filled
+	buf    []byte // frame and bytes of that block; frameBytes <= len(buf) <= frameBytes+blockBytesMax
 	blocks uint64
 	bytes  uint64
 	err    error
@@ -71,7 +71,7 @@ func (w *blockWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// flush writes the block that was being filled, if it has any bytes.
+// flush writes the block that is being filled, if it has any bytes.
 func (w *blockWriter) flush() {
 	n := len(w.buf) - frameBytes
 	if w.err != nil || n == 0 {
@@ -83,7 +83,7 @@ func (w *blockWriter) flush() {
 	w.buf = w.buf[:frameBytes]
 }
 
-// put writes buf with its frame.
+// put fills in the frame of buf, and writes buf.
 func (w *blockWriter) put(length uint32) {
 	binary.LittleEndian.PutUint32(w.buf, length)
 	w.sum = partSum(w.buf, w.sum)
@@ -110,8 +110,8 @@ func partSum(b []byte, before uint32) uint32 {
 	return crc32.Update(crc32.Update(before, castagnoli, b[:4]), castagnoli, b[frameBytes:])
 }
 
-// blockReader reads the stream back. It ends with io.EOF only after a footer that fits; any other end is another error,
-// and stays.
+// blockReader reads the stream back. It ends with io.EOF only after a good footer, and with another error otherwise. After
+// that it reads no more.
 type blockReader struct {
 	file   disk.File
 	name   string
@@ -119,10 +119,10 @@ type blockReader struct {
 	at     int64
 	sum    uint32
 	buf    []byte
-	rest   []byte // of buf, not yet handed out
+	rest   []byte // of buf: what Read did not return yet
 	blocks uint64
 	bytes  uint64
-	plain  uint64 // as the footer says
+	plain  uint64 // plain bytes, from the footer
 	err    error
 }
 
@@ -140,7 +140,7 @@ func newBlockReader(f disk.File, name string, m Meta) (*blockReader, error) {
 	case string(b[:8]) != magic:
 		return nil, r.corrupt(0, "it does not begin like a snapshot")
 	case binary.LittleEndian.Uint32(b[8:]) > formatVersion:
-		return nil, fmt.Errorf("snap: %s: format %d, known are up to %d: %w", name, binary.LittleEndian.Uint32(b[8:]),
+		return nil, fmt.Errorf("snap: %s: format %d, this program knows formats up to %d: %w", name, binary.LittleEndian.Uint32(b[8:]),
 			formatVersion, ErrNewerFormat)
 	case binary.LittleEndian.Uint32(b[12:]) != headerSum(b[:]):
 		return nil, r.corrupt(0, "the checksum of its header is wrong")
@@ -164,7 +164,7 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next reads a block, or the footer, which it answers with io.EOF.
+// next reads a block, or the footer, after which it returns io.EOF.
 func (r *blockReader) next() error {
 	begin := r.at
 	var frame [frameBytes]byte
@@ -172,7 +172,7 @@ func (r *blockReader) next() error {
 		return err
 	}
 	claimed := binary.LittleEndian.Uint32(frame[:])
-	if claimed > blockBytesMax { // compared before it is an int, which may have 32 bits
+	if claimed > blockBytesMax { // before the conversion to int, which may have 32 bits
 		return r.corrupt(begin, fmt.Sprintf("a block claims %d bytes, at most %d are possible", claimed, blockBytesMax))
 	}
 	length := int(claimed)
@@ -203,7 +203,7 @@ func (r *blockReader) next() error {
 	return nil
 }
 
-// end checks the footer against what was read.
+// end compares the footer with what was read.
 func (r *blockReader) end(begin int64) error {
 	b := r.buf[frameBytes:]
 	if binary.LittleEndian.Uint64(b) != r.blocks || binary.LittleEndian.Uint64(b[8:]) != r.bytes {

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// windowBytes is how far back the zstd encoder looks, and what the decoder must keep, in bytes. Records are like
-	// those just before them, so that looking farther packs no better, and takes a quarter more time.
+	// windowBytes is how far back the zstd encoder looks, and how much the decoder must keep. Records resemble those just
+	// before them: a larger window makes the file no smaller, and takes a quarter more time.
 	windowBytes     = 64 << 10
-	decoderBytesMax = 8 << 20 // limit of what a stream may make the decoder keep, in bytes
+	decoderBytesMax = 8 << 20 // most bytes that a stream can make the decoder keep
 )
 
 // encode writes a whole file.
@@ -35,7 +35,7 @@ func encode(f disk.File, m Meta, write func(w io.Writer) error) error {
 	return blocks.finish(plain.n)
 }
 
-// decode checks a whole file and hands its plain bytes to read.
+// decode checks a whole file while read reads its plain bytes.
 func decode(f disk.File, name string, m Meta, read func(r io.Reader) error) error {
 	blocks, err := newBlockReader(f, name, m)
 	if err != nil {
@@ -58,7 +58,7 @@ func decode(f disk.File, name string, m Meta, read func(r io.Reader) error) erro
 	return err
 }
 
-// blame turns an error of the decoder into what is wrong with the file.
+// blame turns an error of the decoder into one that says what is wrong with the file.
 func (r *blockReader) blame(err error) error {
 	if r.err != nil && r.err != io.EOF {
 		return r.err
@@ -66,7 +66,7 @@ func (r *blockReader) blame(err error) error {
 	return r.corrupt(headerBytes, fmt.Sprintf("its stream is not as zstd writes one (%v)", err))
 }
 
-// plainReader hands out plain bytes, and io.EOF only when the footer has been read and its count is right.
+// plainReader returns plain bytes, and io.EOF only after a footer whose count is right.
 type plainReader struct {
 	z      *zstd.Decoder
 	blocks *blockReader
@@ -94,7 +94,7 @@ func (p *plainReader) Read(b []byte) (int, error) {
 	return n, p.err
 }
 
-// counter counts what passes.
+// counter counts the bytes that are written.
 type counter struct {
 	w io.Writer
 	n uint64

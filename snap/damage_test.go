@@ -20,7 +20,7 @@ import (
 	"canopy/internal/disk"
 )
 
-// seed replays one run of the tests that use random numbers; they print it when they fail.
+// seed replays one run of the tests that use random numbers. They print it when they fail.
 var seed = flag.Uint64("seed", 0, "run the random tests with this seed only")
 
 func seeds(n uint64) []uint64 {
@@ -43,7 +43,7 @@ func fileOf(t testing.TB, m *disk.Mem, name string) []byte {
 	return b
 }
 
-// refusesOnly checks that a damaged snapshot is refused, and that its reader was told so by something other than io.EOF.
+// refusesOnly checks that a damaged snapshot is refused, and that its reader gets an error other than io.EOF.
 func refusesOnly(t *testing.T, d *Dir, meta Meta, what string) {
 	t.Helper()
 	var last error
@@ -52,7 +52,7 @@ func refusesOnly(t *testing.T, d *Dir, meta Meta, what string) {
 		for last == nil {
 			_, last = r.Read(b[:])
 		}
-		return nil // a reader that does not care
+		return nil // a reader that ignores the error
 	})
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) && !errors.Is(err, ErrNewerFormat) {
@@ -92,7 +92,7 @@ func TestCutOrLengthenedFileIsRefused(t *testing.T) {
 	for n := range len(whole) {
 		for _, b := range [][]byte{whole[:n], append(append([]byte{}, whole[:n]...), make([]byte, len(whole)-n)...)} {
 			if bytes.Equal(b, whole) {
-				continue // what was cut were zeros
+				continue // only zeros were cut off
 			}
 			if err := disk.WriteFile(m, d.Path(meta), b); err != nil {
 				t.Fatal(err)
@@ -108,7 +108,7 @@ func TestCutOrLengthenedFileIsRefused(t *testing.T) {
 	}
 }
 
-// TestBlocksMissingDoubledOrSwappedAreRefused works on blocks that are whole in themselves.
+// TestBlocksMissingDoubledOrSwappedAreRefused changes the order of blocks that are good themselves.
 func TestBlocksMissingDoubledOrSwappedAreRefused(t *testing.T) {
 	meta := Meta{1, 1}
 	m := disk.NewMem()
@@ -143,7 +143,7 @@ func TestSnapshotUnderAnotherNameIsRefused(t *testing.T) {
 	refusesOnly(t, d, Meta{2, 10}, "renamed")
 }
 
-// TestOldSnapshotsOutliveAFailure makes each operation of Save fail, with a full disk among the reasons (R5).
+// TestOldSnapshotsOutliveAFailure makes each operation of Save fail, also because the disk is full (R5).
 func TestOldSnapshotsOutliveAFailure(t *testing.T) {
 	old, b := random(1, 5000), random(2, 3<<20)
 	for _, cause := range []error{disk.ErrInjected, disk.ErrNoSpace} {
@@ -188,7 +188,7 @@ func TestFullDiskGivesTheRoomBack(t *testing.T) { // R5, R8
 	save(t, d, Meta{1, 2}, random(2, 200_000))
 }
 
-// What cannot be read back does not get a snapshot's name (B59).
+// A file that cannot be read back does not get the name of a snapshot (B59).
 func TestReadErrorWhileVerifyingFailsTheSave(t *testing.T) {
 	m := disk.NewMem()
 	d := open(t, m)
@@ -233,7 +233,7 @@ func TestSavedSnapshotOutlivesACrash(t *testing.T) {
 	}
 }
 
-// loadBytes loads a file of any bytes as snapshot {0, 0}.
+// loadBytes loads any bytes as snapshot {0, 0}.
 func loadBytes(t testing.TB, b []byte) ([]byte, error) {
 	t.Helper()
 	m := disk.NewMem()
@@ -249,7 +249,7 @@ func loadBytes(t testing.TB, b []byte) ([]byte, error) {
 	return got.Bytes(), err
 }
 
-// sealed gives bytes the right checksums, so that what stands behind them is read for what it says (R16).
+// sealed corrects the checksums, so that the fields behind them are read (R16).
 func sealed(b []byte) []byte {
 	b = append([]byte{}, b...)
 	if len(b) < headerBytes {
@@ -290,8 +290,8 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// TestGarbageIsRefusedInBoundedMemory is a fuzzer without memory, for every run of the tests. Damage under right checksums
-// reaches the decompressor.
+// TestGarbageIsRefusedInBoundedMemory is a simple fuzzer that runs with all tests. Damage with correct checksums reaches the
+// decompressor.
 func TestGarbageIsRefusedInBoundedMemory(t *testing.T) {
 	m := disk.NewMem()
 	d := open(t, m)

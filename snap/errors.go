@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// ErrNewerFormat says that a snapshot is of a format this program does not know yet.
+// ErrNewerFormat says that a newer program wrote the snapshot, in a format that this one does not know.
 var ErrNewerFormat = errors.New("written in a newer format than this program knows; use the newer program")
 
-// ErrUnusable is for the function that reads a snapshot: its bytes are those that were saved, but they are no good.
+// ErrUnusable is for the functions that read snapshots: the bytes are those that were saved, but they make no state.
 var ErrUnusable = errors.New("the snapshot cannot be used")
 
-// CorruptError says that a snapshot is not what was saved.
+// CorruptError says that a snapshot differs from what was saved.
 type CorruptError struct {
 	File   string // with its path
-	Offset int64  // of the part that is wrong, in bytes from the start of the file
+	Offset int64  // of the bad part in the file
 	Reason string // what is wrong with it
 }
 

@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// brokenKept is how many files that were put aside are kept, for whoever looks into it: a fault that spoils each snapshot
-// must not fill the disk.
+// brokenKept is how many broken files are kept for people to look at. It is bounded, so that a fault that spoils each
+// snapshot does not fill the disk.
 const brokenKept = 2
 
-// Quarantine puts a snapshot aside that cannot be read or used: its file gets the suffix ".broken", and is not listed any
-// more. The newest few of them are kept.
+// Quarantine puts aside a snapshot that cannot be read or used: its file gets the suffix ".broken", and List omits it. The
+// newest few of these files are kept.
 func (d *Dir) Quarantine(m Meta) error { return d.putAside(d.Path(m), m) }
 
-// putAside is Quarantine of the file of this name.
+// putAside puts aside the file of this name.
 func (d *Dir) putAside(name string, m Meta) error {
 	if err := d.fs.Rename(name, d.Path(m)+brokenSuffix); err != nil {
 		return fmt.Errorf("snap: put aside: %w", err)

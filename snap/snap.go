@@ -1,9 +1,9 @@
 // Package snap keeps snapshots on disk.
 //
-// A Dir is a directory of files, one a snapshot, named %016x-%016x.snap by term and index. Save makes one in steps, of
-// which the last gives it its name: a file of that name was written, synced, read back and found good by its owner before,
-// so that the log behind it may be released. Load hands out the bytes while it checks them, and ends with io.EOF only if every byte was what was
-// saved. Dir does not know what the bytes mean, and keeps none of them in memory beyond a few blocks.
+// A Dir is a directory with one file for each snapshot, named %016x-%016x.snap by term and index. Save writes the file, syncs
+// it, reads it back, lets its owner check it, and only then gives it this name. So the log that a named snapshot covers can
+// be released. Load returns the bytes while it checks them, and ends with io.EOF only if every byte is as it was saved. Dir
+// does not know what the bytes mean, and has no more than a few blocks in memory.
 //
 // The bytes are one zstd stream, cut into blocks:
 //
@@ -12,8 +12,9 @@
 //	block   | length 4 | crc 4 | bytes of the stream … |               length is 1 to 1 MiB
 //	footer  | zero 4 | crc 4 | blocks 8 | stream bytes 8 | plain bytes 8 |
 //
-// Numbers are little-endian, a crc is a CRC-32C seeded with the one before it and covers all of its part but itself, so
-// that blocks cannot be dropped, doubled or moved. The file ends with the footer. zstd's own checksum is left out.
+// Numbers are little-endian. A crc is a CRC-32C, seeded with the crc before it. It covers its header, block or footer except
+// itself, so that a block that is missing, doubled or moved is noticed. The file ends with the footer. The stream has no
+// checksum of zstd.
 package snap
 
 import (
@@ -32,16 +33,16 @@ import (
 const (
 	suffix       = ".snap"
 	tempSuffix   = ".snap.tmp"
-	importSuffix = ".snap.import" // of what Import has not checked yet
+	importSuffix = ".snap.import" // Import has not checked the file yet
 	brokenSuffix = ".broken"
 )
 
-// Meta says up to which entry of the raft log a snapshot reaches.
+// Meta names the last entry of the raft log that a snapshot covers.
 type Meta struct{ Term, Index uint64 }
 
 func (m Meta) name() string { return fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, suffix) }
 
-// older orders by index, and by term where that is equal.
+// older compares indexes, and terms if the indexes are equal.
 func (m Meta) older(n Meta) bool { return m.Index < n.Index || m.Index == n.Index && m.Term < n.Term }
 
 func parseName(name string) (Meta, bool) {
@@ -52,12 +53,11 @@ func parseName(name string) (Meta, bool) {
 
 // Options of a Dir. The zero value is good.
 type Options struct {
-	NoSync bool // leave syncing to the system: a power cut may lose a snapshot whose log has been released
+	NoSync bool // leave syncing to the system: a power cut may lose a snapshot whose log was released
 }
 
-// Dir is an open directory of snapshots. It is used by one goroutine at a time, except for Load, Export and Import, which
-// any number may call meanwhile: they share nothing but names with the others, and the files of Import have names of their
-// own until they are whole.
+// Dir is an open directory of snapshots. One goroutine at a time uses it, except that any number may call Load, Export and
+// Import at any time: these share only file names with the others, and Import uses other names until a file is whole.
 type Dir struct {
 	fs  disk.FS
 	dir string
@@ -66,8 +66,7 @@ type Dir struct {
 	imports atomic.Uint64 // names the file of the next import
 }
 
-// Open opens dir, which is made if need be, and removes what a crash left of snapshots that were being saved or
-// imported.
+// Open opens dir, and makes it if there is none. It removes the files of snapshots that a crash interrupted.
 func Open(fsys disk.FS, dir string, o Options) (*Dir, error) {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("snap: make directory: %w", err)
@@ -86,7 +85,7 @@ func Open(fsys disk.FS, dir string, o Options) (*Dir, error) {
 	return &Dir{fs: fsys, dir: dir, o: o}, nil
 }
 
-// List returns the snapshots there are, newest first. That one is listed says nothing about its bytes: Load does.
+// List returns all snapshots, newest first. It does not check their bytes; Load does.
 func (d *Dir) List() ([]Meta, error) {
 	names, err := d.fs.List(d.dir)
 	if err != nil {
@@ -110,10 +109,10 @@ func (d *Dir) List() ([]Meta, error) {
 	return metas, nil
 }
 
-// Path returns the name of a snapshot's file, for messages.
+// Path returns the path of a snapshot's file, for messages.
 func (d *Dir) Path(m Meta) string { return filepath.Join(d.dir, m.name()) }
 
-// Size returns the length of a snapshot's file, in bytes.
+// Size returns the size of a snapshot's file in bytes.
 func (d *Dir) Size(m Meta) (int64, error) {
 	info, err := d.fs.Stat(d.Path(m))
 	if err != nil {
@@ -122,24 +121,25 @@ func (d *Dir) Size(m Meta) (int64, error) {
 	return info.Size, nil
 }
 
-// Save makes a snapshot of what write writes. When it returns nil, the snapshot is on disk and was read back; else
-// those there were are as they were, and the room is given back (a full disk is an error that matches disk.ErrNoSpace). An
-// error of write is returned wrapped. A snapshot of the same Meta is replaced.
+// Save makes a snapshot of the bytes that write writes. If it returns nil, the snapshot is on disk and was read back.
+// Otherwise the other snapshots are unchanged, and the new file is removed; if the disk is full, the error matches
+// disk.ErrNoSpace. The error wraps that of write. Save replaces a snapshot with the same Meta.
 func (d *Dir) Save(m Meta, write func(w io.Writer) error) error {
 	return d.SavePaced(m, write, readNothing)
 }
 
-// SavePaced is Save for an owner that wants to see what was written, and to take its time over it. What read leaves
-// unread is read at once, and its error is returned wrapped. If that matches ErrUnusable, the file is put aside.
+// SavePaced does what Save does, and calls read to check the bytes that were written. Both functions may be slow, so that the
+// disk and the processor have time for others. SavePaced itself reads the bytes that read leaves. The error wraps that of
+// read. If it matches ErrUnusable, the file is kept under another name, as Quarantine does.
 func (d *Dir) SavePaced(m Meta, write func(w io.Writer) error, read func(r io.Reader) error) error {
 	temp := filepath.Join(d.dir, fmt.Sprintf("%016x-%016x%s", m.Term, m.Index, tempSuffix))
-	return d.clear("save", temp, m, d.save(temp, m, write, read))
+	return d.discard("save", temp, m, d.save(temp, m, write, read))
 }
 
 func readNothing(io.Reader) error { return nil }
 
-// clear removes what a failure left, and says what failed.
-func (d *Dir) clear(what, temp string, m Meta, err error) error {
+// discard removes the file that a failure left, and adds to the error what failed.
+func (d *Dir) discard(what, temp string, m Meta, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -155,12 +155,12 @@ func (d *Dir) save(temp string, m Meta, write func(io.Writer) error, read func(i
 	if err != nil {
 		return err
 	}
-	return d.seal(f, temp, m, read, encode(d.steady(f), m, write))
+	return d.finish(f, temp, m, read, encode(d.steady(f), m, write))
 }
 
-// seal gives a file its name, if it was written without error and is on disk as a snapshot should be: all of it is read
-// back, by read as far as that likes. It closes the file. One that read cannot use is put aside.
-func (d *Dir) seal(f disk.File, temp string, m Meta, read func(io.Reader) error, err error) error {
+// finish syncs a file, reads all of it back, gives it its name, and closes it. read gets the bytes first. If read finds
+// them unusable, finish puts the file aside. err is the error of writing the file.
+func (d *Dir) finish(f disk.File, temp string, m Meta, read func(io.Reader) error, err error) error {
 	if err == nil && !d.o.NoSync {
 		err = f.Sync()
 	}
@@ -185,9 +185,9 @@ func (d *Dir) seal(f disk.File, temp string, m Meta, read func(io.Reader) error,
 	return d.fs.SyncDir(d.dir)
 }
 
-// Load hands the bytes of a snapshot to read. If they are not what was saved, read gets an error instead of io.EOF, and
-// Load returns a *CorruptError, or ErrNewerFormat, whatever read returns. What read leaves unread is checked, too, so that
-// nil means a whole file. A missing file is an error that matches fs.ErrNotExist.
+// Load lets read read the bytes of a snapshot. If they differ from what was saved, read gets an error instead of io.EOF, and
+// Load returns a *CorruptError or ErrNewerFormat, whatever read returns. Load also checks the bytes that read leaves, so nil
+// means that the whole file is good. If there is no file, the error matches fs.ErrNotExist.
 func (d *Dir) Load(m Meta, read func(r io.Reader) error) error {
 	name := d.Path(m)
 	f, err := d.fs.Open(name)
@@ -201,8 +201,7 @@ func (d *Dir) Load(m Meta, read func(r io.Reader) error) error {
 	return err
 }
 
-// Purge removes all but the newest snapshots; keep is at least 1. It returns what it removed, oldest first, for the
-// caller to tell.
+// Purge removes all snapshots but the newest keep ones. It keeps at least one. It returns what it removed, oldest first.
 func (d *Dir) Purge(keep int) ([]Meta, error) {
 	metas, err := d.List()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"canopy/internal/disk"
 )
 
-// random returns n bytes that compress by about a half, the same for the same seed.
+// random returns n bytes that compress to about a half. The same seed gives the same bytes.
 func random(seed uint64, n int) []byte {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	b := make([]byte, n)
@@ -157,8 +157,8 @@ func TestWhoReadsBackMayTakeItsTime(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeUsedIsPutAside: a snapshot that its owner cannot use gets no name, whether it was saved or imported; the
-// newest few are kept, and those that are good stay.
+// TestWhatCannotBeUsedIsPutAside: a snapshot that its owner cannot use gets no name, whether it was saved or imported. The
+// newest few of these files are kept, and good snapshots stay.
 func TestWhatCannotBeUsedIsPutAside(t *testing.T) {
 	m := disk.NewMem()
 	d := open(t, m)

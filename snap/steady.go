@@ -2,12 +2,11 @@ package snap
 
 import "canopy/internal/disk"
 
-// syncBytes is how much of a snapshot may wait to be written to disk.
+// syncBytes is how many bytes of a snapshot may be in the memory of the system, and not on disk.
 const syncBytes = 1 << 20
 
-// steadyFile is synced after each few bytes that are written to it. Else the
-// system collects a whole snapshot, and writes it at once; a sync of the log, on
-// the same file system, may have to wait until that is done.
+// steadyFile syncs a file after each syncBytes that are written to it. Without this the system collects a whole snapshot and
+// then writes it at once, and a sync of the log, on the same file system, may have to wait for that.
 type steadyFile struct {
 	disk.File
 	unsynced int
@@ -23,7 +22,7 @@ func (f *steadyFile) WriteAt(b []byte, at int64) (int, error) {
 	return n, err
 }
 
-// steady gives a file as it is to be written.
+// steady returns the file through which a snapshot is written.
 func (d *Dir) steady(f disk.File) disk.File {
 	if d.o.NoSync {
 		return f

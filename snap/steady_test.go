@@ -7,7 +7,7 @@ import (
 	"canopy/internal/disk"
 )
 
-// A snapshot never leaves much for one sync to do, be it made here or received.
+// No sync of a snapshot has much to write, whether it is saved or imported.
 func TestSnapshotsAreSyncedAsTheyGrow(t *testing.T) {
 	const size = 8 << 20
 	meta := Meta{2, 3}

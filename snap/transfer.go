@@ -11,10 +11,9 @@ import (
 // importBytes is how many bytes of a body Import holds at a time.
 const importBytes = 256 << 10
 
-// Export hands the raw bytes of a snapshot's file, and how many they are, to write. They are not checked on the way:
-// Import does that, where they arrive. Any number of goroutines may call it, beside everything else; a snapshot that is
-// purged or replaced meanwhile is handed out whole. An error of write is returned as it is, a missing file as one that
-// matches fs.ErrNotExist.
+// Export calls write with the raw bytes of a snapshot's file and their number. It does not check them: Import does, where
+// they arrive. Any number of goroutines may call it at any time. If the snapshot is purged or replaced meanwhile, write still
+// gets all of it. An error of write is returned unchanged. If there is no file, the error matches fs.ErrNotExist.
 func (d *Dir) Export(m Meta, write func(r io.Reader, size int64) error) error {
 	f, err := d.fs.Open(d.Path(m))
 	if err != nil {
@@ -32,15 +31,15 @@ func (d *Dir) Export(m Meta, write func(r io.Reader, size int64) error) error {
 	return err
 }
 
-// Import makes a snapshot of the raw bytes that Export has handed out elsewhere, and hands its plain bytes to read, as
-// SavePaced does. When it returns nil, the snapshot is on disk and was read back, to its last byte; else those there were
-// are as they were, and the room is given back. A body that is damaged, short or another snapshot's is a *CorruptError, or
-// ErrNewerFormat, or what r returned in place of io.EOF. A snapshot of the same Meta is replaced. Any number of goroutines
-// may call it, beside everything else.
+// Import makes a snapshot of raw bytes that Export read elsewhere, and calls read with its plain bytes, as SavePaced does. If
+// it returns nil, the snapshot is on disk and all of it was read back. Otherwise the other snapshots are unchanged, and the
+// new file is removed. For bytes that are damaged, too few or those of another snapshot the error is a *CorruptError or
+// ErrNewerFormat; or it is the error of r. Import replaces a snapshot with the same Meta. Any number of goroutines may call
+// it at any time.
 func (d *Dir) Import(m Meta, r io.Reader, read func(r io.Reader) error) error {
 	name := fmt.Sprintf("%016x-%016x-%x%s", m.Term, m.Index, d.imports.Add(1), importSuffix)
 	temp := filepath.Join(d.dir, name)
-	return d.clear("import", temp, m, d.receive(temp, m, r, read))
+	return d.discard("import", temp, m, d.receive(temp, m, r, read))
 }
 
 func (d *Dir) receive(temp string, m Meta, r io.Reader, read func(io.Reader) error) error {
@@ -48,10 +47,10 @@ func (d *Dir) receive(temp string, m Meta, r io.Reader, read func(io.Reader) err
 	if err != nil {
 		return err
 	}
-	return d.seal(f, temp, m, read, copyTo(d.steady(f), r))
+	return d.finish(f, temp, m, read, copyTo(d.steady(f), r))
 }
 
-// copyTo writes all that r gives from the start of a file.
+// copyTo writes all bytes of r to a file, from its start.
 func copyTo(f disk.File, r io.Reader) error {
 	buf := make([]byte, importBytes)
 	var at int64

@@ -14,7 +14,7 @@ import (
 	"canopy/internal/disk"
 )
 
-// exported is a snapshot as it travels.
+// exported is the bytes of a snapshot that Export returns.
 func exported(t *testing.T, d *Dir, m Meta) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -45,7 +45,7 @@ func TestWhatIsExportedCanBeImported(t *testing.T) {
 	}
 }
 
-// What is not a whole snapshot leaves nothing, and harms none that is there.
+// An import that fails leaves no file, and does not change other snapshots.
 func TestDamagedImportsLeaveNothing(t *testing.T) {
 	meta, old := Meta{2, 9}, Meta{1, 3}
 	from := open(t, disk.NewMem())
@@ -133,7 +133,7 @@ func TestOldSnapshotsOutliveAFailedImport(t *testing.T) {
 	}
 }
 
-// TestImportsRunBesideEverything is for the race detector, and for names that clash.
+// TestImportsRunBesideEverything looks for data races and equal file names.
 func TestImportsRunBesideEverything(t *testing.T) {
 	from, d := open(t, disk.NewMem()), open(t, disk.NewMem())
 	save(t, from, Meta{1, 100}, random(1, 100_000))
