@@ -1,8 +1,10 @@
 package raft
 
-import "testing"
+import (
+	"testing"
+)
 
-// A lone voter's whole way: propose a batch, write, durable, apply.
+// The only voter: propose a batch, write, durable, apply.
 func BenchmarkLoneVoter(b *testing.B) {
 	for _, batch := range []int{1, 64} {
 		b.Run(map[int]string{1: "one", 64: "batch64"}[batch], func(b *testing.B) {
@@ -62,11 +64,11 @@ func BenchmarkLeaderOfThree(b *testing.B) {
 		if _, _, err := m.Propose(data...); err != nil {
 			b.Fatal(err)
 		}
-		settleWrites(m)
-		reply := Message(AppendReply{m.term, m.log.last()})
+		makeWritesDurable(m)
+		reply := Message(AppendReply{m.term, m.log.Last()})
 		step(b, m, 2, reply)
 		step(b, m, 3, reply)
-		settleWrites(m)
+		makeWritesDurable(m)
 		m.Applied(m.applying)
 		if i%1000 == 0 {
 			forget(b, m)
@@ -74,7 +76,7 @@ func BenchmarkLeaderOfThree(b *testing.B) {
 	}
 }
 
-// A follower's whole way: append, write, durable, acknowledge.
+// A follower: append, write, durable, acknowledge.
 func BenchmarkFollower(b *testing.B) {
 	s, err := Bootstrap(ConfChange{Op: AddVoter, Member: 1}, ConfChange{Op: AddVoter, Member: 2})
 	if err != nil {
@@ -87,12 +89,12 @@ func BenchmarkFollower(b *testing.B) {
 	entries := make([]Entry, 64)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		last := m.log.last()
+		last := m.log.Last()
 		for k := range entries {
 			entries[k] = Entry{Index: last + 1 + Index(k), Term: 2, Data: make([]byte, 0)}
 		}
-		step(b, m, 2, Append{Term: 2, PrevIndex: last, PrevTerm: m.log.lastTerm(), Entries: entries, Commit: last})
-		settleWrites(m)
+		step(b, m, 2, Append{Term: 2, PrevIndex: last, PrevTerm: m.log.LastTerm(), Entries: entries, Commit: last})
+		makeWritesDurable(m)
 		m.Applied(m.applying)
 		if i%1000 == 0 {
 			forget(b, m)
@@ -100,13 +102,13 @@ func BenchmarkFollower(b *testing.B) {
 	}
 }
 
-// The lone voter's way costs the write, and now and then memory for the log; nothing else.
+// An entry of the only voter allocates the write, and sometimes memory for the log, and nothing else.
 func TestLoneVoterAllocatesOneWriteABatch(t *testing.T) {
 	m := leaderOf(t, 1)
 	data := [][]byte{make([]byte, 64), make([]byte, 64)}
 	roundTrip(t, m, data)
-	for m.log.count < 1000 {
-		roundTrip(t, m, data) // so that the log seldom grows
+	for m.log.Len() < 1000 {
+		roundTrip(t, m, data) // so that the log rarely grows
 	}
 	if n := testing.AllocsPerRun(100, func() { roundTrip(t, m, data) }); n > 1 {
 		t.Errorf("%v allocations a batch, want at most 1", n)

@@ -1,6 +1,8 @@
 package raft
 
-import "testing"
+import (
+	"testing"
+)
 
 // leaderOf gives a leader of voters 1 to n on a log that ends with entries of terms before its own.
 func leaderOf(t testing.TB, voters int, terms ...Term) *Machine {
@@ -18,18 +20,18 @@ func leaderOf(t testing.TB, voters int, terms ...Term) *Machine {
 		t.Fatal(err)
 	}
 	m.Campaign()
-	settleWrites(m)
+	makeWritesDurable(m)
 	for id := range voters / 2 {
 		step(t, m, MemberID(id+2), VoteReply{m.term, true})
 	}
-	settleWrites(m)
+	makeWritesDurable(m)
 	if m.leading == nil {
 		t.Fatal("not elected")
 	}
 	return m
 }
 
-func settleWrites(m *Machine) {
+func makeWritesDurable(m *Machine) {
 	for w, ok := m.Work(); ok; w, ok = m.Work() {
 		if w.Write != nil {
 			m.Durable(w.Write.Seq)
@@ -44,7 +46,7 @@ func step(t testing.TB, m *Machine, from MemberID, msg Message) {
 	}
 }
 
-// Figure 8 of the Raft paper, at the leader's desk: the old entry is on a majority first.
+// Figure 8 of the Raft paper, as its leader sees it: the old entry is on a majority first.
 func TestLeaderCountsOnlyEntriesOfItsOwnTerm(t *testing.T) {
 	m := leaderOf(t, 5, 1, 2)
 	for _, id := range []MemberID{2, 3, 4, 5} {
@@ -69,7 +71,7 @@ func TestLearnersDoNotCount(t *testing.T) {
 	if _, _, err := m.ProposeConfChange(ConfChange{Op: AddLearner, Member: 4}); err != nil {
 		t.Fatal(err)
 	}
-	settleWrites(m)
+	makeWritesDurable(m)
 	step(t, m, 4, AppendReply{m.term, 13})
 	if m.commit != 12 {
 		t.Fatalf("commit = %d by leader and learner, want 12", m.commit)
@@ -90,15 +92,14 @@ func TestUncommittedBytesAreFreedByCommit(t *testing.T) {
 	if _, _, err := m.Propose(nil); err != ErrTooMuchUncommitted {
 		t.Fatalf("second proposal = %v, want ErrTooMuchUncommitted", err)
 	}
-	settleWrites(m)
+	makeWritesDurable(m)
 	step(t, m, 3, AppendReply{m.term, 13})
 	if _, _, err := m.Propose(nil); err != nil {
 		t.Fatalf("proposal after commit = %v", err)
 	}
 }
 
-// A follower has entries of its own behind what the leader has compared. They are not what the leader speaks of when it says how
-// far it has committed.
+// A follower has entries of its own behind those that the leader has compared. The leader's commit index does not mean them.
 func TestFollowerCommitsOnlyWhatWasCompared(t *testing.T) {
 	m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, State{
 		HardState: HardState{Term: 2},
@@ -115,30 +116,30 @@ func TestFollowerCommitsOnlyWhatWasCompared(t *testing.T) {
 }
 
 // What is committed and not applied is bounded: a member whose state machine is slow takes no more entries, from a leader or
-// from its owner, until that has come on.
+// from its owner, until that has caught up.
 func TestUnappliedBytesAreBounded(t *testing.T) {
 	m := leaderOf(t, 3, 1)
 	m.config.MaxUnappliedBytes = 300
 	step(t, m, 2, AppendReply{m.term, 12})
-	settleWrites(m)
+	makeWritesDurable(m)
 	m.Applied(12)
 	if _, _, err := m.Propose(make([]byte, 500)); err != nil {
 		t.Fatal(err)
 	}
-	settleWrites(m)
+	makeWritesDurable(m)
 	step(t, m, 2, AppendReply{m.term, 13})
-	settleWrites(m)
+	makeWritesDurable(m)
 	if _, _, err := m.Propose(nil); err != ErrTooMuchUnapplied {
 		t.Fatalf("a proposal before entry 13 is applied = %v, want ErrTooMuchUnapplied", err)
 	}
 	step(t, m, 2, Append{Term: m.term + 1, PrevIndex: 13, PrevTerm: m.term, Entries: []Entry{{Index: 14, Term: m.term + 1}}, Commit: 13})
-	if m.log.last() != 13 {
-		t.Fatalf("the log goes up to %d, want 13: entry 14 comes before 13 is applied", m.log.last())
+	if m.log.Last() != 13 {
+		t.Fatalf("the log goes up to %d, want 13: entry 14 comes before 13 is applied", m.log.Last())
 	}
 	m.Applied(13)
 	step(t, m, 2, Append{Term: m.term, PrevIndex: 13, PrevTerm: m.term - 1, Entries: []Entry{{Index: 14, Term: m.term}}, Commit: 13})
-	if m.log.last() != 14 {
-		t.Fatalf("the log goes up to %d, want 14: all before is applied", m.log.last())
+	if m.log.Last() != 14 {
+		t.Fatalf("the log goes up to %d, want 14: all before is applied", m.log.Last())
 	}
 }
 

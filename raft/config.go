@@ -17,16 +17,16 @@ const (
 type Config struct {
 	ID MemberID // this member; not None
 
-	ElectionTicks  int // ticks without a leader before an election; default 10, more than HeartbeatTicks. Drawn anew from [n, 2n) each time
+	ElectionTicks  int // ticks without a leader before an election; default 10, more than HeartbeatTicks. each time-out is random in [n, 2n)
 	HeartbeatTicks int // ticks between heartbeats; default 1
 
-	EarlyStart    bool // the first election clock is put forward to one tick before ElectionTicks; of no effect with NoPreVote, since only a pre-vote disturbs no leader
-	NoPreVote     bool // elections begin without asking whether they could be won (9.6)
+	EarlyStart    bool // the first election begins one tick after the start, or up to ElectionTicks later; without effect with NoPreVote, since only a pre-vote disturbs no leader
+	NoPreVote     bool // elections begin without a pre-vote (9.6)
 	NoCheckQuorum bool // a leader stays without its quorum (6.2), and followers vote although they hear a leader (4.2.3)
 
 	MaxInflightMessages int   // appends on their way to one follower; default 256
-	MaxInflightBytes    int64 // bytes of entries on their way to one follower; default 64 MiB. One message may overstep it
-	MaxMessageBytes     int64 // bytes of entries in one append; default 1 MiB. One entry may overstep it
+	MaxInflightBytes    int64 // bytes of entries on their way to one follower; default 64 MiB. one message may exceed it
+	MaxMessageBytes     int64 // bytes of entries in one append; default 1 MiB. one entry may exceed it
 	MaxUncommittedBytes int64 // bytes proposed and not committed, beyond which proposals are refused; default 256 MiB
 	MaxUnappliedBytes   int64 // bytes committed and not applied, beyond which no entries are taken, from a leader or a proposal; default 128 MiB
 	MaxWriteBytes       int64 // bytes of entries in one write, after which the next begins; default 4 MiB
@@ -49,8 +49,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// lostTicks is after how many ticks entries that were sent, and of which a follower has received nothing, are taken for lost. To ask
-// in vain is cheap; not to ask would hold up a transfer of leadership, which has an election time-out in all.
+// lostTicks is the number of ticks after which entries count as lost if the follower has received none of them. A needless probe is cheap; a
+// missing one would delay a transfer of leadership, which must end within an election time-out.
 func (c Config) lostTicks() int { return max(c.HeartbeatTicks+1, c.ElectionTicks/2) }
 
 func orDefault[T int | int64](field *T, value T) {
@@ -59,7 +59,7 @@ func orDefault[T int | int64](field *T, value T) {
 	}
 }
 
-// check says what is wrong with a config, after withDefaults.
+// check gives the fault of a config, after withDefaults.
 func (c Config) check() error {
 	switch {
 	case c.ID == None:

@@ -1,8 +1,14 @@
 package raft
 
-import "slices"
+import (
+	"slices"
 
-// durability keeps apart what the machine has decided, what it has handed out to be written, and what is on disk.
+	"canopy/raft/assert"
+)
+
+// durability tells what is decided, what is handed out to be written, and what is on disk.
+//
+//	done <= seq,  writes have the numbers (done, seq]
 type durability struct {
 	seq      uint64         // of the last write handed out
 	done     uint64         // of the last write known to be on disk
@@ -32,16 +38,16 @@ type writeBox struct {
 	hard  HardState
 }
 
-// dirty says whether there is something to be written. A new commit index alone is not worth a write: it is learnt
-// again after a restart, and goes along with the next one.
+// dirty tells whether there is something to write. A new commit index alone causes no write: the next write has it, and after a
+// restart the member learns it again.
 func (m *Machine) dirty() bool {
 	d := &m.disk
-	return m.log.handed < m.log.last() || m.term != d.written.Term || m.vote != d.written.Vote ||
+	return m.log.Handed < m.log.Last() || m.term != d.written.Term || m.vote != d.written.Vote ||
 		d.snapshot != nil && !d.handed
 }
 
-// nextWrite hands out what has changed since the write before. What is long comes in parts, each of which has its own seq:
-// a small disk need not have room for all of it at once.
+// nextWrite hands out what has changed since the last write. A long write comes in parts, each with its own seq, so that a small
+// disk does not need room for all of it at once.
 func (m *Machine) nextWrite() *Write {
 	d := &m.disk
 	if len(d.parts) == 0 {
@@ -55,7 +61,7 @@ func (m *Machine) nextWrite() *Write {
 	return next
 }
 
-// decideWrites makes one write, or several, of all that has changed. What waits for all of it to be on disk waits for the last.
+// decideWrites makes one write, or several, of all that has changed. Messages that wait for all of it wait for the last.
 func (m *Machine) decideWrites() {
 	d := &m.disk
 	first := d.seq + 1
@@ -64,9 +70,9 @@ func (m *Machine) decideWrites() {
 		d.handed = true
 		box.write.Snapshot = d.snapshot
 	}
-	if m.log.handed < m.log.last() {
-		box.write.Entries = m.log.slice(m.log.handed, m.log.last())
-		m.log.handed = m.log.last()
+	if m.log.Handed < m.log.Last() {
+		box.write.Entries = m.log.Slice(m.log.Handed, m.log.Last())
+		m.log.Handed = m.log.Last()
 	}
 	last := m.splitWrite(&box.write)
 	if hard := m.hardState(); hard != d.written {
@@ -74,7 +80,7 @@ func (m *Machine) decideWrites() {
 		box.hard = hard
 		last.HardState = &box.hard
 	}
-	d.writes[len(d.writes)-1].upTo = m.log.last()
+	d.writes[len(d.writes)-1].upTo = m.log.Last()
 	for i := len(d.held) - 1; i >= 0 && d.held[i].seq >= first; i-- {
 		d.held[i].seq = d.seq
 	}
@@ -86,7 +92,7 @@ func (m *Machine) splitWrite(w *Write) *Write {
 	for {
 		n, bytes := 0, int64(0)
 		for n < len(w.Entries) && (n == 0 || bytes < m.config.MaxWriteBytes) {
-			bytes += w.Entries[n].size()
+			bytes += w.Entries[n].Size()
 			n++
 		}
 		d.seq++
@@ -111,24 +117,23 @@ func (m *Machine) hardState() HardState { return HardState{m.term, m.vote, m.com
 // Durable tells that the write of this seq, and all before it, are on disk and will be found by recovery.
 func (m *Machine) Durable(seq uint64) {
 	d := &m.disk
-	assert(seq <= d.seq, "a durable write was handed out", seq, d.seq)
+	assert.That(seq <= d.seq, "a durable write was handed out", seq, d.seq)
 	n := 0
 	for ; n < len(d.writes) && d.writes[n].seq <= seq; n++ {
 		w := d.writes[n]
-		m.log.durable = max(m.log.durable, w.upTo)
+		m.log.Durable = max(m.log.Durable, w.upTo)
 		if w.snapshot != nil && w.snapshot == d.snapshot {
 			d.snapshot, m.install = nil, w.snapshot
 		}
 	}
 	d.writes = slices.Delete(d.writes, 0, n)
 	d.done = max(d.done, seq)
-	assert(m.log.durable <= m.log.last(), "what is durable is in the log", m.log.durable, m.log.last())
+	assert.That(m.log.Durable <= m.log.Last(), "what is durable is in the log", m.log.Durable, m.log.Last())
 	m.release()
 	m.advanceCommit()
 }
 
-// release sends what waited for writes that are done. A message to the member itself is its own vote, which counts
-// from now on.
+// release sends what waited for writes that are done. A message to the member itself is its own vote, which now counts.
 func (m *Machine) release() {
 	d := &m.disk
 	n := 0
@@ -143,8 +148,8 @@ func (m *Machine) release() {
 	d.held = slices.Delete(d.held, 0, n)
 }
 
-// sendDurable sends a message once all that was decided so far is on disk. Later acknowledgements of the same leader
-// replace earlier ones that wait for the same write.
+// sendDurable sends a message once all that is decided is on disk. An acknowledgement replaces an earlier one to the same leader
+// that waits for the same write.
 func (m *Machine) sendDurable(to MemberID, msg Message) {
 	d := &m.disk
 	seq := d.seq
@@ -167,7 +172,7 @@ func (m *Machine) sendDurable(to MemberID, msg Message) {
 	d.held = append(d.held, heldMessage{seq, Outbound{to, msg}})
 }
 
-// sendNow sends a message whose promise is on disk.
+// sendNow sends a message for which nothing more must be written.
 func (m *Machine) sendNow(to MemberID, msg Message) {
 	if reply, ok := msg.(AppendReply); ok && reply.Term == m.term {
 		m.following.acknowledged = max(m.following.acknowledged, reply.Match)
@@ -175,8 +180,7 @@ func (m *Machine) sendNow(to MemberID, msg Message) {
 	m.send(to, msg)
 }
 
-// forget takes back what writes under way will have made durable: the log after an index was replaced, and is to be
-// written again.
+// forget lowers what pending writes will make durable: the log after an index was replaced, and must be written again.
 func (d *durability) forget(after Index) {
 	for i := range d.writes {
 		d.writes[i].upTo = min(d.writes[i].upTo, after)

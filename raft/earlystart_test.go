@@ -1,6 +1,8 @@
 package raft
 
-import "testing"
+import (
+	"testing"
+)
 
 // startOf gives how many ticks a member of three waits for a leader, from its start on, until it first asks to be elected.
 func startOf(t *testing.T, c Config, rng int) int {
@@ -28,8 +30,8 @@ func startOf(t *testing.T, c Config, rng int) int {
 	return 0
 }
 
-// A start that is put forward saves one tick less than an election time-out; with pre-votes only, which depose nobody. The
-// time is drawn as ever, so that members rarely stand together.
+// EarlyStart saves one tick less than an election time-out, and works with pre-votes only, which depose no leader. The time-out is
+// still random, so that members rarely stand at the same time.
 func TestAnEarlyStart(t *testing.T) {
 	for rng := range 10 {
 		for _, tt := range []struct {

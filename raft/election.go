@@ -1,6 +1,10 @@
 package raft
 
-import "canopy/raft/quorum"
+import (
+	"canopy/raft/assert"
+	"canopy/raft/follower"
+	"canopy/raft/quorum"
+)
 
 // ballot is what a member has only while it stands for election.
 type ballot struct {
@@ -8,7 +12,7 @@ type ballot struct {
 	yes, no []MemberID
 }
 
-// Campaign begins an election now, as if the time-out had passed. Members that may not stand do nothing.
+// Campaign begins an election now, without waiting for the time-out. A member that may not stand does nothing.
 func (m *Machine) Campaign() {
 	if m.leading == nil && m.mayCampaign() {
 		m.beginElection()
@@ -27,12 +31,12 @@ func (m *Machine) beginElection() {
 	}
 	m.become(m.term, None)
 	m.ballot = &ballot{pre: true}
-	m.askAll(PreVote{m.term + 1, m.log.last(), m.log.lastTerm()})
+	m.askAll(PreVote{m.term + 1, m.log.Last(), m.log.LastTerm()})
 	m.countVote(m.id, m.term+1, true)
 }
 
-// campaign stands for election in a new term (3.4). Others are asked, and the own vote counts, only once that vote
-// and the log it speaks of are on disk: a member that forgot them could vote again, or win with a shorter log.
+// campaign stands for election in a new term (3.4). It asks others, and counts its own vote, only after that vote and the log it
+// names are on disk: a member that forgot them could vote again, or win with a shorter log.
 func (m *Machine) campaign(transfer bool) {
 	if m.term >= termMax {
 		return
@@ -40,8 +44,8 @@ func (m *Machine) campaign(transfer bool) {
 	m.become(m.term+1, None)
 	m.vote = m.id
 	m.ballot = &ballot{}
-	ask := Vote{m.term, m.log.last(), m.log.lastTerm(), transfer}
-	for _, id := range m.configs.latest().Voters {
+	ask := Vote{m.term, m.log.Last(), m.log.LastTerm(), transfer}
+	for _, id := range m.configs.Latest().Voters {
 		if id != m.id {
 			m.sendDurable(id, ask)
 		}
@@ -49,13 +53,13 @@ func (m *Machine) campaign(transfer bool) {
 	m.sendDurable(m.id, VoteReply{m.term, true})
 }
 
-// ownVotePending says whether a candidate waits for its own vote to be on disk.
+// ownVotePending tells whether a candidate's own vote is not on disk yet.
 func (m *Machine) ownVotePending() bool {
 	return m.ballot != nil && !m.ballot.pre && countIn(m.ballot.yes, []MemberID{m.id}) == 0
 }
 
 func (m *Machine) askAll(msg Message) {
-	for _, id := range m.configs.latest().Voters {
+	for _, id := range m.configs.Latest().Voters {
 		if id != m.id {
 			m.send(id, msg)
 		}
@@ -73,7 +77,7 @@ func (m *Machine) countVote(from MemberID, term Term, granted bool) {
 	} else {
 		b.no = insertOnce(b.no, from)
 	}
-	voters := m.configs.latest().Voters
+	voters := m.configs.Latest().Voters
 	switch quorum.Count(countIn(voters, b.yes), countIn(voters, b.no), len(voters)) {
 	case quorum.Won:
 		if b.pre {
@@ -116,14 +120,14 @@ func countIn(voters, ids []MemberID) int {
 	return n
 }
 
-// upToDate says whether a log that ends like this has all that may be committed as far as we know (3.6.1).
+// upToDate tells whether a log that ends here has all entries that may be committed, as far as this member knows (3.6.1).
 func (m *Machine) upToDate(last Index, lastTerm Term) bool {
-	own := m.log.lastTerm()
-	return lastTerm > own || lastTerm == own && last >= m.log.last()
+	own := m.log.LastTerm()
+	return lastTerm > own || lastTerm == own && last >= m.log.Last()
 }
 
-// hearsLeader says whether a leader was heard within the shortest election time-out. While that is so, nobody else is helped
-// into office: a member that returns, or that was removed and does not know it, cannot depose a leader that works (4.2.3).
+// hearsLeader tells whether a leader was heard within the shortest election time-out. Until then this member votes for no other: a
+// member that returns, or that was removed and does not know it, cannot depose a leader that works (4.2.3).
 func (m *Machine) hearsLeader() bool {
 	if m.config.NoCheckQuorum {
 		return false
@@ -131,7 +135,7 @@ func (m *Machine) hearsLeader() bool {
 	return m.leading != nil || m.leader != None && m.elapsed < m.config.ElectionTicks
 }
 
-// onPreVote says whether the sender could have our vote. It promises nothing.
+// onPreVote answers whether the sender could get this member's vote. It promises nothing.
 func (m *Machine) onPreVote(from MemberID, msg PreVote) {
 	if msg.Term > m.term && !m.hearsLeader() && m.upToDate(msg.LastIndex, msg.LastTerm) {
 		m.send(from, PreVoteReply{msg.Term, true})
@@ -140,8 +144,8 @@ func (m *Machine) onPreVote(from MemberID, msg PreVote) {
 	m.send(from, PreVoteReply{m.term, false})
 }
 
-// onPreVoteReply counts an answer. A refusal with a higher term shows that ours is over. An answer that comes when the election
-// itself has begun names the same term, and is no vote in it.
+// onPreVoteReply counts an answer. A refusal with a higher term ends this member's term. An answer that comes after the election has
+// begun names the same term, and is no vote.
 func (m *Machine) onPreVoteReply(from MemberID, msg PreVoteReply) {
 	switch {
 	case !msg.Granted && msg.Term > m.term:
@@ -154,7 +158,7 @@ func (m *Machine) onPreVoteReply(from MemberID, msg PreVoteReply) {
 	}
 }
 
-// onVote votes at most once a term, for a log that is not behind ours. The vote is cast when it is on disk.
+// onVote votes at most once a term, for a log that is not behind its own. The vote is sent when it is on disk.
 func (m *Machine) onVote(from MemberID, msg Vote) {
 	free := m.vote == from || m.vote == None && m.leader == None
 	if !free || !m.upToDate(msg.LastIndex, msg.LastTerm) {
@@ -166,7 +170,7 @@ func (m *Machine) onVote(from MemberID, msg Vote) {
 	m.sendDurable(from, VoteReply{m.term, true})
 }
 
-// onVoteReply counts an answer. To a leader it may say that the heir declines.
+// onVoteReply counts an answer. To a leader it says that the transferee declines.
 func (m *Machine) onVoteReply(from MemberID, msg VoteReply) {
 	if m.leading != nil && !msg.Granted {
 		m.onDecline(from)
@@ -176,9 +180,9 @@ func (m *Machine) onVoteReply(from MemberID, msg VoteReply) {
 	}
 }
 
-// become makes the member a follower of a term, whose leader may be unknown. Everything of its former role ends.
+// become makes the member a follower in a term, whose leader may be unknown. Its former role ends.
 func (m *Machine) become(term Term, leader MemberID) {
-	assert(term >= m.term, "terms never fall", term, m.term)
+	assert.That(term >= m.term, "terms never fall", term, m.term)
 	if leader != m.leader || term != m.term {
 		m.loseReads()
 	}
@@ -198,16 +202,16 @@ func (m *Machine) drawTimeout() {
 	m.timeout = m.config.ElectionTicks + m.config.Random(m.config.ElectionTicks)
 }
 
-// becomeLeader takes office, and opens the term with an empty entry: committing it commits all before (6.4).
+// becomeLeader makes the member leader, and opens the term with an empty entry: committing that commits all before it (6.4).
 func (m *Machine) becomeLeader() {
-	assert(m.vote == m.id, "a leader has its own vote", m.vote, m.id)
+	assert.That(m.vote == m.id, "a leader has its own vote", m.vote, m.id)
 	m.ballot = nil
 	m.leader = m.id
-	m.leading = &leading{opened: m.log.last() + 1}
-	for _, e := range m.log.slice(m.commit, m.log.last()) {
-		m.leading.uncommitted += e.size()
+	m.leading = &leading{opened: m.log.Last() + 1}
+	for _, e := range m.log.Slice(m.commit, m.log.Last()) {
+		m.leading.uncommitted += e.Size()
 	}
-	m.leading.follow(m.configs.latest(), m.configs.latestIndex(), m.id, m.log.last()+1, m.config.ElectionTicks+1)
+	m.leading.follow(m.configs.Latest(), m.configs.LatestIndex(), m.id, m.log.Last()+1, m.config.ElectionTicks+1)
 	m.appendOwn(EntryNormal, nil)
 }
 
@@ -217,10 +221,10 @@ func (m *Machine) tickLeader() {
 	l.sinceBeat++
 	l.sinceCheck++
 	for _, p := range l.peers {
-		p.quiet++
-		p.silent++
-		p.since++
-		p.declined = max(p.declined-1, 0)
+		p.Quiet++
+		p.Silent++
+		p.Since++
+		p.Declined = max(p.Declined-1, 0)
 	}
 	m.tickTransfer()
 	if l.sinceCheck >= m.config.ElectionTicks {
@@ -235,13 +239,13 @@ func (m *Machine) tickLeader() {
 	}
 }
 
-// active says whether a member was heard within an election time-out.
-func (m *Machine) active(p *progress) bool { return p.silent <= m.config.ElectionTicks }
+// active tells whether a member was heard within an election time-out.
+func (m *Machine) active(p *follower.Progress) bool { return p.Silent <= m.config.ElectionTicks }
 
-// quorumActive says whether a quorum was heard within an election time-out.
+// quorumActive tells whether a quorum was heard within an election time-out.
 func (m *Machine) quorumActive() bool {
 	yes := 0
-	voters := m.configs.latest().Voters
+	voters := m.configs.Latest().Voters
 	for _, id := range voters {
 		if id == m.id || m.active(m.leading.peer(id)) {
 			yes++

@@ -3,6 +3,8 @@ package raft
 import (
 	"errors"
 	"fmt"
+
+	"canopy/raft/membership"
 )
 
 // Why a proposal, a read or a transfer is refused. It may be tried again later.
@@ -27,16 +29,11 @@ var (
 
 // Why a change of configuration makes no sense, whenever it is tried.
 var (
-	// ErrMemberExists: the member to be added is one already.
-	ErrMemberExists = errors.New("raft: member exists")
-	// ErrNoSuchMember: the member to be changed is not one.
-	ErrNoSuchMember = errors.New("raft: no such member")
-	// ErrNotLearner: only a learner can be promoted.
-	ErrNotLearner = errors.New("raft: member is not a learner")
-	// ErrLastVoter: a cluster without voters could never decide anything again.
-	ErrLastVoter = errors.New("raft: the last voter cannot be removed")
-	// ErrTooManyMembers: the configuration has MembersMax members.
-	ErrTooManyMembers = errors.New("raft: too many members")
+	ErrMemberExists   = membership.ErrMemberExists
+	ErrNoSuchMember   = membership.ErrNoSuchMember
+	ErrNotLearner     = membership.ErrNotLearner
+	ErrLastVoter      = membership.ErrLastVoter
+	ErrTooManyMembers = membership.ErrTooManyMembers
 	// ErrNotCaughtUp: the learner lacks too much of the log to be promoted now.
 	ErrNotCaughtUp = errors.New("raft: learner has not caught up")
 	// ErrNotVoter: leadership can only go to another voter.
@@ -51,7 +48,7 @@ var (
 	ErrBadTerm          = errors.New("term is 0 or out of range")
 	ErrBadIndex         = errors.New("index out of range")
 	ErrBadEntry         = errors.New("entries not contiguous, out of term order, or of unknown type")
-	ErrBadConfChange    = errors.New("configuration change is malformed or impossible")
+	ErrBadConfChange    = membership.ErrBadConfChange
 	ErrBadConfiguration = errors.New("configuration is malformed")
 	ErrTwoLeaders       = errors.New("term has another leader")
 	ErrConflict         = errors.New("contradicts entries already agreed on")
@@ -69,7 +66,7 @@ func (e ErrNotLeader) Error() string {
 	return fmt.Sprintf("raft: not the leader; %x is", uint64(e.Leader))
 }
 
-// ErrRefused is a message that was not taken: it changed nothing. Reason is one of the values above.
+// ErrRefused is a message that was refused, and changed nothing. Reason is one of the values above.
 type ErrRefused struct {
 	From   MemberID
 	Kind   string // the Go type of the message

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzStep lets other members say anything, well formed or not, while the owner does his part in good order. Whatever they say, the machine
-// must not panic, must keep its own promises, and must change nothing when it refuses.
+// FuzzStep sends messages of any content, well formed or not, while the owner behaves correctly. The machine must not panic, must
+// keep its invariants, and must change nothing when it refuses a message.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{})
 	for kind := range byte(32) {
@@ -15,7 +15,7 @@ func FuzzStep(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in := &fuzzInput{b: b}
-		m := follower(t)
+		m := followerOf(t)
 		if in.next()%2 == 0 {
 			m = leaderOf(t, 3, 1)
 		}
@@ -44,7 +44,7 @@ func (in *fuzzInput) next() byte {
 	return v
 }
 
-// number gives numbers near those that matter, and some that are absurd.
+// number gives numbers near those that matter, and some far from them.
 func (in *fuzzInput) number() uint64 {
 	switch v := in.next(); {
 	case v < 200:
@@ -111,7 +111,7 @@ func (in *fuzzInput) message(kind byte) Message {
 	case 9:
 		return Commit{in.term(), in.index()}
 	case 10:
-		return Snapshot{in.term(), SnapshotMeta{in.index(), in.term(), Configuration{in.ids(), in.ids()}}}
+		return Snapshot{in.term(), SnapshotMeta{in.index(), in.term(), Configuration{Voters: in.ids(), Learners: in.ids()}}}
 	case 11:
 		return ReadForward{in.term(), in.number()}
 	case 12:

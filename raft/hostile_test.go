@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// alien is a message of another protocol, as far as the machine can see.
+// alien is a message that the machine does not know.
 type alien struct{ Append }
 
-// follower gives one of three voters, in term 5 under leader 2, with snapshot 10 and entries 11 (term 1), 12 (4) and 13 (5), of
+// followerOf gives one of three voters, in term 5 under leader 2, with snapshot 10 and entries 11 (term 1), 12 (4) and 13 (5), of
 // which 12 is committed.
-func follower(t testing.TB) *Machine {
+func followerOf(t testing.TB) *Machine {
 	t.Helper()
 	s := State{
 		HardState: HardState{Term: 4, Commit: 11},
@@ -24,7 +24,7 @@ func follower(t testing.TB) *Machine {
 		t.Fatal(err)
 	}
 	step(t, m, 2, Append{Term: 5, PrevIndex: 12, PrevTerm: 4, Entries: []Entry{{Index: 13, Term: 5}}, Commit: 12})
-	settleWrites(m)
+	makeWritesDurable(m)
 	return m
 }
 
@@ -70,7 +70,7 @@ func TestFollowerRefusesWhatNoLeaderCouldSay(t *testing.T) {
 		{"another leader", 3, Heartbeat{Term: 5}, ErrTwoLeaders},
 		{"entries of another leader", 3, Append{Term: 5, PrevIndex: 13, PrevTerm: 5}, ErrTwoLeaders},
 		{"snapshot of another leader", 3, Snapshot{5, SnapshotMeta{20, 5, voters}}, ErrTwoLeaders},
-		{"another leader gives way", 3, TimeoutNow{5}, ErrTwoLeaders},
+		{"another leader is told to stand", 3, TimeoutNow{5}, ErrTwoLeaders},
 		{"previous index out of range", 2, Append{Term: 5, PrevIndex: most, PrevTerm: 5}, ErrBadIndex},
 		{"previous index 0 of a term", 2, Append{Term: 5, PrevTerm: 5}, ErrBadTerm},
 		{"previous term later than the term", 2, Append{Term: 5, PrevIndex: 13, PrevTerm: 6}, ErrBadTerm},
@@ -104,7 +104,7 @@ func TestFollowerRefusesWhatNoLeaderCouldSay(t *testing.T) {
 		{"read of a stranger", 9, ReadForward{5, 1}, ErrUnknownMember},
 		{"read index out of range", 2, ReadReply{5, 1, most}, ErrBadIndex},
 	} {
-		t.Run(c.name, func(t *testing.T) { mustRefuse(t, follower(t), c.from, c.msg, c.reason) })
+		t.Run(c.name, func(t *testing.T) { mustRefuse(t, followerOf(t), c.from, c.msg, c.reason) })
 	}
 }
 
@@ -153,7 +153,7 @@ func snapshotOf(m *Machine) any {
 		Outbox    []Outbound
 		Dirty     bool
 	}
-	log := append([]Entry(nil), m.log.slice(m.log.base, m.log.last())...)
+	log := append([]Entry(nil), m.log.Slice(m.log.Base(), m.log.Last())...)
 	return copied{m.Status(), log, m.following, m.elapsed, append([]Outbound(nil), m.outbox...), m.dirty()}
 }
 
@@ -184,8 +184,8 @@ func TestNewRefusesStatesThatNoDiskShouldHold(t *testing.T) {
 		{"gap behind the snapshot", State{Snapshot: SnapshotMeta{5, 1, three}, Entries: entries(7, 1)}},
 		{"entry older than the snapshot", State{Snapshot: SnapshotMeta{5, 2, three}, Entries: entries(6, 1)}},
 		{"impossible change", State{Snapshot: SnapshotMeta{5, 1, three}, Entries: change(6, 1, []byte{1})}},
-		{"absurd index", State{Snapshot: SnapshotMeta{math.MaxUint64, 1, three}, Entries: entries(0, 1)}},
-		{"absurd term", State{HardState: HardState{Term: math.MaxUint64}}},
+		{"index out of range", State{Snapshot: SnapshotMeta{math.MaxUint64, 1, three}, Entries: entries(0, 1)}},
+		{"term out of range", State{HardState: HardState{Term: math.MaxUint64}}},
 	} {
 		m, err := New(Config{ID: 1, Random: func(int) int { return 0 }}, c.state)
 		if wrong := (ErrState{}); !errors.As(err, &wrong) {

@@ -1,5 +1,10 @@
 package raft
 
+import (
+	"canopy/raft/membership"
+	"canopy/raft/raftlog"
+)
+
 // Machine is one member's part in the protocol.
 type Machine struct {
 	id     MemberID
@@ -8,9 +13,10 @@ type Machine struct {
 	term    Term
 	vote    MemberID // in term; None if it has not voted
 	commit  Index
-	configs configHistory
+	configs membership.History
 
-	log      log
+	// 0 <= applied <= applying <= commit <= log.Last(), log.Base() <= commit
+	log      raftlog.Log
 	disk     durability
 	snapshot SnapshotMeta  // the newest one that can be sent
 	install  *SnapshotMeta // durable, to be handed to the state machine
@@ -26,7 +32,7 @@ type Machine struct {
 	ballot     *ballot   // only a candidate or pre-candidate has it
 	following  following // of the term's leader
 	forwarding forwarding
-	retired    bool // takes no office any more; not kept over a restart
+	retired    bool // does not become leader any more; not kept over a restart
 
 	outbox    []Outbound
 	reads     []Read
@@ -40,7 +46,8 @@ type following struct {
 	acknowledged Index // has told the leader that it is durable up to here
 }
 
-// New gives a machine that goes on from what recovery found. It keeps the entries of s. A lone voter stands for election at once.
+// New makes a machine that continues from what recovery found. It keeps the entries of s. A member that is the only voter stands
+// for election at once.
 func New(c Config, s State) (*Machine, error) {
 	c = c.withDefaults()
 	if err := c.check(); err != nil {
@@ -50,27 +57,27 @@ func New(c Config, s State) (*Machine, error) {
 		return nil, err
 	}
 	base := s.Snapshot
-	base.Configuration = base.Configuration.clone()
+	base.Configuration = base.Configuration.Clone()
 	m := &Machine{id: c.ID, config: c, snapshot: base, applying: max(base.Index, s.Applied)}
 	m.applied = m.applying
-	m.configs = configHistory{[]configStep{{base.Index, base.Configuration}}}
-	configs, err := m.configs.extend(s.Entries)
+	m.configs = membership.NewHistory(base.Index, base.Configuration)
+	configs, err := m.configs.Extend(s.Entries)
 	if err != nil {
 		return nil, ErrState{base.Index, err.Error()}
 	}
 	m.configs = configs
-	m.log = log{base: base.Index, baseTerm: base.Term}
+	m.log = raftlog.New(base.Index, base.Term)
 	for _, e := range s.Entries {
-		m.log.append(e)
+		m.log.Append(e)
 	}
-	m.log.handed, m.log.durable = m.log.last(), m.log.last()
+	m.log.Handed, m.log.Durable = m.log.Last(), m.log.Last()
 	m.term, m.vote = s.HardState.Term, s.HardState.Vote
-	if last := m.log.lastTerm(); last > m.term {
-		m.term, m.vote = last, None // the write that held both was torn, so nobody was told of a vote
+	if last := m.log.LastTerm(); last > m.term {
+		m.term, m.vote = last, None // the write of both was torn, so no member has heard of a vote
 	}
 	m.commit = base.Index
 	m.commitTo(s.HardState.Commit)
-	m.lag -= m.log.size(base.Index, m.applied)
+	m.lag -= m.log.Size(base.Index, m.applied)
 	m.disk.written = m.hardState()
 	m.forwarding.last = uint64(c.Random(1<<30))<<32 | uint64(c.Random(1<<30))
 	m.drawTimeout()
@@ -83,13 +90,13 @@ func New(c Config, s State) (*Machine, error) {
 	return m, nil
 }
 
-// check says what is wrong with a state from disk.
+// check gives the fault of a state from disk.
 func (s State) check() error {
 	base := s.Snapshot
 	if checkPosition(base.Index, base.Term, termMax) != nil {
 		return ErrState{base.Index, "position of the snapshot"}
 	}
-	if !base.Configuration.valid() || (base.Index > 0) != (len(base.Configuration.Voters) > 0) {
+	if !base.Configuration.IsValid() || (base.Index > 0) != (len(base.Configuration.Voters) > 0) {
 		return ErrState{base.Index, "configuration of the snapshot"}
 	}
 	last := base.Index + Index(len(s.Entries))
@@ -121,7 +128,7 @@ func (m *Machine) role() Role {
 	return Candidate
 }
 
-// Tick tells that a unit of time has passed. Its length is the owner's choice; it must be alike on all members.
+// Tick tells that a unit of time has passed. The owner chooses its length, which must be similar on all members.
 func (m *Machine) Tick() {
 	m.tickForwarding()
 	if m.leading != nil {
@@ -143,9 +150,9 @@ func (m *Machine) Tick() {
 	}
 }
 
-// Step takes a message. An error, always an ErrRefused, says that it cannot come from a member in good order; it has
-// changed nothing then. Who may talk to us at all is the transport's business: requests are taken from members that the
-// configuration does not know, since it may be behind theirs (4.1).
+// Step takes a message. An error is always an ErrRefused: no correct member sends this message now, and it has changed nothing.
+// The transport decides who may send at all. Step takes requests of members that are not in the configuration, since this
+// member's configuration may be behind theirs (4.1).
 func (m *Machine) Step(from MemberID, msg Message) error {
 	if err := m.admit(from, msg); err != nil {
 		return ErrRefused{from, name(msg), err}
@@ -159,7 +166,7 @@ func (m *Machine) Step(from MemberID, msg Message) error {
 		return nil
 	case Vote:
 		if msg.Term > m.term && m.hearsLeader() && !msg.Transfer {
-			return nil // as if it had not come: not even its term counts (4.2.3)
+			return nil // ignored, with its term: a leader that works must not be deposed (4.2.3)
 		}
 	}
 	if msg.term() < m.term {
@@ -171,7 +178,7 @@ func (m *Machine) Step(from MemberID, msg Message) error {
 	return nil
 }
 
-// admit refuses what no member in good order would send us now. It changes nothing.
+// admit refuses what no correct member sends now. It changes nothing.
 func (m *Machine) admit(from MemberID, msg Message) error {
 	switch {
 	case name(msg) == "":
@@ -224,17 +231,17 @@ func (m *Machine) admitLeader(from MemberID, term Term) error {
 	return nil
 }
 
-// admitCommit refuses a commit index that a leader would only send for entries that we acknowledged.
+// admitCommit refuses a commit index behind the log: a leader sends it only for entries that this member acknowledged.
 func (m *Machine) admitCommit(i Index) error {
-	if i > m.log.last() {
+	if i > m.log.Last() {
 		return ErrBeyondLog
 	}
 	return nil
 }
 
-// admitReply refuses answers and requests of who is not a member: a leader of a term knows its members.
+// admitReply refuses answers and requests of processes that are not members: a leader knows the members of its term.
 func (m *Machine) admitReply(from MemberID) error {
-	if m.configs.latest().Contains(from) || m.leading != nil && m.leading.peer(from) != nil {
+	if m.configs.Latest().Contains(from) || m.leading != nil && m.leading.peer(from) != nil {
 		return nil
 	}
 	return ErrUnknownMember
@@ -242,7 +249,7 @@ func (m *Machine) admitReply(from MemberID) error {
 
 // admitMatch refuses the acknowledgement of entries that a leader never had.
 func (m *Machine) admitMatch(term Term, match Index) error {
-	if m.leading != nil && term == m.term && match > m.log.last() {
+	if m.leading != nil && term == m.term && match > m.log.Last() {
 		return ErrBeyondLog
 	}
 	return nil
@@ -255,7 +262,7 @@ func firstError(a, b error) error {
 	return b
 }
 
-// answerStale lets a leader or candidate whose term is over know. Without that, a member which is ahead could neither follow
+// answerStale tells a leader or candidate that its term is over. Without that, a member with a higher term could neither follow
 // the leader nor be elected.
 func (m *Machine) answerStale(from MemberID, msg Message) {
 	switch msg.(type) {
@@ -266,7 +273,7 @@ func (m *Machine) answerStale(from MemberID, msg Message) {
 	}
 }
 
-// enterTerm follows a message into its term, and notes its leader.
+// enterTerm moves to the term of a message, and records its leader.
 func (m *Machine) enterTerm(from MemberID, msg Message) {
 	switch msg.(type) {
 	case Append, Heartbeat, Commit, Snapshot, TimeoutNow:
@@ -304,7 +311,7 @@ func (m *Machine) dispatch(from MemberID, msg Message) {
 		m.onTimeoutNow(from)
 	}
 	if m.leading == nil || m.leading.peer(from) == nil {
-		return // answers to a leader that we are no more
+		return // only a leader takes answers, and this member does not lead
 	}
 	switch msg := msg.(type) {
 	case AppendReply:

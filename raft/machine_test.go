@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"canopy/raft"
-
 	"github.com/google/go-cmp/cmp"
+
+	"canopy/raft"
 )
 
 // rng gives numbers from a seed.
@@ -38,8 +38,8 @@ func newMachine(t testing.TB, s raft.State) *raft.Machine {
 	return m
 }
 
-// settle makes all writes durable at once, and gives what is to be applied.
-func settle(m *raft.Machine) (applied []raft.Entry) {
+// makeDurable makes all writes durable at once, and gives what is to be applied.
+func makeDurable(m *raft.Machine) (applied []raft.Entry) {
 	for {
 		w, ok := m.Work()
 		if !ok {
@@ -57,7 +57,7 @@ func settle(m *raft.Machine) (applied []raft.Entry) {
 
 func TestLoneVoterLeadsAtOnceAndCommitsWhatIsDurable(t *testing.T) {
 	m := newMachine(t, founded(t, 1))
-	settle(m)
+	makeDurable(m)
 	if s := m.Status(); s.Role != raft.Leader || s.Commit != 2 || s.Term != 2 {
 		t.Fatalf("after New: %+v, want a leader of term 2 that committed 2 entries", s)
 	}
@@ -71,7 +71,7 @@ func TestLoneVoterLeadsAtOnceAndCommitsWhatIsDurable(t *testing.T) {
 	}
 	m.Durable(w.Write.Seq)
 	want := []raft.Entry{{Index: 3, Term: 2, Data: []byte("a")}, {Index: 4, Term: 2, Data: []byte("b")}}
-	if diff := cmp.Diff(want, settle(m)); diff != "" {
+	if diff := cmp.Diff(want, makeDurable(m)); diff != "" {
 		t.Errorf("applied (-want +got):\n%s", diff)
 	}
 }
@@ -81,7 +81,7 @@ func TestLoneVoterReadsWithoutAskingAnybody(t *testing.T) {
 	if err := m.ReadIndex(7); !errors.Is(err, raft.ErrNoLeader) {
 		t.Fatalf("ReadIndex before the election = %v, want ErrNoLeader", err)
 	}
-	settle(m)
+	makeDurable(m)
 	if err := m.ReadIndex(7); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,10 @@
 package raft
 
-// Message is what one member says to another: one of the types below, passed by value. Term is the sender's term, if
-// nothing else is said.
+// Message is one of the types below, passed by value from one member to another. Term is the sender's term, unless a comment says
+// otherwise.
 type Message interface {
 	term() Term
-	// check refuses what no honest member could say, whatever the state of the two.
+	// check refuses what no correct member sends in any state.
 	check() error
 }
 
@@ -82,8 +82,8 @@ type Commit struct {
 	Index Index
 }
 
-// Snapshot says that the receiver needs entries that the leader no longer has, and is to take the state of this snapshot instead. The
-// state itself is brought by the owner, who has it on disk before the message is stepped.
+// Snapshot says that the receiver needs entries that the leader no longer has, and must take the state of this snapshot instead. The
+// owner brings the state itself, and has it on disk before it steps the message.
 type Snapshot struct {
 	Term Term
 	Meta SnapshotMeta
@@ -102,7 +102,8 @@ type ReadReply struct {
 	Index Index
 }
 
-// TimeoutNow asks the receiver, who has the whole log, to begin an election at once (3.10). Who may not answers with a VoteReply.
+// TimeoutNow asks the receiver, which has the whole log, to begin an election at once (3.10). A member that may not stand answers
+// with a VoteReply.
 type TimeoutNow struct{ Term Term }
 
 // Stale answers a leader whose term is over with the sender's term.
@@ -164,7 +165,7 @@ func (m Snapshot) check() error {
 	if err := checkPosition(m.Meta.Index, m.Meta.Term, m.Term); err != nil {
 		return err
 	}
-	if !m.Meta.Configuration.valid() || len(m.Meta.Configuration.Voters) == 0 {
+	if !m.Meta.Configuration.IsValid() || len(m.Meta.Configuration.Voters) == 0 {
 		return ErrBadConfiguration
 	}
 	return nil

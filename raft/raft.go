@@ -2,7 +2,7 @@
 //
 // A Machine is one member's part in Raft (Ongaro, "Consensus: Bridging Theory and Practice", 2014; section and figure
 // numbers in comments are of that dissertation). It is a function of its inputs: it has no goroutine, no clock, no
-// random numbers, disk or network of its own. Its owner tells it what happened, and collects what is to be done:
+// random numbers, disk or network of its own. Its owner tells it what has happened, and collects what it must do:
 //
 //	Tick, Step, Propose, ReadIndex, …  ->  Machine  ->  Work{Write, Send, Apply, …}
 //	Durable, Applied, SnapshotSent     ->           (what became of former work)
@@ -11,9 +11,9 @@
 // member, one Go type a kind; the Configuration, which names voters and learners; a SnapshotMeta, which stands for
 // the log up to its index.
 //
-// The disk is slow, so the machine never waits for it. What it hands out in Work.Write it already counts as its own;
-// but no other member is told so before Durable: votes and acknowledgements are held back until the write that they
-// promise is on disk. A leader sends entries while it writes them, and counts itself only for what is durable.
+// The disk is slow, so the machine never waits for it. It counts what it hands out in Work.Write as its own at once. But it
+// holds votes and acknowledgements back until Durable says that the write which they promise is on disk. A leader sends
+// entries while it writes them, and counts itself only for what is durable.
 //
 // Invariants that the tests check after every step: at most one leader a term (election safety); two logs that
 // agree on an entry agree on all before it (log matching); a leader has all committed entries (leader completeness);
@@ -23,20 +23,44 @@
 // A Machine is used by one goroutine.
 package raft
 
-import "math"
+import (
+	"math"
 
-// Index is a position in the log. The first entry has index 1; 0 is the position before it.
-type Index uint64
+	"canopy/raft/membership"
+	"canopy/raft/raftlog"
+)
 
-// Term is a leader's period of office. Terms begin at 1; 0 is the term before any election.
-type Term uint64
+// The vocabulary of the log and of membership. Packages raftlog and membership define it, so that they do not depend on the
+// machine.
+type (
+	Index        = raftlog.Index
+	Term         = raftlog.Term
+	Entry        = raftlog.Entry
+	EntryType    = raftlog.EntryType
+	MemberID     = membership.MemberID
+	ConfChange   = membership.ConfChange
+	ConfChangeOp = membership.ConfChangeOp
 
-// MemberID names a member for ever: an id that was removed is never given to another member, since votes and
-// acknowledgements of the old one may still be on their way.
-type MemberID uint64
+	Configuration = membership.Configuration
+)
+
+// The types of entries, and the changes of a configuration.
+const (
+	EntryNormal     = raftlog.EntryNormal
+	EntryConfChange = raftlog.EntryConfChange
+
+	AddVoter      = membership.AddVoter
+	AddLearner    = membership.AddLearner
+	Promote       = membership.Promote
+	Remove        = membership.Remove
+	UpdateContext = membership.UpdateContext
+)
 
 // None is no member.
-const None MemberID = 0
+const None = membership.None
+
+// DecodeConfChange reads the data of an EntryConfChange.
+func DecodeConfChange(data []byte) (ConfChange, error) { return membership.DecodeConfChange(data) }
 
 // Bounds on what peers and disks may claim, far beyond what a cluster reaches and far below where arithmetic overflows.
 const (
@@ -45,32 +69,15 @@ const (
 	termLeapMax Term  = 1 << 40 // how far a message's term may be ahead of our own
 )
 
-// EntryType says how an entry's data is to be read.
-type EntryType uint8
-
-// The types of entries.
-const (
-	EntryNormal     EntryType = iota // data of the owner; nil for the entry that opens a leader's term
-	EntryConfChange                  // an encoded ConfChange
-)
-
-// Entry is one record of the log. Its data is never changed once the machine has it.
-type Entry struct {
-	Index Index
-	Term  Term
-	Type  EntryType
-	Data  []byte
-}
-
-// HardState is what a member must not forget: voting twice in a term would elect two leaders (3.4). Commit need not
-// be kept for safety; it is written along so that a restarted member can apply at once.
+// HardState is what a member must not forget: voting twice in a term would elect two leaders (3.4). Safety does not need
+// Commit; it is written as well, so that a restarted member can apply at once.
 type HardState struct {
 	Term   Term
 	Vote   MemberID
 	Commit Index
 }
 
-// SnapshotMeta says which part of the log a snapshot stands for: all up to Index. Configuration is the one in force there.
+// SnapshotMeta says which part of the log a snapshot replaces: all up to Index. Configuration is the one in force there.
 type SnapshotMeta struct {
 	Index         Index
 	Term          Term
@@ -79,8 +86,8 @@ type SnapshotMeta struct {
 
 // State is what recovery found on disk.
 //
-// A member of a new cluster starts from Bootstrap, the same on all of them, as if recovery had found it; a member that
-// joins starts from the zero State, and learns all from the leader.
+// A member of a new cluster starts from Bootstrap, which is the same on all members, as if recovery had found it. A member
+// that joins starts from the zero State, and the leader sends it everything.
 type State struct {
 	HardState HardState
 	Snapshot  SnapshotMeta
@@ -89,11 +96,11 @@ type State struct {
 }
 
 // Bootstrap gives the state from which all first members of a new cluster start: a log that adds each of them, committed. The first
-// configuration is in the log, and not beside it, so that later members learn it like everything else. The owner has the state on disk
-// before it runs New.
+// configuration is in the log, so that later members learn it like everything else. The owner writes the state to disk before it
+// calls New.
 func Bootstrap(members ...ConfChange) (State, error) {
 	s := State{HardState: HardState{Term: 1, Commit: Index(len(members))}}
-	configs := configHistory{[]configStep{{}}}
+	configs := membership.NewHistory(0, Configuration{})
 	for i, c := range members {
 		data, err := c.Encode()
 		if err != nil {
@@ -101,7 +108,7 @@ func Bootstrap(members ...ConfChange) (State, error) {
 		}
 		s.Entries = append(s.Entries, Entry{Index: Index(i + 1), Term: 1, Type: EntryConfChange, Data: data})
 	}
-	if _, err := configs.extend(s.Entries); err != nil {
+	if _, err := configs.Extend(s.Entries); err != nil {
 		return State{}, err
 	}
 	return s, nil

@@ -15,12 +15,12 @@ type readRequest struct {
 	ctx  uint64
 }
 
-// readRounds answers many reads by one exchange of heartbeats (6.4): those that wait when a round begins share its index. A
+// readRounds answers many reads with one exchange of heartbeats (6.4): reads that wait when a round begins share its index. A
 // round begins when the one before is done.
 type readRounds struct {
 	waiting  []readRequest
 	round    uint64        // number of the last round
-	underway []readRequest // those which it serves; empty if it is done
+	underway []readRequest // that it serves; empty: it is done
 	index    Index         // the commit index when it began
 }
 
@@ -28,7 +28,7 @@ type readRounds struct {
 type forwarding struct {
 	waiting []uint64       // not asked for yet
 	batches []forwardBatch // asked for
-	last    uint64         // number of the last batch; begins at random, so that no late answer to a former life fits
+	last    uint64         // number of the last batch; begins at random, so that a late answer from before a restart does not match
 }
 
 type forwardBatch struct {
@@ -38,7 +38,7 @@ type forwardBatch struct {
 }
 
 // ReadIndex asks for the index that a linearizable read must include. The answer comes in Work.Reads, with the same context; or
-// in Work.LostReads when leadership changed meanwhile or a message was lost.
+// in Work.LostReads if the leader changed or a message was lost.
 func (m *Machine) ReadIndex(ctx uint64) error {
 	switch {
 	case m.leading != nil:
@@ -60,8 +60,8 @@ func (r *readRounds) add(q readRequest) error {
 	return nil
 }
 
-// startReadRound answers the round that is confirmed, and begins the next. A new leader waits until it has committed an entry of its
-// term, since before that its commit index may be behind its predecessor's.
+// startReadRound answers the round that is confirmed, and begins the next one. A new leader waits until it has committed an entry of
+// its term: before that, its commit index may be behind that of the leader before.
 func (m *Machine) startReadRound() {
 	r := &m.leading.reads
 	for {
@@ -79,15 +79,15 @@ func (m *Machine) startReadRound() {
 	}
 }
 
-// confirmedRound is the last round in which a quorum said that we were still their leader.
+// confirmedRound is the last round in which a quorum confirmed that this member leads.
 func (m *Machine) confirmedRound() uint64 {
 	var few [9]uint64
 	acks := few[:0]
-	for _, id := range m.configs.latest().Voters {
+	for _, id := range m.configs.Latest().Voters {
 		if id == m.id {
 			acks = append(acks, m.leading.reads.round)
 		} else {
-			acks = append(acks, m.leading.peer(id).round)
+			acks = append(acks, m.leading.peer(id).Round)
 		}
 	}
 	return quorum.Reached(acks)
@@ -115,7 +115,7 @@ func (m *Machine) forwardReads() {
 	m.send(m.leader, ReadForward{m.term, f.last})
 }
 
-// onReadForward lets a follower's batch wait like a read. admit has made sure that there is room.
+// onReadForward queues a follower's batch like a read. admit has checked that there is room.
 func (m *Machine) onReadForward(from MemberID, msg ReadForward) {
 	if m.leading != nil {
 		m.leading.reads.waiting = append(m.leading.reads.waiting, readRequest{from, msg.Batch})
@@ -149,7 +149,7 @@ func (m *Machine) tickForwarding() {
 	f.batches = slices.Delete(f.batches, 0, n)
 }
 
-// loseReads gives up all reads, because the leader that would have answered is no more.
+// loseReads gives up all reads, because their leader leads no longer.
 func (m *Machine) loseReads() {
 	f := &m.forwarding
 	for _, b := range f.batches {

@@ -8,18 +8,18 @@ import (
 )
 
 // collect takes a member's work; its disk and state machine do theirs at once unless the disk is held.
-func (s *stage) collect(a *actor) {
+func (s *cluster) collect(a *node) {
 	for {
 		w, ok := a.m.Work()
 		if !ok && (a.held || len(a.writes) == 0) {
 			return
 		}
-		s.note(a, w)
+		s.printEvents(a, w)
 		if w.Write != nil {
 			a.writes = append(a.writes, w.Write)
 		}
 		for _, out := range w.Send {
-			s.net = append(s.net, mail{a.id, out.To, out.Message})
+			s.net = append(s.net, sentMessage{a.id, out.To, out.Message})
 		}
 		for !a.held && len(a.writes) > 0 {
 			a.disk.write(a.writes[0])
@@ -36,8 +36,8 @@ func (s *stage) collect(a *actor) {
 	}
 }
 
-// note tells what is worth a line.
-func (s *stage) note(a *actor, w Work) {
+// printEvents prints the events that a reader wants to see.
+func (s *cluster) printEvents(a *node, w Work) {
 	if w.Soft != nil {
 		if w.Soft.Role == Leader {
 			fmt.Fprintf(&s.out, "%d leads term %d\n", a.id, a.m.term)
@@ -57,8 +57,8 @@ func (s *stage) note(a *actor, w Work) {
 	}
 }
 
-// run delivers messages until there are none.
-func (s *stage) run() {
+// run delivers messages until none is left.
+func (s *cluster) run() {
 	for range 10_000 {
 		if len(s.net) == 0 {
 			return
@@ -70,8 +70,8 @@ func (s *stage) run() {
 	fmt.Fprintln(&s.out, "messages never end")
 }
 
-// deliverTo delivers what is on its way to one member, and nothing else.
-func (s *stage) deliverTo(a *actor) {
+// deliverTo delivers the messages to one member only.
+func (s *cluster) deliverTo(a *node) {
 	net := s.net
 	s.net = nil
 	for _, p := range net {
@@ -83,7 +83,7 @@ func (s *stage) deliverTo(a *actor) {
 	}
 }
 
-func (s *stage) deliver(p mail) {
+func (s *cluster) deliver(p sentMessage) {
 	from, to := s.actors[p.from], s.actors[p.to]
 	ok := to != nil && to.m != nil && !s.cut[[2]MemberID{p.from, p.to}]
 	if s.trace {
@@ -104,7 +104,7 @@ func (s *stage) deliver(p mail) {
 }
 
 // ids gives the members in order.
-func (s *stage) ids() []MemberID {
+func (s *cluster) ids() []MemberID {
 	var ids []MemberID
 	for id := range s.actors {
 		ids = append(ids, id)
@@ -114,7 +114,7 @@ func (s *stage) ids() []MemberID {
 }
 
 // show prints a line a member.
-func (s *stage) show() {
+func (s *cluster) show() {
 	for _, id := range s.ids() {
 		a := s.actors[id]
 		if a.m == nil {
@@ -137,14 +137,14 @@ func (s *stage) show() {
 }
 
 // log prints entries as index:term, with their data or change of configuration, and the configuration in force.
-func (s *stage) log(t *testing.T, args []string) {
+func (s *cluster) log(t *testing.T, args []string) {
 	for _, arg := range args {
 		m := s.actors[s.id(t, arg)].m
 		fmt.Fprintf(&s.out, "%d", m.id)
-		if m.log.base > 0 {
-			fmt.Fprintf(&s.out, " snapshot=%d:%d", m.log.base, m.log.baseTerm)
+		if m.log.Base() > 0 {
+			fmt.Fprintf(&s.out, " snapshot=%d:%d", m.log.Base(), m.log.BaseTerm())
 		}
-		for _, e := range m.log.slice(m.log.base, m.log.last()) {
+		for _, e := range m.log.Slice(m.log.Base(), m.log.Last()) {
 			fmt.Fprintf(&s.out, " %d:%d", e.Index, e.Term)
 			if change, err := DecodeConfChange(e.Data); e.Type == EntryConfChange && err == nil {
 				fmt.Fprintf(&s.out, "=%v(%d)", change.Op, change.Member)
@@ -161,7 +161,7 @@ func (s *stage) log(t *testing.T, args []string) {
 	}
 }
 
-func (s *stage) progress(t *testing.T, args []string) {
+func (s *cluster) progress(t *testing.T, args []string) {
 	for _, p := range s.actors[s.id(t, args[0])].m.Status().Progress {
 		fmt.Fprintf(&s.out, "%d %s match=%d next=%d inflight=%d\n", p.ID, p.Mode, p.Match, p.Next, p.InflightMessages)
 	}

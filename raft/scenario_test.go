@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// Each file in testdata is a story: commands, and below the line what came of them. The stories are played by stage, whose methods
-// are the commands; run with -rewrite to have the outcomes written anew.
+// Each file in testdata is a scenario: commands, and below the line their outcome. The methods of cluster are the commands. Run with
+// -rewrite to write the outcomes again.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		if strings.Contains(path, "fuzz") {
@@ -30,24 +30,24 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
-// stage is a cluster in which nothing happens by itself. Messages arrive in the order in which they were sent.
-type stage struct {
+// cluster is a cluster in which nothing happens by itself. Messages arrive in the order in which they were sent.
+type cluster struct {
 	out     strings.Builder
 	options Config
-	actors  map[MemberID]*actor
-	net     []mail
+	actors  map[MemberID]*node
+	net     []sentMessage
 	cut     map[[2]MemberID]bool
 	trace   bool
 }
 
-// mail is a message on its way.
-type mail struct {
+// sentMessage is a message that was not delivered yet.
+type sentMessage struct {
 	from, to MemberID
 	msg      Message
 }
 
-// actor is a member: a machine, if it is up, and a disk.
-type actor struct {
+// node is a member: a machine, if it is up, and a disk.
+type node struct {
 	id     MemberID
 	m      *Machine
 	disk   stageDisk
@@ -75,12 +75,12 @@ func (d *stageDisk) write(w *Write) {
 	}
 }
 
-func newStage() *stage {
-	return &stage{actors: map[MemberID]*actor{}, cut: map[[2]MemberID]bool{}}
+func newStage() *cluster {
+	return &cluster{actors: map[MemberID]*node{}, cut: map[[2]MemberID]bool{}}
 }
 
 // play runs one command.
-func (s *stage) play(t *testing.T, words []string) {
+func (s *cluster) play(t *testing.T, words []string) {
 	t.Helper()
 	name, args := words[0], words[1:]
 	switch name {
@@ -92,7 +92,7 @@ func (s *stage) play(t *testing.T, words []string) {
 	case "member":
 		s.member(t, args)
 	case "join":
-		s.open(t, &actor{id: s.id(t, args[0])})
+		s.open(t, &node{id: s.id(t, args[0])})
 	case "run":
 		s.trace = slices.Contains(args, "trace")
 		s.run()
@@ -120,7 +120,7 @@ func (s *stage) play(t *testing.T, words []string) {
 }
 
 // playOn runs a command that is about one member.
-func (s *stage) playOn(t *testing.T, name string, a *actor, args []string) {
+func (s *cluster) playOn(t *testing.T, name string, a *node, args []string) {
 	t.Helper()
 	switch name {
 	case "tick":
@@ -163,7 +163,7 @@ func (s *stage) playOn(t *testing.T, name string, a *actor, args []string) {
 	}
 }
 
-func (s *stage) id(t *testing.T, word string) MemberID {
+func (s *cluster) id(t *testing.T, word string) MemberID {
 	t.Helper()
 	n, err := strconv.Atoi(word)
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *stage) id(t *testing.T, word string) MemberID {
 	return MemberID(n)
 }
 
-func (s *stage) number(t *testing.T, args []string, at, otherwise int) int {
+func (s *cluster) number(t *testing.T, args []string, at, otherwise int) int {
 	t.Helper()
 	if at >= len(args) {
 		return otherwise
@@ -180,13 +180,13 @@ func (s *stage) number(t *testing.T, args []string, at, otherwise int) int {
 	return int(s.id(t, args[at]))
 }
 
-func (s *stage) report(a *actor, name string, err error) {
+func (s *cluster) report(a *node, name string, err error) {
 	if err != nil {
 		fmt.Fprintf(&s.out, "%s %d: %v\n", name, a.id, err)
 	}
 }
 
-func (s *stage) setOptions(t *testing.T, args []string) {
+func (s *cluster) setOptions(t *testing.T, args []string) {
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
 		n := s.number(t, []string{value}, 0, 0)
@@ -209,8 +209,8 @@ func (s *stage) setOptions(t *testing.T, args []string) {
 	}
 }
 
-// members founds a cluster.
-func (s *stage) members(t *testing.T, args []string) {
+// members makes a cluster.
+func (s *cluster) members(t *testing.T, args []string) {
 	var elders []ConfChange
 	for _, arg := range args {
 		elders = append(elders, ConfChange{Op: AddVoter, Member: s.id(t, arg)})
@@ -220,15 +220,15 @@ func (s *stage) members(t *testing.T, args []string) {
 		t.Fatal(err)
 	}
 	for _, elder := range elders {
-		a := &actor{id: elder.Member}
+		a := &node{id: elder.Member}
 		a.disk.hard, a.disk.entries = first.HardState, first.Entries
 		s.open(t, a)
 	}
 }
 
 // member opens one on a disk with a snapshot at 10 of term 1, and entries of the terms given.
-func (s *stage) member(t *testing.T, args []string) {
-	a := &actor{id: s.id(t, args[0])}
+func (s *cluster) member(t *testing.T, args []string) {
+	a := &node{id: s.id(t, args[0])}
 	a.disk.snap = SnapshotMeta{Index: 10, Term: 1}
 	a.disk.hard.Commit = 10
 	for _, arg := range args[1:] {
@@ -249,7 +249,7 @@ func (s *stage) member(t *testing.T, args []string) {
 }
 
 // open runs a member on its disk. Its time-outs are fixed: ten ticks and its id.
-func (s *stage) open(t *testing.T, a *actor) {
+func (s *cluster) open(t *testing.T, a *node) {
 	c := s.options
 	c.ID = a.id
 	c.Random = func(n int) int { return int(a.id) % n }
@@ -263,7 +263,7 @@ func (s *stage) open(t *testing.T, a *actor) {
 	s.collect(a)
 }
 
-func (s *stage) propose(a *actor, args []string) {
+func (s *cluster) propose(a *node, args []string) {
 	var data [][]byte
 	for _, arg := range args {
 		data = append(data, []byte(arg))
@@ -272,7 +272,7 @@ func (s *stage) propose(a *actor, args []string) {
 	s.report(a, "propose", err)
 }
 
-func (s *stage) change(t *testing.T, a *actor, args []string) {
+func (s *cluster) change(t *testing.T, a *node, args []string) {
 	ops := map[string]ConfChangeOp{
 		"add-voter": AddVoter, "add-learner": AddLearner, "promote": Promote, "remove": Remove, "update": UpdateContext,
 	}
@@ -280,8 +280,8 @@ func (s *stage) change(t *testing.T, a *actor, args []string) {
 	s.report(a, "change", err)
 }
 
-// compact takes a snapshot at an index and forgets the log before the second index, or all up to the snapshot.
-func (s *stage) compact(t *testing.T, a *actor, args []string) {
+// compact takes a snapshot at an index and drops the log before the second index, or all up to the snapshot.
+func (s *cluster) compact(t *testing.T, a *node, args []string) {
 	at := Index(s.number(t, args, 0, 0))
 	meta, err := a.m.SnapshotMeta(at)
 	if err != nil {
@@ -294,7 +294,7 @@ func (s *stage) compact(t *testing.T, a *actor, args []string) {
 }
 
 // cutLinks loses messages: "1 from 2 3" both ways, "1 to 2 3" in this direction only.
-func (s *stage) cutLinks(t *testing.T, args []string) {
+func (s *cluster) cutLinks(t *testing.T, args []string) {
 	a := s.id(t, args[0])
 	for _, arg := range args[2:] {
 		b := s.id(t, arg)

@@ -1,22 +1,27 @@
 package raft
 
-// SnapshotMeta gives what describes a snapshot at an index: one that is applied, and not before the last compaction.
+import (
+	"canopy/raft/follower"
+	"canopy/raft/membership"
+)
+
+// SnapshotMeta describes a snapshot at an index, which must be applied and not before the last compaction.
 func (m *Machine) SnapshotMeta(at Index) (SnapshotMeta, error) {
 	switch {
 	case at == 0 || at > m.applied:
 		return SnapshotMeta{}, ErrCompact{at, "not applied yet"}
-	case at < m.log.base:
-		return SnapshotMeta{}, ErrCompact{at, "forgotten already"}
+	case at < m.log.Base():
+		return SnapshotMeta{}, ErrCompact{at, "compacted already"}
 	}
-	return SnapshotMeta{at, m.log.term(at), m.configs.at(at).clone()}, nil
+	return SnapshotMeta{at, m.log.Term(at), m.configs.At(at).Clone()}, nil
 }
 
-// Compact tells that a snapshot is on disk, and that entries before keepFrom may be forgotten; what is kept spares
-// members which are a little behind from being sent the snapshot. Entries that a member will need right after the snapshot it is being sent are
-// kept too, as long as the log is not larger than Config.MaxRetainedBytes: else it would need another one, for ever.
+// Compact tells that a snapshot is on disk, and that entries before keepFrom may be dropped. Members that are only a little behind
+// get the entries that are kept, and need no snapshot. Compact also keeps the entries that a member needs after the snapshot that it
+// is being sent, unless the log is larger than Config.MaxRetainedBytes. Without them it would need one snapshot after the other.
 func (m *Machine) Compact(snap SnapshotMeta, keepFrom Index) error {
 	if snap.Index < m.snapshot.Index {
-		return nil // overtaken by a snapshot that was received meanwhile
+		return nil // a newer snapshot was received
 	}
 	own, err := m.SnapshotMeta(snap.Index)
 	switch {
@@ -25,44 +30,43 @@ func (m *Machine) Compact(snap SnapshotMeta, keepFrom Index) error {
 	case own.Term != snap.Term || !own.Configuration.Equal(snap.Configuration):
 		return ErrCompact{snap.Index, "term or configuration is not that of the log"}
 	case keepFrom > snap.Index+1:
-		return ErrCompact{keepFrom, "entries behind the snapshot cannot be forgotten"}
+		return ErrCompact{keepFrom, "entries behind the snapshot cannot be dropped"}
 	}
 	m.snapshot = own
 	keepFrom = min(keepFrom, m.neededFrom())
 	if keepFrom == 0 {
 		return nil
 	}
-	m.configs.compact(max(keepFrom-1, m.log.base))
-	m.log.compact(keepFrom - 1)
+	m.configs.Compact(max(keepFrom-1, m.log.Base()))
+	m.log.Compact(keepFrom - 1)
 	return nil
 }
 
 // neededFrom gives the first entry that a member needs behind the snapshot it is being sent.
 func (m *Machine) neededFrom() Index {
 	from := indexMax
-	if m.leading == nil || m.log.bytes > m.config.MaxRetainedBytes {
+	if m.leading == nil || m.log.Bytes() > m.config.MaxRetainedBytes {
 		return from
 	}
 	for _, p := range m.leading.peers {
-		if mode, ok := p.mode.(*sendingSnapshot); ok {
-			from = min(from, mode.next())
+		if mode, ok := p.Mode.(*follower.SendingSnapshot); ok {
+			from = min(from, mode.Next())
 		}
 	}
 	return from
 }
 
-// sendSnapshot tells a member to take the snapshot, if it is there to listen.
-func (m *Machine) sendSnapshot(p *progress) {
-	if !m.active(p) || p.leaves > 0 {
+// sendSnapshot sends a member the snapshot, if it is alive.
+func (m *Machine) sendSnapshot(p *follower.Progress) {
+	if !m.active(p) || p.Leaves > 0 {
 		return
 	}
-	p.quiet = 0
-	p.mode = &sendingSnapshot{m.snapshot.Index}
-	m.send(p.id, Snapshot{m.term, m.snapshot})
+	p.SendSnapshot(m.snapshot.Index)
+	m.send(p.ID, Snapshot{m.term, m.snapshot})
 }
 
-// SnapshotSent tells what became of a Snapshot message: ok if the receiver has stepped it. It must be called for each one, or the
-// member may wait for ever. What the snapshot brought is learnt from the member's own acknowledgement; if that is lost, by asking.
+// SnapshotSent tells the outcome of a Snapshot message: ok if the receiver has stepped it. It must be called for each one, or the
+// member may wait for ever. The member's acknowledgement tells what the snapshot has brought; if it is lost, a probe asks.
 func (m *Machine) SnapshotSent(to MemberID, ok bool) {
 	if m.leading == nil {
 		return
@@ -71,25 +75,25 @@ func (m *Machine) SnapshotSent(to MemberID, ok bool) {
 	if p == nil {
 		return
 	}
-	mode, sending := p.mode.(*sendingSnapshot)
+	mode, sending := p.Mode.(*follower.SendingSnapshot)
 	if !sending {
 		return
 	}
 	if ok {
-		p.probe(mode.upTo + 1)
+		p.Probe(mode.UpTo + 1)
 	} else {
-		p.probe(p.match + 1)
+		p.Probe(p.Match + 1)
 	}
-	p.mode.(*probing).sent = true // until the next heartbeat is answered
+	p.Mode.(*follower.Probing).Sent = true // until the next heartbeat is answered
 }
 
 // admitSnapshot refuses a snapshot that contradicts what this term's leader sent before.
 func (m *Machine) admitSnapshot(msg Snapshot) error {
 	at := msg.Meta.Index
-	if at > m.commit && msg.Meta.Term < m.log.term(m.commit) {
+	if at > m.commit && msg.Meta.Term < m.log.Term(m.commit) {
 		return ErrConflict
 	}
-	if at < m.log.base || at > m.log.last() || m.log.term(at) == msg.Meta.Term {
+	if at < m.log.Base() || at > m.log.Last() || m.log.Term(at) == msg.Meta.Term {
 		return nil
 	}
 	if at <= m.commit || msg.Term == m.term && at <= m.following.received {
@@ -98,21 +102,21 @@ func (m *Machine) admitSnapshot(msg Snapshot) error {
 	return nil
 }
 
-// onSnapshot replaces the log by a snapshot (5), unless it is there already; then only the commit index is learnt.
+// onSnapshot replaces the log by a snapshot (5). If the log already has what is in it, only the commit index moves.
 func (m *Machine) onSnapshot(from MemberID, msg Snapshot) {
 	meta := msg.Meta
 	switch {
 	case meta.Index <= m.commit:
-	case m.log.agrees(meta.Index, meta.Term):
+	case m.log.Agrees(meta.Index, meta.Term):
 		m.commitTo(meta.Index)
 	default:
 		m.install = nil
 		m.disk.snapshot, m.disk.handed = &meta, false
 		m.disk.forget(m.commit)
-		m.log.reset(meta, m.commit)
+		m.log.Reset(meta.Index, meta.Term, m.commit)
 		m.commit, m.lag = meta.Index, 0
 		m.snapshot = meta
-		m.configs = configHistory{[]configStep{{meta.Index, meta.Configuration.clone()}}}
+		m.configs = membership.NewHistory(meta.Index, meta.Configuration.Clone())
 	}
 	m.following.received = max(m.following.received, m.commit)
 	m.sendDurable(from, AppendReply{m.term, m.commit})

@@ -1,6 +1,10 @@
 package raft
 
-// Status is a machine's state for people and tests to look at.
+import (
+	"canopy/raft/follower"
+)
+
+// Status is the state of a machine for people and tests.
 type Status struct {
 	ID            MemberID
 	Role          Role
@@ -21,12 +25,22 @@ type Status struct {
 	Progress      []Progress // of the other members, by id; leader only
 }
 
+// Mode names how a leader sends entries to a member.
+type Mode = follower.Name
+
+// The modes.
+const (
+	Probing         = follower.NameProbing
+	Replicating     = follower.NameReplicating
+	SendingSnapshot = follower.NameSendingSnapshot
+)
+
 // Progress is what a leader knows of another member.
 type Progress struct {
 	ID               MemberID
 	Learner          bool
 	Active           bool  // heard within an election time-out
-	Declined         bool  // it has declined a hand-over within an election time-out
+	Declined         bool  // it has declined a transfer within an election time-out
 	Match            Index // durable there
 	Next             Index // the first entry that was not sent
 	Mode             Mode
@@ -38,8 +52,8 @@ type Progress struct {
 func (m *Machine) Status() Status {
 	s := Status{
 		ID: m.id, Role: m.role(), Leader: m.leader, Term: m.term, Vote: m.vote,
-		First: m.log.base + 1, Last: m.log.last(), LastTerm: m.log.lastTerm(), Durable: m.log.durable,
-		Commit: m.commit, Applied: m.applied, Snapshot: m.snapshot.Index, LogBytes: m.log.bytes,
+		First: m.log.Base() + 1, Last: m.log.Last(), LastTerm: m.log.LastTerm(), Durable: m.log.Durable,
+		Commit: m.commit, Applied: m.applied, Snapshot: m.snapshot.Index, LogBytes: m.log.Bytes(),
 		Configuration: m.Configuration(),
 	}
 	if m.leading == nil {
@@ -48,11 +62,11 @@ func (m *Machine) Status() Status {
 	s.Uncommitted, s.TransferTo = m.leading.uncommitted, m.leading.transfer.to
 	for _, p := range m.leading.peers {
 		progress := Progress{
-			ID: p.id, Learner: s.Configuration.IsLearner(p.id), Active: m.active(p), Declined: p.declined > 0,
-			Match: p.match, Next: p.mode.next(), Mode: p.mode.name(),
+			ID: p.ID, Learner: s.Configuration.IsLearner(p.ID), Active: m.active(p), Declined: p.Declined > 0,
+			Match: p.Match, Next: p.Mode.Next(), Mode: p.Mode.Name(),
 		}
-		if r, ok := p.mode.(*replicating); ok {
-			progress.InflightMessages, progress.InflightBytes = r.window.count, r.window.bytes
+		if r, ok := p.Mode.(*follower.Replicating); ok {
+			progress.InflightMessages, progress.InflightBytes = r.Window.Count, r.Window.Bytes
 		}
 		s.Progress = append(s.Progress, progress)
 	}

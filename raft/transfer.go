@@ -1,18 +1,23 @@
 package raft
 
-// transfer is leadership being handed over (3.10). While it lasts, nothing is proposed, so that the heir can catch up.
+import (
+	"canopy/raft/follower"
+)
+
+// transfer is a transfer of leadership (3.10). While it lasts, the leader takes no proposals, so that the transferee can catch up.
 type transfer struct {
 	to    MemberID // None: no transfer
 	ticks int
 	told  bool // TimeoutNow was sent
 }
 
-// TransferLeadership hands the office to another voter, once that has the whole log. It is given up after an election time-out.
+// TransferLeadership makes another voter leader, once that has the whole log. The transfer ends without effect after an election
+// time-out.
 func (m *Machine) TransferLeadership(to MemberID) error {
 	switch {
 	case m.leading == nil:
 		return ErrNotLeader{m.leader}
-	case to == m.id || !m.configs.latest().IsVoter(to):
+	case to == m.id || !m.configs.Latest().IsVoter(to):
 		return ErrNotVoter
 	case m.leading.transfer.to == to:
 		return nil
@@ -24,14 +29,14 @@ func (m *Machine) TransferLeadership(to MemberID) error {
 	return nil
 }
 
-// finishTransfer tells the heir to begin, if this is the heir and it has all.
-func (m *Machine) finishTransfer(p *progress) {
+// finishTransfer tells a member to stand for election, if it is the transferee and has the whole log.
+func (m *Machine) finishTransfer(p *follower.Progress) {
 	t := &m.leading.transfer
-	if p.id != t.to || t.told || p.match < m.log.last() {
+	if p.ID != t.to || t.told || p.Match < m.log.Last() {
 		return
 	}
 	t.told = true
-	m.send(p.id, TimeoutNow{m.term})
+	m.send(p.ID, TimeoutNow{m.term})
 }
 
 func (m *Machine) tickTransfer() {
@@ -44,8 +49,8 @@ func (m *Machine) tickTransfer() {
 	}
 }
 
-// onTimeoutNow stands for election without waiting, and without asking first: the leader itself wants it. A member that may
-// not stand declines with a VoteReply that grants nothing: leaders that do not know this answer ignore it.
+// onTimeoutNow stands for election without a time-out and without a pre-vote: the leader wants it. A member that may not stand
+// declines with a VoteReply that grants nothing; leaders that do not know this answer ignore it.
 func (m *Machine) onTimeoutNow(from MemberID) {
 	if m.mayCampaign() {
 		m.campaign(true)
@@ -54,17 +59,17 @@ func (m *Machine) onTimeoutNow(from MemberID) {
 	m.send(from, VoteReply{m.term, false})
 }
 
-// onDecline ends a transfer whose heir declines. For an election time-out the leader counts it as no heir.
+// onDecline ends a transfer whose transferee declines. For an election time-out the leader does not choose it again.
 func (m *Machine) onDecline(from MemberID) {
 	if t := &m.leading.transfer; t.told && t.to == from {
 		*t = transfer{}
-		m.leading.peer(from).declined = m.config.ElectionTicks
+		m.leading.peer(from).Declined = m.config.ElectionTicks
 	}
 }
 
-// Retire makes the member take no office from here on: it does not stand for election, and declines a hand-over. It goes on
-// to vote and to follow. One that leads goes on until it hands over; one that is being elected may still win. A lone voter
-// still leads, since nobody else can.
+// Retire keeps the member from becoming leader: it does not stand for election, and declines a transfer. It still votes and
+// follows. A leader leads until it transfers, a candidate may still win, and the only voter still leads, since no other member
+// can.
 func (m *Machine) Retire() {
 	m.retired = true
 	if m.ballot != nil && m.ballot.pre && !m.alone() {

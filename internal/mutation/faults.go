@@ -11,7 +11,7 @@ var faults = []fault{
 	},
 	{
 		name: "vote for a log that is behind", file: "raft/election.go",
-		old: "return lastTerm > own || lastTerm == own && last >= m.log.last()",
+		old: "return lastTerm > own || lastTerm == own && last >= m.log.Last()",
 		new: "return lastTerm >= own",
 		pkg: "./raft", tests: ".",
 	},
@@ -47,32 +47,32 @@ var faults = []fault{
 	},
 	{
 		name: "count the leader's own entries before they are on disk", file: "raft/replication.go",
-		old: "return m.log.durable",
-		new: "return m.log.last()",
+		old: "return m.log.Durable",
+		new: "return m.log.Last()",
 		pkg: "./raft", tests: ".",
 	},
 	{
 		name: "commit an older term's entry by counting", file: "raft/replication.go",
-		old: "reached > m.commit && m.log.term(reached) == m.term {",
+		old: "reached > m.commit && m.log.Term(reached) == m.term {",
 		new: "reached > m.commit {",
 		pkg: "./raft", tests: ".",
 	},
 	{
 		name: "commit what was not compared with the leader's log", file: "raft/replication.go",
 		old: "m.commitTo(min(msg.Commit, match))",
-		new: "m.commitTo(min(msg.Commit, m.log.last()))",
+		new: "m.commitTo(min(msg.Commit, m.log.Last()))",
 		pkg: "./raft", tests: ".",
 	},
 	{
 		name: "tell a follower to commit what it may lack", file: "raft/replication.go",
-		old: "m.send(p.id, Heartbeat{m.term, min(m.commit, p.match), l.reads.round})",
-		new: "m.send(p.id, Heartbeat{m.term, m.commit, l.reads.round})",
+		old: "m.send(p.ID, Heartbeat{m.term, min(m.commit, p.Match), l.reads.round})",
+		new: "m.send(p.ID, Heartbeat{m.term, m.commit, l.reads.round})",
 		pkg: "./raft", tests: ".",
 	},
 	{
 		name: "truncate one entry too few", file: "raft/replication.go",
-		old: "m.log.truncate(conflict - 1)",
-		new: "m.log.truncate(conflict)",
+		old: "m.log.Truncate(conflict - 1)",
+		new: "m.log.Truncate(conflict)",
 		pkg: "./raft", tests: ".",
 	},
 	{
@@ -83,8 +83,8 @@ var faults = []fault{
 	},
 	{
 		name: "count learners as voters", file: "raft/replication.go",
-		old: "for _, id := range m.configs.latest().Voters {\n\t\tacks = append(acks, m.durableAt(id))",
-		new: "for _, id := range append(slices.Clone(m.configs.latest().Voters), m.configs.latest().Learners...) {\n\t\tacks = append(acks, m.durableAt(id))",
+		old: "for _, id := range m.configs.Latest().Voters {\n\t\tacks = append(acks, m.durableAt(id))",
+		new: "for _, id := range append(slices.Clone(m.configs.Latest().Voters), m.configs.Latest().Learners...) {\n\t\tacks = append(acks, m.durableAt(id))",
 		pkg: "./raft", tests: ".",
 	},
 	{
@@ -101,7 +101,7 @@ var faults = []fault{
 	},
 	{
 		name: "two changes of members at once", file: "raft/membership.go",
-		old: "if m.configs.latestIndex() > m.commit {\n\t\treturn 0, 0, ErrConfChangePending",
+		old: "if m.configs.LatestIndex() > m.commit {\n\t\treturn 0, 0, ErrConfChangePending",
 		new: "if false {\n\t\treturn 0, 0, ErrConfChangePending",
 		pkg: "./raft", tests: ".",
 	},

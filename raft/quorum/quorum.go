@@ -1,7 +1,6 @@
-// Package quorum is the arithmetic of majorities: what a majority has reached, and how a vote stands.
+// Package quorum is the arithmetic of majorities: what a majority has reached, and the result of a vote.
 //
-// It knows of no member and no protocol. No voters at all agree with everything: the neutral answer, which leaves it to the
-// caller never to have such a configuration.
+// It knows no member and no protocol. A set without voters agrees with everything; the caller never has such a configuration.
 package quorum
 
 import "math"
@@ -24,17 +23,17 @@ func Reached[T ~uint64](acks []T) T {
 	return acks[Size(len(acks))-1]
 }
 
-// Result is how a vote stands.
+// Result is the result of a vote.
 type Result uint8
 
 // The results.
 const (
 	Pending Result = iota // the missing votes decide
 	Won                   // a majority says yes
-	Lost                  // a majority can no more be reached
+	Lost                  // a majority is not possible any more
 )
 
-// Count says how a vote among n voters stands.
+// Count gives the result of a vote among n voters.
 func Count(yes, no, n int) Result {
 	switch {
 	case n == 0 || yes >= Size(n):

@@ -44,8 +44,8 @@ func (c *checks) started(n *node) { c.positions[n.id] = &position{compared: n.di
 // walkEvery is how many events may pass until whole logs are compared.
 const walkEvery = 400
 
-// machine checks a machine after something was done to it. Its log is known as far as its work was taken: wholly just after
-// that, and what a leader has committed always, since that is on its disk or on those of others who have it from there.
+// machine checks a machine after an event. Its log is known as far as its work was taken: completely right after that. What a leader
+// has committed is always known, since it is on its disk, or on the disks of others that got it from there.
 func (c *checks) machine(w *World, n *node, worked bool) {
 	s, p := n.m.Status(), c.positions[n.id]
 	check(s.Term >= p.term && s.Commit >= p.commit && s.Applied >= p.applied, "%d falls back from %+v to %+v", n.id, *p, s)
@@ -97,7 +97,7 @@ func (c *checks) committed(w *World, n *node, s raft.Status, p *position) {
 	p.compared = s.Commit
 }
 
-// durable counts the disks. A member that has stepped down since may know other voters by now.
+// durable counts the disks. A member that has stepped down may know other voters.
 func (c *checks) durable(w *World, e *raft.Entry, s raft.Status) {
 	disks, voters := 0, s.Configuration.Voters
 	for _, id := range voters {
@@ -119,14 +119,14 @@ func (c *checks) applied(id raft.MemberID, e raft.Entry) {
 	same(&c.chosen[e.Index-1].entry, &e, id)
 }
 
-// hardState checks what comes to disk: nothing falls, and a vote once cast in a term stays.
+// hardState checks what is written: no number falls, and a vote in a term does not change.
 func (c *checks) hardState(id raft.MemberID, before, after raft.HardState) {
 	check(after.Term >= before.Term, "%d writes term %d after %d", id, after.Term, before.Term)
 	check(after.Commit >= before.Commit, "%d writes commit %d after %d", id, after.Commit, before.Commit)
 	check(after.Term > before.Term || before.Vote == raft.None || after.Vote == before.Vote, "%d votes twice in term %d", id, after.Term)
 }
 
-// asked notes a read: its index has to include all that is committed now.
+// asked records a read: its index must include all that is committed now.
 func (c *checks) asked(ctx uint64) { c.reads[ctx] = &reading{committed: raft.Index(len(c.chosen))} }
 
 // answers checks reads.
@@ -143,8 +143,8 @@ func (c *checks) answers(work raft.Work) {
 	}
 }
 
-// logs checks what takes a walk over whole logs: log matching, the machines' own sums, and that a leader has one change of
-// voters in flight at most.
+// logs checks whole logs: log matching, the machines' own sums, and that a leader has at most one change of voters that is not
+// committed.
 func (c *checks) logs(w *World) {
 	up := w.up()
 	for i, a := range up {
@@ -157,7 +157,7 @@ func (c *checks) logs(w *World) {
 	}
 }
 
-// inFlight counts what is not committed: a new leader may not know yet what is.
+// inFlight counts the changes that are not committed; a new leader may not know yet which are.
 func (c *checks) inFlight(n *node) {
 	s := n.m.Status()
 	changes := 0
@@ -169,7 +169,7 @@ func (c *checks) inFlight(n *node) {
 	check(changes <= 1, "%d has %d changes of the members in flight", n.id, changes)
 }
 
-// matching: two logs which agree at an index agree on all before it.
+// matching checks that two logs which agree at an index agree on all before it.
 func matching(a, b *node) {
 	agree := false
 	for i := min(a.log.last(), b.log.last()); i > max(a.log.snap.Index, b.log.snap.Index); i-- {

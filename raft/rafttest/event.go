@@ -12,8 +12,7 @@ import (
 // Op is what an event does. The text is that of scenario files.
 type Op string
 
-// The events, with their arguments. What makes no sense at the moment, because
-// an event before was left out, does nothing.
+// The events, with their arguments. An event that is not possible, because an earlier one was left out, does nothing.
 const (
 	Begin    Op = "begin"    // MEMBER: with the others that begin, in the first configuration
 	Start    Op = "start"    // MEMBER: on what its disk has
@@ -40,7 +39,7 @@ var arguments = map[Op]int{
 	Propose: 3, Read: 1, Compact: 2, Change: 3, Transfer: 2, Campaign: 1,
 }
 
-// Event is one small thing that happens.
+// Event is one step of a simulation.
 type Event struct {
 	Op   Op
 	Args [3]uint64
@@ -84,7 +83,7 @@ func ParseEvent(line string) (Event, error) {
 	return e, nil
 }
 
-// Options are what is the same for all members of a world.
+// Options are the same for all members of a world.
 type Options struct {
 	Seed           uint64 // of the members' time-outs
 	HeartbeatTicks uint64

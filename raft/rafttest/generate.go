@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	rounds     = 400  // with faults
-	calmRounds = 1500 // without, at most, until all is well
-	eldersMost = 5    // members of the first configuration
-	namesMost  = 12   // ids ever used
-	oldAge     = 180  // chances to be delivered after which a message is lost for good
+	rounds         = 400  // with faults
+	recoveryRounds = 1500 // without faults, at most, until the cluster has recovered
+	foundersMax    = 5    // members of the first configuration
+	idsMax         = 12   // ids ever used
+	lostAfter      = 180  // a message is lost after so many rounds in which it was not delivered
 )
 
 // generator draws events, carries them out, and keeps them.
@@ -44,7 +44,7 @@ func (g *generator) do(e Event) {
 	g.world.Do(e)
 }
 
-// on does something to a member, and takes its work, mostly at once.
+// on does an event of a member, and mostly takes its work at once.
 func (g *generator) on(n *node, op Op, args ...uint64) {
 	g.do(event(op, append([]uint64{uint64(n.id)}, args...)...))
 	if n.m != nil && g.IntN(5) > 0 {
@@ -54,16 +54,16 @@ func (g *generator) on(n *node, op Op, args ...uint64) {
 
 // found makes the first members.
 func (g *generator) found() {
-	elders := 1 + g.Uint64N(eldersMost)
-	for id := range elders {
+	founders := 1 + g.Uint64N(foundersMax)
+	for id := range founders {
 		g.do(event(Begin, id+1))
 	}
-	for id := range elders {
+	for id := range founders {
 		g.do(event(Start, id+1))
 	}
 }
 
-// live is the time of faults.
+// live runs the rounds with faults.
 func (g *generator) live() {
 	g.cut, g.slow = map[link]bool{}, map[raft.MemberID]bool{}
 	for range rounds {
@@ -110,7 +110,7 @@ func (g *generator) deliver() {
 		}
 		args := []uint64{uint64(m.from), uint64(m.to), place}
 		switch {
-		case g.cut[m.link] || g.IntN(100) < g.loss || m.passed > oldAge:
+		case g.cut[m.link] || g.IntN(100) < g.loss || m.passed > lostAfter:
 			g.do(event(Lose, args...))
 			continue
 		case g.IntN(100) >= g.speed:
@@ -141,7 +141,7 @@ func (g *generator) clients() {
 	}
 }
 
-// propose mostly makes small entries; one that fills no probe comes now and then.
+// propose mostly makes small entries, and sometimes one that is larger than a probe.
 func (g *generator) propose(n *node) {
 	bytes := 1 + g.Uint64N(60)
 	if g.IntN(50) == 0 {
@@ -159,7 +159,7 @@ func (g *generator) anyUp() *node {
 
 func (g *generator) any() *node { return g.world.nodes[g.IntN(len(g.world.nodes))] }
 
-// fault changes the world now and then.
+// fault sometimes causes a fault.
 func (g *generator) fault() {
 	switch g.IntN(60) {
 	case 0, 1:
@@ -206,7 +206,7 @@ func (g *generator) crash(n *node) {
 	g.on(n, Crash, uint64(whole), records)
 }
 
-// cutLinks isolates a member, one way or both, or parts the members in two.
+// cutLinks isolates a member in one or both directions, or divides the members into two groups.
 func (g *generator) cutLinks() {
 	side := map[raft.MemberID]bool{}
 	if g.IntN(2) == 0 {
@@ -227,14 +227,14 @@ func (g *generator) cutLinks() {
 	}
 }
 
-// changeMembers proposes a change that makes sense to any member that believes to be leader.
+// changeMembers proposes a change that is possible to any member that takes itself for the leader.
 func (g *generator) changeMembers() {
 	for _, n := range g.world.up() {
 		if n.m.Status().Role != raft.Leader {
 			continue
 		}
 		c := n.m.Configuration()
-		joins := len(g.world.nodes) < namesMost && len(c.Voters)+len(c.Learners) < 6
+		joins := len(g.world.nodes) < idsMax && len(c.Voters)+len(c.Learners) < 6
 		op, other := raft.UpdateContext, c.Voters[0]
 		switch k := g.IntN(6); {
 		case k == 0 && joins:

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Minimize leaves out events of a schedule as long as it breaks the same promise, for at most so long: first all of a kind, then
-// ever smaller pieces (delta debugging: Zeller and Hildebrandt, 2002). The result breaks the promise, too.
+// Minimize leaves out events of a schedule while it still breaks the same promise, for a limited time: first all of a kind, then
+// smaller and smaller pieces (delta debugging: Zeller and Hildebrandt, 2002). The result breaks the promise, too.
 func Minimize(s Schedule, broken *Violation, limit time.Duration) Schedule {
 	m := &minimizer{schedule: s, kind: kind(broken), end: time.Now().Add(limit)}
 	if v := Run(s, nil); v != nil && !s.Recovers && v.Events < len(s.Events) {
@@ -25,7 +25,7 @@ func Minimize(s Schedule, broken *Violation, limit time.Duration) Schedule {
 	return m.schedule
 }
 
-// minimizer is the work on one schedule, which always breaks the promise.
+// minimizer minimizes one schedule, which always breaks the promise.
 type minimizer struct {
 	schedule Schedule
 	kind     string
@@ -68,7 +68,7 @@ func (m *minimizer) withoutKinds() {
 		if !m.inTime() || without(func(e Event) bool { return e.Op == op }) {
 			continue
 		}
-		for id := range uint64(namesMost) {
+		for id := range uint64(idsMax) {
 			without(func(e Event) bool { return e.Op == op && e.Args[0] == id+1 })
 		}
 	}
@@ -87,7 +87,7 @@ func (m *minimizer) withoutPieces(length int) (shorter bool) {
 	return shorter
 }
 
-// kind is a violation's text without its numbers, so that the same promise may be broken by other members at other places.
+// kind is a violation's text without its numbers, so that it does not depend on members and indexes.
 func kind(v *Violation) string {
 	text, _, _ := strings.Cut(v.Text, "\n")
 	return strings.Map(func(r rune) rune {
@@ -112,7 +112,7 @@ func Scenario(s Schedule, v *Violation) string {
 	return b.String()
 }
 
-// tell runs a schedule, and gives what was worth a line.
+// tell runs a schedule, and gives its notable events.
 func tell(s Schedule) string {
 	var b strings.Builder
 	if v := Run(s, func(line string) { b.WriteString(line + "\n") }); v != nil {

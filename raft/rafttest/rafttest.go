@@ -41,7 +41,7 @@ func (v *Violation) Error() string {
 	return fmt.Sprintf("rafttest: seed %d, event %d: %s", v.Seed, v.Events, v.Text)
 }
 
-// broken is how a check ends a simulation.
+// broken is the panic by which a check ends a simulation.
 type broken struct{ text string }
 
 func check(ok bool, format string, args ...any) {
@@ -50,7 +50,7 @@ func check(ok bool, format string, args ...any) {
 	}
 }
 
-// Counts tell that a simulation was not idle.
+// Counts show that a simulation did something.
 type Counts struct{ Clusters, Events, Elections, Entries, Changes, Reads, Installs, Crashes int }
 
 // Add sums up.
@@ -65,8 +65,7 @@ func (c *Counts) Add(o Counts) {
 	c.Crashes += o.Crashes
 }
 
-// Schedule is a simulation: the cluster, what happens to it, and whether it has
-// to recover afterwards.
+// Schedule is a simulation: the cluster, its events, and whether it must recover afterwards.
 type Schedule struct {
 	Options  Options
 	Events   []Event
@@ -89,7 +88,7 @@ func Simulate(seed uint64) (Schedule, Counts, *Violation) {
 	return s, w.counts(), violation
 }
 
-// Run carries out a schedule. story is told what is worth a line; it may be nil.
+// Run carries out a schedule. story gets a line for each notable event; it may be nil.
 func Run(s Schedule, story func(string)) *Violation {
 	w := NewWorld(s.Options, story)
 	g := &generator{world: w}
@@ -121,6 +120,6 @@ func (g *generator) guarded(run func()) (v *Violation) {
 	return nil
 }
 
-// ErrNoProgress begins the text of a violation that is no broken promise of
-// safety: all faults had ended, and the cluster did not recover.
+// ErrNoProgress begins the text of a violation that does not concern safety: all faults had ended, and the cluster did not
+// recover.
 var ErrNoProgress = errors.New("no progress after all faults have ended")

@@ -6,7 +6,7 @@ import (
 	"canopy/raft"
 )
 
-// recover ends all faults, and waits until all members have all that is committed and answer reads.
+// recover ends all faults, and runs until all members have all committed entries and answer reads.
 func (g *generator) recover() {
 	g.Rand = rand.New(rand.NewPCG(g.world.options.Seed, 8)) // not dependent on the events before
 	g.cut, g.slow = map[link]bool{}, map[raft.MemberID]bool{}
@@ -17,14 +17,14 @@ func (g *generator) recover() {
 		}
 	}
 	target := raft.Index(0)
-	for i := range calmRounds {
+	for i := range recoveryRounds {
 		g.pass()
 		leader := g.world.leader()
 		if leader == nil {
 			continue
 		}
 		if g.world.options.NoPreVote || g.world.options.NoCheckQuorum {
-			g.stopStrangers(leader)
+			g.stopRemoved(leader)
 		}
 		if i%20 == 0 && target == 0 {
 			g.propose(leader)
@@ -33,16 +33,16 @@ func (g *generator) recover() {
 		if target > leader.m.Status().Last || target > 0 && i%100 == 0 {
 			target = 0
 		}
-		if target > 0 && g.settled(leader, target) && g.readsAnswered(leader) {
+		if target > 0 && g.caughtUp(leader, target) && g.readsAnswered(leader) {
 			return
 		}
 	}
 	check(false, "%v: %s", ErrNoProgress, g.world)
 }
 
-// stopStrangers stops members that were removed: without the leader's lease they may disturb the others for ever. Who is a
-// member after all, by a change that the leader did not know when it was asked before, is started again.
-func (g *generator) stopStrangers(leader *node) {
+// stopRemoved stops members that were removed: without the leader's lease they may disturb the others for ever. It starts a member
+// again that belongs to the cluster by a change which the leader did not know before.
+func (g *generator) stopRemoved(leader *node) {
 	s := leader.m.Status()
 	for i := max(s.Commit, leader.log.snap.Index) + 1; i <= leader.log.last(); i++ {
 		if leader.log.at(i).Type == raft.EntryConfChange {
@@ -59,7 +59,7 @@ func (g *generator) stopStrangers(leader *node) {
 	}
 }
 
-func (g *generator) settled(leader *node, target raft.Index) bool {
+func (g *generator) caughtUp(leader *node, target raft.Index) bool {
 	c := leader.m.Configuration()
 	for _, id := range append(c.Voters, c.Learners...) {
 		if g.world.node(id).state < target {
@@ -69,7 +69,7 @@ func (g *generator) settled(leader *node, target raft.Index) bool {
 	return true
 }
 
-// readsAnswered asks the leader for one more read, and says whether it is answered.
+// readsAnswered asks the leader for one more read, and tells whether it is answered.
 func (g *generator) readsAnswered(leader *node) bool {
 	g.on(leader, Read)
 	ctx := g.world.reads

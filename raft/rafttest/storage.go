@@ -25,7 +25,7 @@ func (s *storage) write(w *raft.Write) {
 	}
 }
 
-// tear writes the first records of w: its snapshot's mark, if it has one, and then entries; the hard state would be the last.
+// tear writes the first records of w: the mark of its snapshot, if it has one, and then entries. The hard state comes last.
 func (s *storage) tear(w *raft.Write, records uint64) {
 	if records == 0 {
 		return
@@ -49,7 +49,7 @@ func (s *storage) last() raft.Index { return s.snap.Index + raft.Index(len(s.ent
 // at gives an entry, which must be there and behind the snapshot.
 func (s *storage) at(i raft.Index) *raft.Entry { return &s.entries[i-s.snap.Index-1] }
 
-// has says whether an entry is there, or in the snapshot.
+// has tells whether an entry is there, or in the snapshot.
 func (s *storage) has(i raft.Index, t raft.Term) bool {
 	return i <= s.snap.Index || i <= s.last() && s.at(i).Term == t
 }

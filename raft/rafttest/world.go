@@ -10,15 +10,15 @@ import (
 
 // World is a cluster and all that is around it.
 type World struct {
-	options Options
-	elders  []raft.ConfChange // of the first configuration
-	nodes   []*node           // by id
-	net     []message
-	checks  checks
-	sent    uint64 // messages so far
-	reads   uint64 // asked so far
-	seen    Counts
-	story   func(string)
+	options  Options
+	founders []raft.ConfChange // of the first configuration
+	nodes    []*node           // by id
+	net      []message
+	checks   checks
+	sent     uint64 // messages so far
+	reads    uint64 // asked so far
+	seen     Counts
+	story    func(string)
 }
 
 // link is a direction between two members.
@@ -29,7 +29,7 @@ type message struct {
 	link
 	number uint64 // of all messages
 	body   raft.Message
-	life   int // of the sender, when it was sent
+	run    int // of the sender, when it was sent
 	passed int // times that the generator could have delivered it
 }
 
@@ -37,7 +37,7 @@ type message struct {
 type node struct {
 	id      raft.MemberID
 	m       *raft.Machine
-	life    int
+	run     int
 	draws   uint64 // of its random numbers
 	disk    storage
 	log     storage // as the machine has handed it out
@@ -133,12 +133,12 @@ func (w *World) doOn(n *node, e Event) {
 	w.checks.machine(w, n, e.Op == Work)
 }
 
-// begin adds a member of the first configuration. All that begin do before anything else happens.
+// begin adds a member of the first configuration. All such events come before any other one.
 func (w *World) begin(id raft.MemberID) {
-	w.elders = append(w.elders, raft.ConfChange{Op: raft.AddVoter, Member: id})
-	first, err := raft.Bootstrap(w.elders...)
+	w.founders = append(w.founders, raft.ConfChange{Op: raft.AddVoter, Member: id})
+	first, err := raft.Bootstrap(w.founders...)
 	if err != nil {
-		w.elders = w.elders[:len(w.elders)-1]
+		w.founders = w.founders[:len(w.founders)-1]
 		return
 	}
 	w.nodes = append(w.nodes, &node{id: id})
@@ -147,9 +147,9 @@ func (w *World) begin(id raft.MemberID) {
 	}
 }
 
-// start runs a member on what its disk has.
+// start runs a member with what is on its disk.
 func (w *World) start(n *node) {
-	n.life++
+	n.run++
 	rng := func(most int) int {
 		n.draws++
 		return int(mix(w.options.Seed, uint64(n.id), n.draws) % uint64(most))
@@ -203,19 +203,19 @@ func (w *World) work(n *node) {
 		for _, out := range work.Send {
 			check(out.To != n.id && out.To != raft.None, "%d sends %T to %d", n.id, out.Message, out.To)
 			w.sent++
-			w.net = append(w.net, message{link: link{n.id, out.To}, number: w.sent, body: out.Message, life: n.life})
+			w.net = append(w.net, message{link: link{n.id, out.To}, number: w.sent, body: out.Message, run: n.run})
 		}
 		if work.Install != nil || work.Apply != nil {
 			n.applies = append(n.applies, work)
 		}
-		w.note(n, work)
+		w.report(n, work)
 		w.checks.answers(work)
 		w.seen.Reads += len(work.Reads)
 	}
 }
 
-// note tells what is worth a line.
-func (w *World) note(n *node, work raft.Work) {
+// report tells the events that a reader wants to see.
+func (w *World) report(n *node, work raft.Work) {
 	if work.Soft != nil {
 		switch {
 		case work.Soft.Role == raft.Leader && n.role.Role != raft.Leader:
@@ -323,7 +323,7 @@ func (w *World) move(e Event) {
 		w.checks.machine(w, to, false)
 	}
 	from := w.node(on.from)
-	if _, is := m.body.(raft.Snapshot); is && from.m != nil && from.life == m.life {
+	if _, is := m.body.(raft.Snapshot); is && from.m != nil && from.run == m.run {
 		from.m.SnapshotSent(on.to, arrived)
 		w.checks.machine(w, from, false)
 	}

@@ -1,4 +1,4 @@
-package raft
+package membership
 
 import (
 	"bytes"
@@ -108,30 +108,4 @@ func FuzzDecodeConfChange(f *testing.F) {
 			t.Errorf("%q is read as %v, which is written as %q, %v", b, c, again, err)
 		}
 	})
-}
-
-func TestLearnerIsPromotedOnlyWhenItHasCaughtUp(t *testing.T) {
-	m := leaderOf(t, 1, 1)
-	if _, _, err := m.ProposeConfChange(ConfChange{Op: AddLearner, Member: 2}); err != nil {
-		t.Fatal(err)
-	}
-	settleWrites(m)
-	promote := ConfChange{Op: Promote, Member: 2}
-	if _, _, err := m.ProposeConfChange(promote); err != ErrNotCaughtUp {
-		t.Errorf("promotion of a learner never heard of = %v, want ErrNotCaughtUp", err)
-	}
-	step(t, m, 2, AppendReply{m.term, 13})
-	for range promoteLagMax + 1 {
-		if _, _, err := m.Propose(nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	settleWrites(m)
-	if _, _, err := m.ProposeConfChange(promote); err != ErrNotCaughtUp {
-		t.Errorf("promotion of a learner that lacks %d entries = %v, want ErrNotCaughtUp", promoteLagMax+1, err)
-	}
-	step(t, m, 2, AppendReply{m.term, 14})
-	if _, _, err := m.ProposeConfChange(promote); err != nil {
-		t.Errorf("promotion of a learner that lacks %d entries = %v, want nil", promoteLagMax, err)
-	}
 }
