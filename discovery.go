@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +14,7 @@ import (
 	"canopy/internal/memory"
 	"canopy/internal/ports"
 	"canopy/internal/process"
+	"canopy/internal/tlsconf"
 )
 
 // runDiscovery runs a discovery service.
@@ -55,13 +54,10 @@ func openDiscoveryStore(ctx context.Context, c config.Service, budget *memory.Bu
 
 // serveDiscovery serves until ctx ends. The store ends last, after all requests.
 func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) error {
-	secure := func(l net.Listener) net.Listener { return l }
-	if c.CertFile != "" {
-		certificate, err := service.OpenCertificate(c.CertFile, c.KeyFile, p.Log)
-		if err != nil {
-			return err
-		}
-		secure = func(l net.Listener) net.Listener { return tls.NewListener(l, certificate.Config()) }
+	files := tlsconf.Files{Cert: tlsconf.File{Flag: "--cert-file", Name: c.CertFile}, Key: tlsconf.File{Flag: "--key-file", Name: c.KeyFile}}
+	certificate, err := tlsconf.Open(files, tlsconf.Use{Serves: true}, p.Log)
+	if err != nil {
+		return err
 	}
 	listener, err := httpserver.Listen(c.Listen)
 	if err != nil {
@@ -92,8 +88,9 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return store.Run(storeCtx) })
 	group.Go(func() error { held.Watch(ctx, limit); return nil })
+	group.Go(func() error { certificate.Run(ctx); return nil })
 	group.Go(func() error {
-		if err := server.Serve(secure(budget.Listener(listener))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(certificate.Listener(budget.Listener(listener))); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
 		}
 		return nil

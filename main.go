@@ -13,6 +13,7 @@ import (
 	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/internal/process"
+	"canopy/internal/redact"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
@@ -57,7 +58,7 @@ func usage() string {
 // refuse prints why the command line or the environment cannot be used, and
 // gives the exit status.
 func refuse(err error) (exit int) {
-	fmt.Fprintln(os.Stderr, config.Redacted(err.Error()))
+	fmt.Fprintln(os.Stderr, redact.Passwords(err.Error()))
 	var faults *config.Error
 	if !errors.As(err, &faults) {
 		return 1

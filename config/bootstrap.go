@@ -7,9 +7,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"canopy/config/value"
+	"canopy/internal/redact"
 )
 
-// bootstrapFlags are the flags that only the first start of a data directory looks at.
+// bootstrapFlags are the flags that have an effect only at the first start of a data directory.
 type bootstrapFlags struct {
 	initialCluster string
 	token          string
@@ -19,12 +22,12 @@ type bootstrapFlags struct {
 // Bootstrap is what the first start of a data directory needs besides the Config. Its URLs are those of the list, as
 // text: that is what is hashed into IDs, stored and dialled (B28).
 type Bootstrap struct {
-	Cluster map[string]URLs // peer URLs by member name; holds the member's own name; nil if it is to be discovered
-	Token   string          // goes into all IDs (B17)
-	Joins   bool            // the cluster is running already (B30)
-	Rejoin  bool            // if this member ran before and its data is gone, it is to join anew
+	Cluster map[string]value.URLs // peer URLs by member name; holds the member's own name; nil: discovery finds it
+	Token   string                // goes into all IDs (B17)
+	Joins   bool                  // the cluster is running already (B30)
+	Rejoin  bool                  // if this member ran before and its data is gone, it joins again
 
-	advertised URLs
+	advertised value.URLs
 }
 
 // Lookup resolves a host name to addresses.
@@ -34,7 +37,7 @@ type Lookup func(host string) ([]string, error)
 // (B10). lookup compares host names by their addresses (B29); nil compares text only. The error is an *Error.
 func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 	b := bootstrapper{config: c, lookup: lookup}
-	var cluster map[string]URLs
+	var cluster map[string]value.URLs
 	b.checkAdvertised()
 	if c.Discovery.On() {
 		b.checkDiscovery()
@@ -53,12 +56,12 @@ func (c Config) Bootstrap(lookup Lookup) (Bootstrap, error) {
 	}, nil
 }
 
-// With is the Bootstrap once its members were discovered. They are taken as they are: whoever found them has compared
-// them with what this member advertises.
+// With gives the Bootstrap with members that were discovered. It does not check them: discovery has compared them with what this
+// member advertises.
 func (b Bootstrap) With(cluster map[string][]string) (Bootstrap, error) {
-	b.Cluster = map[string]URLs{}
+	b.Cluster = map[string]value.URLs{}
 	for name, texts := range cluster {
-		urls, err := ParseURLs(strings.Join(texts, ","))
+		urls, err := value.ParseURLs(strings.Join(texts, ","))
 		if err != nil {
 			return b, fmt.Errorf("error setting up initial cluster: %w (discovered for %q)", err, name)
 		}
@@ -69,8 +72,8 @@ func (b Bootstrap) With(cluster map[string][]string) (Bootstrap, error) {
 
 // SamePeers compares two lists of URLs as sets, names by their addresses (B29).
 func SamePeers(x, y []string, lookup Lookup) bool {
-	one, errOne := ParseURLs(strings.Join(x, ","))
-	other, errOther := ParseURLs(strings.Join(y, ","))
+	one, errOne := value.ParseURLs(strings.Join(x, ","))
+	other, errOther := value.ParseURLs(strings.Join(y, ","))
 	b := bootstrapper{lookup: lookup}
 	return errOne == nil && errOther == nil && b.sameURLs(one, other)
 }
@@ -79,7 +82,7 @@ func SamePeers(x, y []string, lookup Lookup) bool {
 func (b Bootstrap) Summary() []string {
 	return []string{
 		"initial advertise peer URLs = " + b.advertised.String(),
-		"initial cluster = " + clusterText(b.Cluster),
+		"initial cluster = " + value.ClusterText(b.Cluster),
 	}
 }
 
@@ -91,29 +94,29 @@ type bootstrapper struct {
 
 func (b *bootstrapper) refuse(text, flag string) {
 	s := b.config.setting(flag)
-	s.Value = withoutPassword(s.Value)
+	s.Value = redact.FlagValue(s.Value)
 	b.faults = append(b.faults, Fault{Flag: flag, Value: s.Value, Source: s.Source,
 		Text: fmt.Sprintf("%s [--%s=%s from %s]", text, flag, s.Value, s.Source)})
 }
 
-// checkAdvertised repeats a check of Parse, which may have taken this start for a restart: what an interrupted first start
-// has left looks like one.
+// checkAdvertised repeats a check of Parse, which may have treated this start as a restart: the files of an interrupted first
+// start look like those of a restart.
 func (b *bootstrapper) checkAdvertised() {
 	const flag = "initial-advertise-peer-urls"
 	for i := range b.config.AdvertisePeerURLs {
-		if why := unreachable(&b.config.AdvertisePeerURLs[i]); why != "" {
+		if why := value.Unreachable(&b.config.AdvertisePeerURLs[i]); why != "" {
 			b.refuse("--"+flag+" "+why, flag)
 		}
 	}
 }
 
 // static reads and checks the list of members that was given.
-func (b *bootstrapper) static() map[string]URLs {
+func (b *bootstrapper) static() map[string]value.URLs {
 	if name := b.config.Name; strings.ContainsAny(name, "=,") {
 		b.refuse(fmt.Sprintf("a list of members cannot hold the name %q: choose a --name without = and comma", name), "name")
 		return nil
 	}
-	cluster, err := ParseCluster(b.config.bootstrap.initialCluster)
+	cluster, err := value.ParseCluster(b.config.bootstrap.initialCluster)
 	if err != nil {
 		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
 		return nil
@@ -123,15 +126,15 @@ func (b *bootstrapper) static() map[string]URLs {
 }
 
 // check is F27 and F28, for a list that parsed. Each sentence says what to change.
-func (b *bootstrapper) check(cluster map[string]URLs) {
+func (b *bootstrapper) check(cluster map[string]value.URLs) {
 	const flag = "initial-cluster"
-	if url, names := duplicate(cluster); url != "" {
-		b.refuse(fmt.Sprintf("initial cluster %s has duplicate url: %s belongs to %s; give each member its own", clusterText(cluster), url, names), flag)
+	if url, names := value.DuplicateURL(cluster); url != "" {
+		b.refuse(fmt.Sprintf("initial cluster %s has duplicate url: %s belongs to %s; give each member its own", value.ClusterText(cluster), url, names), flag)
 	}
 	name := b.config.Name
 	own, ok := cluster[name]
 	if !ok {
-		b.refuse(fmt.Sprintf("couldn't find local name %q in the initial cluster configuration, which has %s: %s", name, nameList(cluster), b.nameAdvice(cluster)), flag)
+		b.refuse(fmt.Sprintf("couldn't find local name %q in the initial cluster configuration, which has %s: %s", name, value.NameList(cluster), b.nameAdvice(cluster)), flag)
 		return
 	}
 	if b.sameURLs(own, b.config.AdvertisePeerURLs) {
@@ -140,16 +143,16 @@ func (b *bootstrapper) check(cluster map[string]URLs) {
 	b.refuse(b.mismatch(cluster, own), flag)
 }
 
-// nameAdvice says what may be meant by a list without this member's name.
-func (b *bootstrapper) nameAdvice(cluster map[string]URLs) string {
+// nameAdvice says how to correct a list without this member's name.
+func (b *bootstrapper) nameAdvice(cluster map[string]value.URLs) string {
 	if other := b.holder(cluster); other != "" {
 		return fmt.Sprintf("%s has the peer URLs of this member, so set --name=%s, or call it %s in the list", other, other, b.config.Name)
 	}
-	return fmt.Sprintf("set --name to one of these, or add %s to --initial-cluster", clusterText(map[string]URLs{b.config.Name: b.config.AdvertisePeerURLs}))
+	return fmt.Sprintf("set --name to one of these, or add %s to --initial-cluster", value.ClusterText(map[string]value.URLs{b.config.Name: b.config.AdvertisePeerURLs}))
 }
 
 // holder is the member of a list that has what this one advertises; "": none.
-func (b *bootstrapper) holder(cluster map[string]URLs) string {
+func (b *bootstrapper) holder(cluster map[string]value.URLs) string {
 	for _, name := range slices.Sorted(maps.Keys(cluster)) {
 		if b.sameURLs(cluster[name], b.config.AdvertisePeerURLs) {
 			return name
@@ -158,14 +161,14 @@ func (b *bootstrapper) holder(cluster map[string]URLs) string {
 	return ""
 }
 
-// mismatch words that the list has other URLs for this member than it advertises (F28).
-func (b *bootstrapper) mismatch(cluster map[string]URLs, own URLs) string {
+// mismatch says that the list has other URLs for this member than it advertises (F28).
+func (b *bootstrapper) mismatch(cluster map[string]value.URLs, own value.URLs) string {
 	name, advertised := b.config.Name, b.config.AdvertisePeerURLs
 	if b.within(advertised, own) {
 		return fmt.Sprintf("--initial-cluster has %d URLs for %s, of which --initial-advertise-peer-urls lacks some: if two members share the name %s, give each its own name; if it is one member, advertise all of %s",
 			len(own), name, name, own)
 	}
-	text := fmt.Sprintf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s", clusterText(map[string]URLs{name: advertised}), advertised)
+	text := fmt.Sprintf("--initial-cluster must include %s given --initial-advertise-peer-urls=%s", value.ClusterText(map[string]value.URLs{name: advertised}), advertised)
 	if other := b.holder(cluster); other != "" {
 		return fmt.Sprintf("%s; it lists these URLs for %s: set --name=%s, or exchange the names in the list", text, other, other)
 	}
@@ -174,14 +177,14 @@ func (b *bootstrapper) mismatch(cluster map[string]URLs, own URLs) string {
 			text += "; forgot to set --" + f + " flag?"
 		}
 	}
-	return text + "; it has " + clusterText(map[string]URLs{name: own}) + ": change one of the two flags"
+	return text + "; it has " + value.ClusterText(map[string]value.URLs{name: own}) + ": change one of the two flags"
 }
 
 // sameURLs compares two lists as sets (B29): each URL must have its equal in the other list.
-func (b *bootstrapper) sameURLs(x, y URLs) bool { return b.within(x, y) && b.within(y, x) }
+func (b *bootstrapper) sameURLs(x, y value.URLs) bool { return b.within(x, y) && b.within(y, x) }
 
 // within tells whether each URL of x has its equal in y.
-func (b *bootstrapper) within(x, y URLs) bool {
+func (b *bootstrapper) within(x, y value.URLs) bool {
 	for i := range x {
 		if !slices.ContainsFunc(y, func(u url.URL) bool { return b.sameURL(&x[i], &u) }) {
 			return false
@@ -204,7 +207,7 @@ func (b *bootstrapper) sameURL(x, y *url.URL) bool {
 
 // addresses are those of a host; itself, if it is an address, localhost, or cannot be resolved.
 func (b *bootstrapper) addresses(host string) []string {
-	if b.lookup == nil || host == "localhost" || net.ParseIP(zoneless(host)) != nil {
+	if b.lookup == nil || host == "localhost" || net.ParseIP(value.Zoneless(host)) != nil {
 		return []string{host}
 	}
 	found, err := b.lookup(host)
@@ -212,69 +215,4 @@ func (b *bootstrapper) addresses(host string) []string {
 		return []string{host}
 	}
 	return found
-}
-
-// ParseCluster reads name=url,name=url…; the URLs of a name that comes several times add up, and empty parts are
-// skipped.
-func ParseCluster(list string) (map[string]URLs, error) {
-	texts := map[string][]string{}
-	for part := range strings.SplitSeq(list, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
-		name, text, named := strings.Cut(part, "=")
-		if !named || name == "" {
-			return nil, fmt.Errorf("%q is not name=URL (allowed: name=http://host:port, several with commas)", part)
-		}
-		texts[name] = append(texts[name], text)
-	}
-	cluster := map[string]URLs{}
-	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		urls, err := ParseURLs(strings.Join(texts[name], ","))
-		if err != nil && strings.Contains(list, "@") {
-			err = errUnshown
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w (in the part of %q; allowed: name=http://host:port, several with commas)", err, name)
-		}
-		cluster[name] = urls
-	}
-	return cluster, nil
-}
-
-// duplicate gives a URL that comes twice, and the names that it comes under; "": there is none.
-func duplicate(cluster map[string]URLs) (url, names string) {
-	owner := map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(cluster)) {
-		for _, u := range cluster[name].Strings() {
-			first, taken := owner[u]
-			switch {
-			case taken && first == name:
-				return u, name + " twice"
-			case taken:
-				return u, first + " and " + name
-			}
-			owner[u] = name
-		}
-	}
-	return "", ""
-}
-
-// nameList is the names of a cluster's members.
-func nameList(cluster map[string]URLs) string {
-	if len(cluster) == 0 {
-		return "nobody"
-	}
-	return strings.Join(slices.Sorted(maps.Keys(cluster)), ", ")
-}
-
-// clusterText is a cluster as the flag takes it, sorted by name.
-func clusterText(cluster map[string]URLs) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(cluster)) {
-		for _, u := range cluster[name].Strings() {
-			parts = append(parts, name+"="+u)
-		}
-	}
-	return strings.Join(parts, ",")
 }

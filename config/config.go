@@ -4,34 +4,35 @@
 //	      ├─ Parse ── Invocation ─ Action  serve, show help, show the version, check the configuration
 //	environ ┘              └─ Notes       what the log should say about flags and variables
 //
-// Parse looks at its arguments and at nothing else: no file, clock, network or global. It never prints and never
-// exits; what is wrong comes back as an *Error that holds every fault found, not just the first, and the exit status.
+// Parse uses its arguments and nothing else: no file, clock, network or global. It never prints and never exits. Its error is
+// an *Error that has all faults, not just the first, and the exit status.
 // Nothing else in the program reads flags or the environment (F60).
 //
 // One table (table.go and the files named after its groups) describes each flag once: name, type, range, help text. The
 // parser, the variables, --help, --check-config and the tables in docs/configuration.md all come from it.
 //
-// What is true of the flags alone is checked by Parse. What only matters for the first start of a data directory (the
-// initial cluster, discovery) is checked by Config.Bootstrap, because a restart ignores those flags (B10).
+// Parse checks what depends on the flags alone. Config.Bootstrap checks what matters only for the first start of a data directory
+// (the initial cluster, discovery), because a restart ignores those flags (B10).
 package config
 
 import (
 	"path/filepath"
 	"time"
+
+	"canopy/config/value"
 )
 
-// Config is the checked configuration of one member. It is handed around by value; its slices are shared and must not
-// be changed by anyone.
+// Config is the checked configuration of one member. It is passed by value; its slices are shared and must not be changed.
 type Config struct {
 	Name    string // human-readable name, never empty, no control characters; default "default"
-	DataDir string // the directory everything is kept in; default "<name>.etcd" in the working directory
+	DataDir string // the directory of all data; default "<name>.etcd" in the working directory
 	WALDir  string // a dedicated directory for the log, or "" for none; LogDir gives the effective one (B8)
 
-	ListenPeerURLs      URLs // where peers connect; IPs or localhost (F23)
-	ListenClientURLs    URLs // where clients connect; IPs or localhost (F23)
-	ListenMetricsURLs   URLs // extra listeners that serve /metrics and /health only; may be empty (F53)
-	AdvertisePeerURLs   URLs // what other members are told; used at the first start only (F28)
-	AdvertiseClientURLs URLs // what clients are told; published at every start (F24)
+	ListenPeerURLs      value.URLs // where peers connect; IPs or localhost (F23)
+	ListenClientURLs    value.URLs // where clients connect; IPs or localhost (F23)
+	ListenMetricsURLs   value.URLs // extra listeners that serve /metrics and /health only; may be empty (F53)
+	AdvertisePeerURLs   value.URLs // what other members are told; used at the first start only (F28)
+	AdvertiseClientURLs value.URLs // what clients are told; published at every start (F24)
 
 	Discovery Discovery // how the first members are found, at the first start only
 
@@ -44,27 +45,27 @@ type Config struct {
 
 	RuntimeTuning string // "auto": adjust Go's runtime and the timers to the load, "off": leave them alone; default "auto"
 
-	ForcePeerURLs map[string]URLs // where members are dialled, by name or id, until the list of members says so; none: where that says
+	ForcePeerURLs map[string]value.URLs // where members are dialled, by name or id, until the list of members has these URLs; none: as the list says
 
-	Force string // found a new cluster from the data there is (B45): "", "once" or "again"
+	Force string // make a new cluster from the data in the directory (B45): "", "once" or "again"
 
 	bootstrap bootstrapFlags
 	settings  []Setting
 }
 
-// Raft holds the timing and the habits of elections.
+// Raft has the timing and the options of elections and membership.
 type Raft struct {
 	Heartbeat           time.Duration // time between heartbeats, one tick; default 100 ms, more than 0
-	Election            time.Duration // silence after which a follower stands; default 1 s, 5 heartbeats to 50 s (F26)
+	Election            time.Duration // time without a leader after which a follower stands for election; default 1 s, 5 heartbeats to 50 s (F26)
 	PreVote             bool          // ask before standing for election; default true (F45)
-	AdvanceTicks        bool          // start with the election clock put forward; default true (F34, F47)
+	AdvanceTicks        bool          // stand for election sooner after a start; default true (F34, F47)
 	StrictReconfigCheck bool          // refuse membership changes that would cost the quorum; default true (F46)
 	AutoPromote         bool          // a new member becomes a voter by itself once it has caught up; default true
-	Rejoin              bool          // a member whose data is gone joins anew, under a new ID; default false
+	Rejoin              bool          // a member whose data is gone joins again, under a new ID; default false
 	SnapshotRate        int64         // bytes a second that a snapshot on its way to another member may take; default 0: unlimited
 }
 
-// ElectionTicks is the election time-out in whole heartbeats, cut down as F26 says; at least 5.
+// ElectionTicks is the election time-out in whole heartbeats, rounded down (F26); at least 5.
 func (r Raft) ElectionTicks() int { return int(r.Election / r.Heartbeat) }
 
 // Storage bounds what is kept on disk.
@@ -76,7 +77,7 @@ type Storage struct {
 	UnsafeNoFsync   bool   // acknowledge writes that are not on disk; default false (F56)
 }
 
-// Watch bounds the event history and those who watch it.
+// Watch bounds the event history and watches.
 type Watch struct {
 	HistoryEvents int   // events kept for waitIndex; default 100000, at least 1
 	HistoryBytes  int64 // bytes of events kept; default 64 MiB, at least 64 KiB
@@ -86,22 +87,22 @@ type Watch struct {
 
 // HTTP bounds and switches the client-facing server. A limit of 0 means that only the limits that are built in hold.
 type HTTP struct {
-	CORS            []string      // origins allowed to read answers, sorted; {"*"} = all, empty = none (S43)
-	Hosts           HostPolicy    // which Host headers are served (F51)
-	MemoryBudget    int64         // all that clients can make this process hold; default 0: a share of what there is
-	MaxHeaderBytes  int           // request line and headers; default 64 KiB (K19)
-	MaxRequestBytes int64         // body; default 0: the 10 MiB of forms (K14, F52)
-	MaxValueBytes   int64         // one value; default 0
-	MaxKeyDepth     int           // components of a key that is written or watched; default 512, 0: only the store's own limit of 16384 holds (K25)
-	MaxKeyBytes     int           // bytes of such a key; default 8 KiB, 0: no limit (K25)
-	MaxPerClient    int           // connections of one client to each port; default 0: it leaves some to the others
-	HeaderTimeout   time.Duration // for a request's line and headers to arrive; default 10 s
-	BodyTimeout     time.Duration // for a request's body to arrive; default 60 s; never cuts an answer or a watch
-	IdleTimeout     time.Duration // a kept-alive connection without a request; default 5 min
-	StartupGrace    time.Duration // after a start, while requests wait until they can be served; default 5 s; 0: they do not
-	HTTP2           bool          // cleartext HTTP/2 beside HTTP/1.1; default true
-	AccessLog       bool          // a line for every request when it is done; default false (S38)
-	Pprof           bool          // serve /debug/pprof on the client port; default false (S36)
+	CORS            []string         // origins allowed to read answers, sorted; {"*"} = all, empty = none (S43)
+	Hosts           value.HostPolicy // which Host headers are served (F51)
+	MemoryBudget    int64            // memory that clients may occupy; default 0: a share of the memory of the process or machine
+	MaxHeaderBytes  int              // request line and headers; default 64 KiB (K19)
+	MaxRequestBytes int64            // body; default 0: the 10 MiB of forms (K14, F52)
+	MaxValueBytes   int64            // one value; default 0
+	MaxKeyDepth     int              // components of a key that is written or watched; default 512, 0: only the store's own limit of 16384 holds (K25)
+	MaxKeyBytes     int              // bytes of such a key; default 8 KiB, 0: no limit (K25)
+	MaxPerClient    int              // connections of one client to each port; default 0: it leaves some to the others
+	HeaderTimeout   time.Duration    // for a request's line and headers to arrive; default 10 s
+	BodyTimeout     time.Duration    // for a request's body to arrive; default 60 s; never cuts an answer or a watch
+	IdleTimeout     time.Duration    // a kept-alive connection without a request; default 5 min
+	StartupGrace    time.Duration    // after a start, while requests wait until they can be served; default 5 s; 0: they do not
+	HTTP2           bool             // cleartext HTTP/2 beside HTTP/1.1; default true
+	AccessLog       bool             // a line for every request when it is done; default false (S38)
+	Pprof           bool             // serve /debug/pprof on the client port; default false (S36)
 }
 
 // Log says what is logged, how, and where to.

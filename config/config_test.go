@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"canopy/config/value"
 )
 
 // words splits a command line or environment written for a test; "”" stands for nothing.
@@ -77,10 +79,10 @@ func TestEveryLimitReachesItsField(t *testing.T) {
 		--header-timeout 500 --body-timeout 2s --idle-timeout 1m --startup-grace 0 --http2=false --access-log --enable-pprof
 		--history-events 7 --history-bytes 128KiB --watch-queue 3 --max-watches 9 --max-connections-per-client 8
 		--snapshot-count 0 --max-snapshots 0 --max-wals 2 --wal-segment-bytes 65536 --unsafe-no-fsync`, "").Config
-	c.HTTP.Hosts = HostPolicy{}
+	c.HTTP.Hosts = value.HostPolicy{}
 	want := HTTP{MaxHeaderBytes: 64 << 10, MaxRequestBytes: 1 << 20, MaxValueBytes: 1 << 20, MaxKeyDepth: 32, MaxKeyBytes: 4 << 10, MaxPerClient: 8,
 		HeaderTimeout: 500 * time.Millisecond, BodyTimeout: 2 * time.Second, IdleTimeout: time.Minute, AccessLog: true, Pprof: true}
-	if diff := cmp.Diff(want, c.HTTP, cmp.AllowUnexported(HostPolicy{})); diff != "" {
+	if diff := cmp.Diff(want, c.HTTP, cmp.AllowUnexported(value.HostPolicy{})); diff != "" {
 		t.Errorf("HTTP (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(Watch{HistoryEvents: 7, HistoryBytes: 128 << 10, Queue: 3, Max: 9}, c.Watch); diff != "" {

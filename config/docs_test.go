@@ -116,7 +116,7 @@ func manualDefault(r row) string {
 func manualRange(r row) string {
 	switch {
 	case r.hasRange():
-		return r.value.allowed()
+		return r.value.Allowed()
 	case r.command != Serve || r.removed:
 		return "–"
 	case r.refused != "":

@@ -3,9 +3,11 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"canopy/internal/redact"
 )
 
-// variablePrefix begins the names of all variables; the one of the reference, so that unit files keep working (F6).
+// variablePrefix begins the names of all variables. It is the prefix of the reference, so that unit files still work (F6).
 const variablePrefix = "ETCD_"
 
 // environment reads the variables whose flag was not given. As in any process, the first of two equal names counts.
@@ -28,7 +30,7 @@ func (p *parser) variable(name, text string) {
 	switch {
 	case name == "ETCD_UNSUPPORTED_ARCH":
 	case !known:
-		p.warn("unrecognized environment variable %s%s", name, p.suggestion(name)) // its value may be a secret of something else
+		p.warn("unrecognized environment variable %s%s", name, p.suggestion(name)) // its value may be a secret of another program
 	case text == "":
 	case p.draft.sources[r.name].IsSet():
 		p.inform("recognized environment variable %s, but unused: shadowed by corresponding flag", name)
@@ -37,9 +39,9 @@ func (p *parser) variable(name, text string) {
 	default:
 		from := Source{Variable: name}
 		if err := r.value.Set(text); err != nil {
-			p.faults = append(p.faults, Fault{Flag: r.name, Value: withoutPassword(text), Source: from, Text: p.valueText(r, text, name, err), invalid: true})
+			p.faults = append(p.faults, Fault{Flag: r.name, Value: redact.FlagValue(text), Source: from, Text: p.valueText(r, text, name, err), invalid: true})
 		} else {
-			p.inform("recognized and used environment variable %s=%s", name, withoutPassword(text))
+			p.inform("recognized and used environment variable %s=%s", name, redact.FlagValue(text))
 		}
 		p.set(r.name, text, from)
 	}
@@ -61,7 +63,7 @@ func (p *parser) suggestion(name string) string {
 // typosMax is how many letters may be wrong, missing or too many in a name that is still taken for a misspelt one.
 const typosMax = 2
 
-// distance counts the letters that have to be changed, added or left out to make one text of another (Levenshtein).
+// distance counts the letters to change, add or leave out, to turn one text into another (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -82,8 +84,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// variableRow finds the flag of a variable. Only the names of ignored flags have capitals in the reference, so that
-// lower case finds all others.
+// variableRow finds the flag of a variable. In the reference only names of ignored flags have capitals, so lower case finds all
+// others.
 func (p *parser) variableRow(name string) (row, bool) {
 	flag := strings.TrimPrefix(name, p.prefix)
 	return p.lookup(strings.ReplaceAll(strings.ToLower(flag), "_", "-"))

@@ -1,14 +1,16 @@
 package config
 
-import "strings"
+import (
+	"strings"
+)
 
 // Exit statuses of a refused start (F41).
 const (
-	exitRefused = 1 // a value that parses but cannot be
+	exitRefused = 1 // a value that parses but is not allowed
 	exitUsage   = 2 // a command line that cannot be parsed
 )
 
-// Fault is one thing that is wrong with the flags or variables.
+// Fault is one fault of the flags or variables.
 type Fault struct {
 	Flag   string // the flag's name without dashes; "" for a left-over word
 	Value  string // as given, or the effective one for a default
@@ -19,7 +21,7 @@ type Fault struct {
 	usage   bool // the command line cannot be parsed
 }
 
-// Error is everything that is wrong with one command line and environment (F29). It is always returned as a pointer.
+// Error has all faults of one command line and environment (F29). It is always returned as a pointer.
 type Error struct {
 	Faults []Fault // at least one, in the order found
 	Exit   int     // the exit status: 2 if the command line does not parse, else 1 (F3, F11, F41)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"canopy/config/value"
 )
 
 func oldRows(d *draft) []row {
@@ -19,7 +21,7 @@ func oldRows(d *draft) []row {
 		{name: "peer-bind-addr", value: addrValue{&r.peerBindAddr}, aliasOf: "listen-peer-urls", usage: "An address instead of URLs."},
 		{name: "peers", value: removedValue{}, removed: true, usage: "Use --initial-cluster."},
 		{name: "peers-file", value: removedValue{}, removed: true, usage: "Use --initial-cluster."},
-		{name: "config-file", value: textValue{new(string), "nothing"}, refused: "there is no configuration file; use flags or variables",
+		{name: "config-file", value: value.Text(new(string), "nothing"), refused: "there is no configuration file; use flags or variables",
 			usage: "Known to 3.4."},
 	}
 	for _, name := range ignoredNames() {
@@ -42,7 +44,7 @@ func ignoredPrefixes() []string {
 }
 
 func ignoredRow(name string) row {
-	return row{name: name, value: ignoredValue{}, ignored: true, usage: "Ignored."}
+	return row{name: name, value: value.Ignored(), ignored: true, usage: "Ignored."}
 }
 
 func ignoredByPrefix(name string) bool {
@@ -75,7 +77,7 @@ func (v addrValue) Set(s string) error {
 }
 func (v addrValue) String() string  { return *v.p }
 func (v addrValue) Type() string    { return "address" }
-func (v addrValue) allowed() string { return "ip:port" }
+func (v addrValue) Allowed() string { return "ip:port" }
 
 // removedValue refuses whatever it is given (F15).
 type removedValue struct{}
@@ -83,4 +85,4 @@ type removedValue struct{}
 func (removedValue) Set(string) error { return errors.New("no longer supported") }
 func (removedValue) String() string   { return "" }
 func (removedValue) Type() string     { return "removed" }
-func (removedValue) allowed() string  { return "nothing" }
+func (removedValue) Allowed() string  { return "nothing" }

@@ -72,17 +72,17 @@ func (r row) help() string {
 	}
 	text := r.meaning()
 	if r.hasRange() {
-		text += " Allowed: " + r.value.allowed() + "."
+		text += " Allowed: " + r.value.Allowed() + "."
 	}
 	return head + "\n" + wrap(strings.ReplaceAll(text, "`", ""))
 }
 
-// hasRange reports whether it helps to say what values are taken.
+// hasRange reports whether the help says which values are allowed.
 func (r row) hasRange() bool {
 	return r.command == Serve && !r.removed && r.refused == "" && r.value.Type() != "bool"
 }
 
-// meaning is what the help and the documentation say of a flag, its standing included.
+// meaning is what the help and the documentation say about a flag, and whether it has an effect.
 func (r row) meaning() string {
 	switch {
 	case r.aliasOf != "":

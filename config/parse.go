@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"canopy/internal/redact"
 )
 
 // Action is what a command line asks for.
 type Action uint8
 
-// The actions. Help and Version are decided before the environment is looked at (F5).
+// The actions. Help and Version are decided before the environment is read (F5).
 const (
 	Serve   Action = iota // run a member
 	Help                  // print HelpText to standard output, exit 0
@@ -27,10 +29,10 @@ type Note struct {
 	Text    string // one line, the reference's words where it has any
 }
 
-// Invocation is what a command line and an environment come to.
+// Invocation is the result of a command line and an environment.
 type Invocation struct {
 	Action Action
-	Quiet  bool   // Check is to print nothing but what is wrong or odd
+	Quiet  bool   // Check prints only errors and warnings
 	Config Config // checked; the zero Config unless Action is Serve or Check and there was no error
 	Notes  []Note // also there when there was an error
 }
@@ -54,7 +56,7 @@ func Parse(argv, environ []string, begun func(Config) Begun) (Invocation, error)
 	}
 }
 
-// parser reads the two inputs into a draft, and gathers what there is to say.
+// parser reads the two inputs into a draft, and collects faults and notes.
 type parser struct {
 	draft  *draft
 	groups []group
@@ -89,7 +91,7 @@ func (p *parser) define(r row) {
 	}
 }
 
-// lookup finds a flag by name; those that are ignored by prefix are defined as they come.
+// lookup finds a flag by name. It defines flags that are ignored by their prefix at their first use.
 func (p *parser) lookup(name string) (row, bool) {
 	r, ok := p.rows[name]
 	if !ok && ignoredByPrefix(name) {
@@ -100,7 +102,7 @@ func (p *parser) lookup(name string) (row, bool) {
 }
 
 // arguments reads the command line up to the first -h or --help that no fault precedes. Words that belong to no flag
-// are faults (F4), and what follows them is read all the same, so that all faults are found.
+// are faults (F4). What follows them is read, too, so that all faults are found.
 func (p *parser) arguments(argv []string) Action {
 	for len(argv) > 0 {
 		word := argv[0]
@@ -166,13 +168,13 @@ func (p *parser) given(item []string, err error) {
 		text = item[1]
 	}
 	if err != nil {
-		p.faults = append(p.faults, Fault{Flag: name, Value: withoutPassword(text), Source: Source{Flag: name}, Text: p.syntaxText(name, text, err),
+		p.faults = append(p.faults, Fault{Flag: name, Value: redact.FlagValue(text), Source: Source{Flag: name}, Text: p.syntaxText(name, text, err),
 			usage: true, invalid: errors.As(err, new(*pflag.InvalidValueError))})
 	}
 	p.set(name, text, Source{Flag: name})
 }
 
-// set notes where a flag's value came from, and what is to be said about it.
+// set records where a flag's value came from, and warns about an ignored flag.
 func (p *parser) set(name, text string, from Source) {
 	r, ok := p.rows[name]
 	if !ok {
@@ -185,10 +187,10 @@ func (p *parser) set(name, text string, from Source) {
 		p.warn("flag %q is no longer supported - ignoring.", "-"+name)
 	}
 	p.draft.sources[name] = from
-	p.draft.given[name] = withoutPassword(text)
+	p.draft.given[name] = redact.FlagValue(text)
 }
 
-// syntaxText is the reference's wording of a flag that does not parse, and what would be allowed (F3, F15, F18).
+// syntaxText is the text of the reference for a flag that does not parse, and what is allowed (F3, F15, F18).
 func (p *parser) syntaxText(name, text string, err error) string {
 	var (
 		unknown   *pflag.NotExistError
@@ -209,23 +211,23 @@ func (p *parser) syntaxText(name, text string, err error) string {
 	return err.Error()
 }
 
-// valueText words a bad value of a known flag; where is the flag or the variable.
+// valueText is the text for an invalid value of a known flag; where is the flag or the variable.
 func (p *parser) valueText(r row, text, where string, err error) string {
-	text = withoutPassword(text)
+	text = redact.FlagValue(text)
 	switch {
 	case r.removed:
 		return fmt.Sprintf("flag %q is no longer supported.", "-"+r.name)
 	case r.value.Type() == "bool":
 		what := strings.TrimPrefix(where, "flag ")
-		return fmt.Sprintf("invalid boolean value %q for %s: %v (allowed: %s)", text, what, err, r.value.allowed())
+		return fmt.Sprintf("invalid boolean value %q for %s: %v (allowed: %s)", text, what, err, r.value.Allowed())
 	}
-	return fmt.Sprintf("invalid value %q for %s: %v (allowed: %s)", text, where, err, r.value.allowed())
+	return fmt.Sprintf("invalid value %q for %s: %v (allowed: %s)", text, where, err, r.value.Allowed())
 }
 
 func (p *parser) leftOver(words ...string) {
 	for _, word := range words {
-		text := fmt.Sprintf("error verifying flags, '%s' is not a valid flag. See 'canopy --help'.", withoutPassword(word))
-		p.faults = append(p.faults, Fault{Value: withoutPassword(word), Text: text})
+		text := fmt.Sprintf("error verifying flags, '%s' is not a valid flag. See 'canopy --help'.", redact.FlagValue(word))
+		p.faults = append(p.faults, Fault{Value: redact.FlagValue(word), Text: text})
 	}
 }
 
@@ -251,7 +253,7 @@ func (p *parser) finish(action Action) (Invocation, error) {
 	return invocation, nil
 }
 
-// overlook turns values that do not parse into warnings, where the flag has no effect.
+// overlook turns faults of values into warnings if the flag has no effect.
 func (p *parser) overlook() {
 	p.faults = slices.DeleteFunc(p.faults, func(f Fault) bool {
 		r := p.rows[f.Flag]
@@ -265,7 +267,7 @@ func (p *parser) overlook() {
 	})
 }
 
-// failure is the error of all faults. A dry run ends with 1 whatever is wrong (F61).
+// failure is the error of all faults. --check-config exits with 1 for every fault (F61).
 func (p *parser) failure(action Action) error {
 	e := &Error{Faults: p.faults, Exit: exitRefused}
 	if action != Check && slices.ContainsFunc(p.faults, func(f Fault) bool { return f.usage }) {

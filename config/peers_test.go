@@ -1,6 +1,8 @@
 package config
 
-import "testing"
+import (
+	"testing"
+)
 
 func TestSamePeers(t *testing.T) { // B29
 	names := lookupTable(map[string][]string{"one.example": {"10.0.0.1", "10.0.0.2"}})

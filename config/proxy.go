@@ -4,13 +4,15 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"canopy/config/value"
 )
 
-// Proxy says whether this process is a proxy, and how patient it is with members. A time of 0 stands for none.
+// Proxy says whether this process is a proxy, and what time-outs it has for members. A time-out of 0 means none.
 type Proxy struct {
 	Mode            string        // ProxyOff, ProxyReadonly or ProxyOn; default ProxyOff
-	FailureWait     time.Duration // between tests of the endpoints; default 5 s
-	RefreshInterval time.Duration // between looks at the list of members; default 30 s
+	FailureWait     time.Duration // between probes of the endpoints; default 5 s
+	RefreshInterval time.Duration // between refreshes of the list of members; default 30 s
 	DialTimeout     time.Duration // to connect; default 1 s
 	WriteTimeout    time.Duration // for one write; default 5 s
 	ReadTimeout     time.Duration // for one read, watches included; default 0
@@ -19,12 +21,12 @@ type Proxy struct {
 // The modes of a proxy.
 const (
 	ProxyOff      = "off"
-	ProxyReadonly = "readonly" // only reads are passed on (P35)
+	ProxyReadonly = "readonly" // only reads are forwarded (P35)
 	ProxyOn       = "on"
 )
 
-// FirstPeerURLs are all peer URLs of --initial-cluster, by which a proxy finds its cluster. The names in the list are
-// free (P3). There are none if they are to be discovered. The error is an *Error.
+// FirstPeerURLs are all peer URLs of --initial-cluster. A proxy finds its cluster by them; the names in the list do not matter
+// (P3). There are none if discovery finds them. The error is an *Error.
 func (c Config) FirstPeerURLs() ([]string, error) {
 	b := bootstrapper{config: c}
 	if c.Discovery.On() {
@@ -33,7 +35,7 @@ func (c Config) FirstPeerURLs() ([]string, error) {
 		}
 		return nil, nil
 	}
-	cluster, err := ParseCluster(c.bootstrap.initialCluster)
+	cluster, err := value.ParseCluster(c.bootstrap.initialCluster)
 	if err != nil {
 		b.refuse("error setting up initial cluster: "+err.Error(), "initial-cluster")
 		return nil, &Error{Faults: b.faults, Exit: exitRefused}

@@ -5,7 +5,7 @@ import (
 	"net"
 )
 
-// remarks are what the log should say of a configuration that is taken all the same (F16, F19, F56).
+// remarks are warnings about a configuration that is accepted (F16, F19, F56).
 func (d *draft) remarks(groups []group) []Note {
 	var notes []Note
 	warn := func(format string, args ...any) {
@@ -39,7 +39,7 @@ func (d *draft) remarks(groups []group) []Note {
 		warn("--unsafe-no-fsync (from %s): acknowledged writes WILL BE LOST when the machine crashes", d.sources["unsafe-no-fsync"])
 	}
 	if d.raw.debug && d.isSet("log-level") && d.given["log-level"] != "debug" {
-		warn("--debug (from %s) wins over --log-level=%s", d.sources["debug"], d.given["log-level"])
+		warn("--debug (from %s) overrides --log-level=%s", d.sources["debug"], d.given["log-level"])
 	}
 	return notes
 }

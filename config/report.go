@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"canopy/internal/redact"
 )
 
 // Summary is the lines to log at every start, in order, with the words people search for (F30). Bootstrap.Summary has
@@ -22,7 +24,7 @@ func (c Config) Summary() []string {
 		fmt.Sprintf("snapshot count = %d", c.Storage.SnapshotCount),
 	)
 	if c.Discovery.URL != "" {
-		lines = append(lines, "discovery URL= "+withoutPassword(c.Discovery.URL))
+		lines = append(lines, "discovery URL= "+redact.FlagValue(c.Discovery.URL))
 	}
 	return append(lines, "advertise client URLs = "+c.AdvertiseClientURLs.String())
 }
@@ -32,12 +34,12 @@ func (c Config) Summary() []string {
 func (c Config) Effective() string {
 	var b strings.Builder
 	for _, s := range c.settings {
-		fmt.Fprintf(&b, "%-60s # %s\n", "--"+s.Flag+"="+quoted(withoutPassword(s.Value)), s.Source)
+		fmt.Fprintf(&b, "%-60s # %s\n", "--"+s.Flag+"="+quoted(redact.FlagValue(s.Value)), s.Source)
 	}
 	return b.String()
 }
 
-// quoted is text in single quotes where a shell would take it apart.
+// quoted is text in single quotes, if a shell would split or change it.
 func quoted(text string) string {
 	if text != "" && !strings.ContainsAny(text, " \t\n'\"\\*?[]{}()<>|&;$`#~!") {
 		return text

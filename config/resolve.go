@@ -5,9 +5,11 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"canopy/config/value"
 )
 
-// resolve works aliases and derived defaults into the draft. It finds no faults: verify, which comes after it, does.
+// resolve puts aliases and derived defaults into the draft. It finds no faults: verify, which runs after it, does.
 func (d *draft) resolve() {
 	d.resolveAddresses()
 	if d.raw.debug {
@@ -27,12 +29,12 @@ func (d *draft) resolve() {
 	}
 	machine, err := os.Hostname()
 	if err != nil {
-		machine = "" // only names that are known otherwise are served
+		machine = "" // then its name is not served
 	}
-	d.HTTP.Hosts = newHostPolicy(d.raw.hosts, machine, d.AdvertiseClientURLs)
+	d.HTTP.Hosts = value.NewHostPolicy(d.raw.hosts, machine, d.AdvertiseClientURLs)
 }
 
-// dirName is a member's name as that of one directory: what could lead elsewhere, or is no text, is escaped as in a URL.
+// dirName is a member's name as the name of one directory: it escapes separators and control characters as in a URL.
 func dirName(name string) string {
 	var b strings.Builder
 	for i := 0; i < len(name) && b.Len() < dirNameMax; i++ {
@@ -45,7 +47,7 @@ func dirName(name string) string {
 	return b.String()
 }
 
-// dirNameMax bounds that, in bytes: file systems allow 255.
+// dirNameMax bounds dirName, in bytes: file systems allow 255.
 const dirNameMax = 240
 
 // resolveAddresses gives 0.4's addresses their new names (F14). An advertised address alone also says where to listen:
@@ -54,7 +56,7 @@ func (d *draft) resolveAddresses() {
 	for _, a := range []struct {
 		advertised, bound   string
 		listenFlag          string
-		advertise, listenOn *URLs
+		advertise, listenOn *value.URLs
 	}{
 		{d.raw.addr, d.raw.bindAddr, "listen-client-urls", &d.AdvertiseClientURLs, &d.ListenClientURLs},
 		{d.raw.peerAddr, d.raw.peerBindAddr, "listen-peer-urls", &d.AdvertisePeerURLs, &d.ListenPeerURLs},
@@ -72,8 +74,8 @@ func (d *draft) resolveAddresses() {
 }
 
 // addressURLs is a checked ip:port as the list of one URL that the new flags take.
-func addressURLs(address string) URLs {
-	urls, err := ParseURLs("http://" + address)
+func addressURLs(address string) value.URLs {
+	urls, err := value.ParseURLs("http://" + address)
 	if err != nil {
 		panic("config: a checked address does not make a URL: " + err.Error())
 	}

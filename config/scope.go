@@ -1,8 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+)
 
-// Begun says what a data directory was begun as.
+// Begun says what a data directory belongs to.
 type Begun uint8
 
 // What a start can find.
@@ -42,7 +44,7 @@ func scopes() map[string]mode {
 	return scopes
 }
 
-// findModes works out what this process may be: what the data directory was begun as counts, and else the flags (B6).
+// findModes finds what this process may be: by what the data directory belongs to, or else by the flags (B6).
 func (d *draft) findModes() {
 	begun := Fresh
 	if d.begun != nil {

@@ -1,19 +1,23 @@
 package config
 
+import (
+	"canopy/config/value"
+)
+
 // row describes one flag. Exactly one of the last fields may be set; a row without any has its full effect.
 type row struct {
 	name  string
-	value value  // bound to a field of the draft the table was made for
-	def   string // the default, in a form that value takes
-	usage string // what it does, and what happens at its limit
-	plain string // the default in value's own notation; filled in by newDraft
+	value value.Value // bound to a field of the draft the table was made for
+	def   string      // the default, in a form that value takes
+	usage string      // what it does, and what happens at its limit
+	plain string      // the default in value's own notation; filled in by newDraft
 
-	aliasOf  string // another way to say the flag named here (F14)
+	aliasOf  string // it is another name of this flag (F14)
 	refused  string // why any value but the default is refused for now
 	noEffect string // why it is accepted without effect
-	ignored  bool   // not looked at: an old or v3 name (F16, F59)
+	ignored  bool   // its value is not read: an old or v3 name (F16, F59)
 	removed  bool   // an old name that must not be given (F15)
-	command  Action // asks for something else than serving
+	command  Action // it asks for this instead of serving
 }
 
 // inForce reports whether the flag's value has a meaning of its own in the configuration.
@@ -21,7 +25,7 @@ func (r row) inForce() bool {
 	return r.aliasOf == "" && r.refused == "" && r.noEffect == "" && !r.ignored && !r.removed && r.command == Serve
 }
 
-// setDefault puts the default into the field. That it parses is this package's own promise.
+// setDefault puts the default into the field. All defaults parse; a test checks that.
 func (r *row) setDefault() {
 	if r.removed {
 		return
@@ -41,7 +45,7 @@ type group struct {
 	rows  []row
 }
 
-// draft is a Config in the making: what the flags say before aliases and derived defaults are worked in.
+// draft is a Config that is not complete yet: what the flags say, without aliases and derived defaults.
 type draft struct {
 	Config
 	raw struct {

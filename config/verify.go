@@ -9,10 +9,11 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"canopy/config/value"
 )
 
-// verify finds everything that is wrong with values that parsed, in the order of flags.md section 4. About flags without effect
-// it only warns.
+// verify finds all faults of values that parsed, in the order of flags.md section 4. It only warns about flags without effect.
 func (d *draft) verify(groups []group) ([]Fault, []Note) {
 	v := verifier{draft: d, unused: map[string]bool{}}
 	for _, g := range groups {
@@ -43,8 +44,8 @@ type verifier struct {
 	unused map[string]bool // flags that have no effect on this process
 }
 
-// refuse adds a fault about flags, the first of which it is filed under. The text goes between the words of the
-// reference; after them stands what each flag was and where that came from (F29).
+// refuse adds a fault about flags; it is listed under the first of them. After the text come the value of each flag, and where
+// that came from (F29).
 func (v *verifier) refuse(text string, flags ...string) {
 	if i := slices.IndexFunc(flags, func(f string) bool { return v.unused[f] }); i >= 0 {
 		text, _, _ = strings.Cut(text, "\n")
@@ -74,18 +75,18 @@ func (v *verifier) shown(flag string) string {
 	return v.defaults[flag]
 }
 
-// rows checks what can be said of each flag alone: bounds, and what is not built yet.
+// rows checks each flag alone: its bounds, and whether it is supported yet.
 func (v *verifier) rows(groups []group) {
 	for _, g := range groups {
 		for _, r := range g.rows {
 			if r.refused != "" && r.changed() {
 				v.refuse(fmt.Sprintf("--%s=%s is refused: %s", r.name, r.value, r.refused), r.name)
 			}
-			n, ok := r.value.(ranged)
+			n, ok := r.value.(value.Ranged)
 			if !ok {
 				continue
 			}
-			if err := n.check(); err != nil {
+			if err := n.Check(); err != nil {
 				v.refuse(fmt.Sprintf("--%s %v (set to %s)", r.name, err, r.value), r.name)
 				if v.unused[r.name] {
 					r.setDefault()
@@ -95,7 +96,7 @@ func (v *verifier) rows(groups []group) {
 	}
 }
 
-// name refuses what could not be told apart from nothing, or would forge log lines (M3).
+// name refuses an empty name, and characters that could forge log lines (M3).
 func (v *verifier) name() {
 	switch {
 	case v.Name == "":
@@ -105,27 +106,16 @@ func (v *verifier) name() {
 	}
 }
 
-// advertised refuses URLs that nobody could connect to (F19).
-func (v *verifier) advertised(flag string, urls URLs) {
+// advertised refuses URLs to which no connection is possible (F19).
+func (v *verifier) advertised(flag string, urls value.URLs) {
 	for i := range urls {
-		if why := unreachable(&urls[i]); why != "" {
+		if why := value.Unreachable(&urls[i]); why != "" {
 			v.refuse("-"+flag+" "+why, flag)
 		}
 	}
 }
 
-// unreachable says why nobody could connect to a URL, if that is so.
-func unreachable(u *url.URL) string {
-	switch {
-	case u.Hostname() == "":
-		return fmt.Sprintf("must name a host: %s; allowed: an address or a name that others can reach", u)
-	case u.Port() == "0":
-		return fmt.Sprintf("must name a port: %s; allowed: 1 to 65535", u)
-	}
-	return ""
-}
-
-// oneBootstrap is F20.
+// oneBootstrap refuses more than one way to find the first members (F20).
 func (v *verifier) oneBootstrap() {
 	var set []string
 	for _, flag := range []string{"initial-cluster", "discovery", "discovery-srv"} {
@@ -138,7 +128,7 @@ func (v *verifier) oneBootstrap() {
 	}
 }
 
-// oneName refuses a flag beside its old name (F14, F22). The two logging aliases have rules of their own.
+// oneName refuses a flag together with its old name (F14, F22). The two logging aliases have rules of their own.
 func (v *verifier) oneName(groups []group) {
 	for _, g := range groups {
 		for _, r := range g.rows {
@@ -151,7 +141,7 @@ func (v *verifier) oneName(groups []group) {
 
 type listener struct {
 	flag string
-	urls URLs
+	urls value.URLs
 }
 
 func (v *verifier) listeners() []listener {
@@ -163,11 +153,11 @@ func (v *verifier) listeners() []listener {
 }
 
 // listening refuses names other than localhost, which could resolve elsewhere one day (F23), and https.
-func (v *verifier) listening(flag string, urls URLs) {
+func (v *verifier) listening(flag string, urls value.URLs) {
 	for i := range urls {
 		u := &urls[i]
 		host := u.Hostname()
-		if host != "" && host != "localhost" && net.ParseIP(zoneless(host)) == nil {
+		if host != "" && host != "localhost" && net.ParseIP(value.Zoneless(host)) == nil {
 			v.refuse(fmt.Sprintf("expected IP in URL for binding (%s); allowed in -%s: an IP address, localhost, or no host", u, flag), flag)
 		}
 		if u.Scheme == "https" {
@@ -176,7 +166,7 @@ func (v *verifier) listening(flag string, urls URLs) {
 	}
 }
 
-// collisions finds listeners that could not be opened beside each other (F35).
+// collisions finds listeners that cannot be open at the same time (F35).
 func (v *verifier) collisions() {
 	type place struct {
 		flag string
@@ -222,7 +212,7 @@ func bindHost(u *url.URL) string {
 // covers reports whether listening on host x takes the port on y too.
 func covers(x, y string) bool { return x == "::" || x == "0.0.0.0" && !strings.Contains(y, ":") }
 
-// advertiseWhatIsListened is F24.
+// advertiseWhatIsListened demands client URLs to advertise for a client listener that was given (F24).
 func (v *verifier) advertiseWhatIsListened() {
 	mayBecomeProxy := v.modes == proxying || v.Proxy.Mode != ProxyOff || v.isSet("discovery") && v.Discovery.Fallback == "proxy"
 	if !v.isSet("listen-client-urls") || v.isSet("advertise-client-urls") || v.isSet("addr") || mayBecomeProxy {
@@ -233,7 +223,7 @@ func (v *verifier) advertiseWhatIsListened() {
 		"advertise-client-urls", "listen-client-urls")
 }
 
-// times is F26. The division cannot overflow where five heartbeats could.
+// times checks the raft times (F26). It divides, since five heartbeats could overflow.
 func (v *verifier) times() {
 	const heartbeat, election = "heartbeat-interval", "election-timeout"
 	r := v.Raft

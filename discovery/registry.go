@@ -11,7 +11,7 @@ import (
 	"unicode"
 
 	"canopy/client"
-	"canopy/config"
+	"canopy/config/value"
 )
 
 // SizeMax is the most members that a token can ask for (D18).
@@ -25,21 +25,21 @@ type Peer struct {
 }
 
 // ParsePeer parses a registration: the last part of its key, and its value.
-func ParsePeer(key, value string) (Peer, error) {
+func ParsePeer(key, text string) (Peer, error) {
 	id, err := strconv.ParseUint(key, 16, 64)
 	if err != nil || id == 0 {
 		return Peer{}, fmt.Errorf("the key %q is no member ID", key)
 	}
-	cluster, err := config.ParseCluster(value)
+	cluster, err := value.ParseCluster(text)
 	if err != nil {
-		return Peer{}, fmt.Errorf("the value %q: %w", value, err)
+		return Peer{}, fmt.Errorf("the value %q: %w", text, err)
 	}
 	if len(cluster) != 1 {
-		return Peer{}, fmt.Errorf("the value %q does not name one member", value)
+		return Peer{}, fmt.Errorf("the value %q does not name one member", text)
 	}
 	for name, urls := range cluster {
 		if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
-			return Peer{}, fmt.Errorf("the value %q has no name", value)
+			return Peer{}, fmt.Errorf("the value %q has no name", text)
 		}
 		return Peer{id, name, urls.Strings()}, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
+	"canopy/config/value"
 	"canopy/internal/httpserver"
 )
 
@@ -21,7 +22,7 @@ type listeners struct {
 func listenAll(c config.Config, logger *logrus.Logger) (listeners, error) {
 	var l listeners
 	for _, each := range []struct {
-		urls config.URLs
+		urls value.URLs
 		into *[]net.Listener
 		what string
 	}{

@@ -65,14 +65,15 @@ type refusals struct {
 	logger  *logrus.Logger
 	refused prometheus.Counter
 	cut     prometheus.Counter
-	logged  atomic.Int64 // Unix time of the last line, in ns
-	since   atomic.Int64 // clients since then
+	began   time.Time
+	next    atomic.Int64 // ns since began, from when on the next line may be logged
+	since   atomic.Int64 // clients since the last line
 }
 
 func newRefusals(size int64, registry *prometheus.Registry, logger *logrus.Logger) *refusals {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "canopy_memory_refused_total", Help: "Clients refused or cut off since the memory budget was used up."}, []string{"how"})
 	registry.MustRegister(v)
-	return &refusals{size: size, logger: logger, refused: v.WithLabelValues("refused"), cut: v.WithLabelValues("cut_off")}
+	return &refusals{size: size, logger: logger, began: time.Now(), refused: v.WithLabelValues("refused"), cut: v.WithLabelValues("cut_off")}
 }
 
 // count counts a client, and logs at most once per refusedEvery.
@@ -83,8 +84,8 @@ func (r *refusals) count(reason memory.Reason) {
 		r.refused.Inc()
 	}
 	clients := r.since.Add(1)
-	now, before := time.Now().UnixNano(), r.logged.Load()
-	if now-before < int64(refusedEvery) || !r.logged.CompareAndSwap(before, now) {
+	now, next := int64(time.Since(r.began)), r.next.Load()
+	if now < next || !r.next.CompareAndSwap(next, now+int64(refusedEvery)) {
 		return
 	}
 	r.since.Add(-clients)

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"canopy/config"
+	"canopy/internal/redact"
 )
 
 // Options are what the command line says about a process.
@@ -36,7 +37,7 @@ func Run(o Options, serve func(context.Context, *Process) error) (exit int) {
 	context.AfterFunc(ctx, stop)
 	logger, closeLog, err := newLogger(o.Log)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, config.Redacted(err.Error()))
+		fmt.Fprintln(os.Stderr, redact.Passwords(err.Error()))
 		return 1
 	}
 	defer closeLog()

@@ -5,7 +5,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"canopy/config"
+	"canopy/internal/redact"
 )
 
 // redacting is a formatter that removes passwords from all log lines.
@@ -13,7 +13,7 @@ type redacting struct{ logrus.Formatter }
 
 // Format implements logrus.Formatter.
 func (r redacting) Format(e *logrus.Entry) ([]byte, error) {
-	e.Message = config.Redacted(e.Message)
+	e.Message = redact.Passwords(e.Message)
 	for name, value := range e.Data {
 		var text string
 		switch v := value.(type) {
@@ -26,7 +26,7 @@ func (r redacting) Format(e *logrus.Entry) ([]byte, error) {
 		default:
 			continue
 		}
-		if shown := config.Redacted(text); shown != text {
+		if shown := redact.Passwords(text); shown != text {
 			e.Data[name] = shown
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 
-	"canopy/config"
+	"canopy/internal/redact"
 )
 
 const (
@@ -52,7 +52,7 @@ const (
 )
 
 func newSupervisor(logger *logrus.Logger) *Supervisor {
-	s := &Supervisor{notify: func(state string) (bool, error) { return daemon.SdNotify(false, config.Redacted(state)) }, log: logger}
+	s := &Supervisor{notify: func(state string) (bool, error) { return daemon.SdNotify(false, redact.Passwords(state)) }, log: logger}
 	s.Does("starts")
 	return s
 }

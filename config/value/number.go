@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"fmt"
@@ -8,7 +8,11 @@ import (
 	"time"
 )
 
-// countValue is an unsigned number (F2) from min to max; zero, if not empty, says what 0 means and allows it.
+// Count is an unsigned number (F2) from low to high; zero, if not empty, says what 0 means and allows it.
+func Count[T int | int64 | uint64](p *T, low, high T, zero string) Value {
+	return countValue[T]{p, low, high, zero}
+}
+
 type countValue[T int | int64 | uint64] struct {
 	p        *T
 	min, max T
@@ -25,15 +29,19 @@ func (v countValue[T]) Set(s string) error {
 }
 func (v countValue[T]) String() string  { return fmt.Sprint(*v.p) }
 func (v countValue[T]) Type() string    { return "number" }
-func (v countValue[T]) allowed() string { return span(fmt.Sprint(v.min), fmt.Sprint(v.max), v.zero) }
-func (v countValue[T]) check() error {
+func (v countValue[T]) Allowed() string { return span(fmt.Sprint(v.min), fmt.Sprint(v.max), v.zero) }
+func (v countValue[T]) Check() error {
 	if v.zero != "" && *v.p == 0 || !outside(*v.p, v.min, v.max) {
 		return nil
 	}
-	return fmt.Errorf("must be %s", v.allowed())
+	return fmt.Errorf("must be %s", v.Allowed())
 }
 
-// sizeValue is a number of bytes, written plain or with KiB, MiB or GiB.
+// Size is a number of bytes, written plain or with KiB, MiB or GiB; its bounds are those of Count.
+func Size[T int | int64](p *T, low, high T, zero string) Value {
+	return sizeValue[T]{p, low, high, zero}
+}
+
 type sizeValue[T int | int64] struct {
 	p        *T
 	min, max T
@@ -50,18 +58,27 @@ func (v sizeValue[T]) Set(s string) error {
 }
 func (v sizeValue[T]) String() string { return formatSize(int64(*v.p)) }
 func (v sizeValue[T]) Type() string   { return "bytes" }
-func (v sizeValue[T]) allowed() string {
+func (v sizeValue[T]) Allowed() string {
 	return span(formatSize(int64(v.min)), formatSize(int64(v.max)), v.zero)
 }
-func (v sizeValue[T]) check() error {
+func (v sizeValue[T]) Check() error {
 	if v.zero != "" && *v.p == 0 || !outside(*v.p, v.min, v.max) {
 		return nil
 	}
-	return fmt.Errorf("must be %s", v.allowed())
+	return fmt.Errorf("must be %s", v.Allowed())
 }
 
-// timeValue is a duration: plain numbers are milliseconds, as in the reference, and Go's notation works too (F2). With
-// anyRange, check leaves the bounds to a rule that has its own wording (F26).
+// Time is a duration: plain numbers are milliseconds, as in the reference, and Go's notation works too (F2). Its bounds are
+// those of Count.
+func Time(p *time.Duration, low, high time.Duration, zero string) Value {
+	return timeValue{p: p, min: low, max: high, zero: zero}
+}
+
+// UncheckedTime is Time whose bounds are shown, but left to a rule that has its own wording (F26).
+func UncheckedTime(p *time.Duration, low, high time.Duration) Value {
+	return timeValue{p: p, min: low, max: high, anyRange: true}
+}
+
 type timeValue struct {
 	p        *time.Duration
 	min, max time.Duration
@@ -87,12 +104,12 @@ func (v timeValue) Set(s string) error {
 }
 func (v timeValue) String() string  { return formatTime(*v.p) }
 func (v timeValue) Type() string    { return "time" }
-func (v timeValue) allowed() string { return span(formatTime(v.min), formatTime(v.max), v.zero) }
-func (v timeValue) check() error {
+func (v timeValue) Allowed() string { return span(formatTime(v.min), formatTime(v.max), v.zero) }
+func (v timeValue) Check() error {
 	if v.anyRange || v.zero != "" && *v.p == 0 || !outside(*v.p, v.min, v.max) {
 		return nil
 	}
-	return fmt.Errorf("must be %s", v.allowed())
+	return fmt.Errorf("must be %s", v.Allowed())
 }
 
 // parseUnsigned reads a decimal or 0x number. Leading zeros stay decimal: an octal 010 would be a trap.

@@ -1,33 +1,42 @@
-package config
+// Package value has the types of settings: how the text of a flag or a variable becomes a value, and what people are told about
+// what is allowed. Package config has the table of flags that uses them.
+//
+// Set checks syntax only, and Check checks bounds, so that all faults of a command line can be reported together.
+package value
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"canopy/internal/redact"
 )
 
-// value is a flag's type: how its text is read into a field, and what to tell people about it. Set checks syntax only,
-// so that every range fault of a command line can be reported together by check.
-type value interface {
+// A Value is a flag's type: how its text is read into a field, and what to tell people about it.
+type Value interface {
 	pflag.Value
-	allowed() string // what is accepted, for messages and docs
+	Allowed() string // what is accepted, for messages and docs
 }
 
-// ranged is a value that can be well-formed and still out of bounds.
-type ranged interface {
-	check() error
+// A Ranged value can be well-formed and still out of bounds.
+type Ranged interface {
+	Check() error
 }
 
 // errParse is the text the reference prints for malformed numbers and booleans (F3).
 var errParse = errors.New("parse error")
 
-// textValue is any text.
+// ErrHidden is the fault of a list of URLs that may hold a password, so that no part of it is shown.
+var ErrHidden = errors.New("one of the URLs cannot be read; it is not shown, since it may hold a password")
+
+// Text is any text; what says what it is.
+func Text(p *string, what string) Value { return textValue{p, what} }
+
 type textValue struct {
 	p    *string
 	what string
@@ -36,9 +45,11 @@ type textValue struct {
 func (v textValue) Set(s string) error { *v.p = s; return nil }
 func (v textValue) String() string     { return *v.p }
 func (v textValue) Type() string       { return "text" }
-func (v textValue) allowed() string    { return v.what }
+func (v textValue) Allowed() string    { return v.what }
 
-// boolValue takes what F1 lists, and no separate word as its value.
+// Bool is true or false. It takes no separate word as its value (F1).
+func Bool(p *bool) Value { return boolValue{p} }
+
 type boolValue struct{ p *bool }
 
 func (v boolValue) Set(s string) error {
@@ -51,7 +62,10 @@ func (v boolValue) Set(s string) error {
 }
 func (v boolValue) String() string  { return strconv.FormatBool(*v.p) }
 func (v boolValue) Type() string    { return "bool" }
-func (v boolValue) allowed() string { return "true or false" }
+func (v boolValue) Allowed() string { return "true or false" }
+
+// Word is a boolean that has a third value, a word.
+func Word(p *string, word string) Value { return wordValue{p, word} }
 
 // wordValue is a boolean that has a third value, a word: "" is no, "once" is yes.
 type wordValue struct {
@@ -83,9 +97,13 @@ func (v wordValue) String() string {
 	return *v.p
 }
 func (v wordValue) Type() string    { return "bool" }
-func (v wordValue) allowed() string { return "true, false or " + v.word }
+func (v wordValue) Allowed() string { return "true, false or " + v.word }
 
-// choiceValue is one of a few words; a key of also is another spelling of its value.
+// Choice is one of a few words; a key of also is another spelling of its value.
+func Choice(p *string, words []string, also map[string]string) Value {
+	return choiceValue{p, words, also}
+}
+
 type choiceValue struct {
 	p     *string
 	words []string
@@ -105,7 +123,7 @@ func (v choiceValue) Set(s string) error {
 }
 func (v choiceValue) String() string { return *v.p }
 func (v choiceValue) Type() string   { return "word" }
-func (v choiceValue) allowed() string {
+func (v choiceValue) Allowed() string {
 	words := slices.Clone(v.words)
 	for spelling, word := range v.also {
 		words = append(words, fmt.Sprintf("%s (= %s)", spelling, word))
@@ -114,7 +132,12 @@ func (v choiceValue) allowed() string {
 	return strings.Join(words, ", ")
 }
 
-// urlsValue is a list of URLs (F18). With optional, the empty text is the empty list.
+// URLList is a list of URLs, at least one (F18).
+func URLList(p *URLs) Value { return urlsValue{p: p} }
+
+// OptionalURLList is URLList, or the empty text for none.
+func OptionalURLList(p *URLs) Value { return urlsValue{p, true} }
+
 type urlsValue struct {
 	p        *URLs
 	optional bool
@@ -134,37 +157,14 @@ func (v urlsValue) Set(s string) error {
 }
 func (v urlsValue) String() string  { return v.p.String() }
 func (v urlsValue) Type() string    { return "urls" }
-func (v urlsValue) allowed() string { return "http://host:port, several with commas" }
+func (v urlsValue) Allowed() string { return "http://host:port, several with commas" }
 
-// clusterValue is a list of members with their peer URLs; the empty text is the empty list.
-type clusterValue struct{ p *map[string]URLs }
-
-func (v clusterValue) Set(s string) error {
-	cluster, err := ParseCluster(s)
-	if err != nil {
-		return err
-	}
-	if url, names := duplicate(cluster); url != "" {
-		return fmt.Errorf("%s belongs to %s", url, names)
-	}
-	for _, name := range slices.Sorted(maps.Keys(cluster)) {
-		for i := range cluster[name] {
-			if why := unreachable(&cluster[name][i]); why != "" {
-				return errors.New(name + " " + why)
-			}
-		}
-	}
-	*v.p = cluster
-	return nil
-}
-func (v clusterValue) String() string { return clusterText(*v.p) }
-func (v clusterValue) Type() string   { return "members" }
-func (v clusterValue) allowed() string {
-	return "name=http://host:port or id=http://host:port, several with commas"
+// List is a comma-separated list; item checks one entry and gives its canonical form, what says what the entries are.
+func List(p *[]string, item func(string) (string, error), what string) Value {
+	return listValue{p, item, what}
 }
 
-// listValue is a comma-separated list, kept sorted and without doubles; the empty text is the empty list. item checks
-// one entry and gives its canonical form.
+// listValue is kept sorted and without doubles; the empty text is the empty list.
 type listValue struct {
 	p    *[]string
 	item func(string) (string, error)
@@ -179,7 +179,7 @@ func (v listValue) Set(s string) error {
 		}
 		clean, err := v.item(entry)
 		if err != nil && strings.Contains(s, "@") {
-			return errUnshown
+			return ErrHidden
 		}
 		if err != nil {
 			return err
@@ -192,15 +192,31 @@ func (v listValue) Set(s string) error {
 }
 func (v listValue) String() string  { return strings.Join(*v.p, ",") }
 func (v listValue) Type() string    { return "list" }
-func (v listValue) allowed() string { return v.what }
+func (v listValue) Allowed() string { return v.what }
 
-// ignoredValue swallows anything (F16, F59).
+// Ignored accepts anything, and keeps nothing (F16, F59).
+func Ignored() Value { return ignoredValue{} }
+
 type ignoredValue struct{}
 
 func (ignoredValue) Set(string) error { return nil }
 func (ignoredValue) String() string   { return "" }
 func (ignoredValue) Type() string     { return "ignored" }
-func (ignoredValue) allowed() string  { return "anything" }
+func (ignoredValue) Allowed() string  { return "anything" }
 
 // outside is the fault of a number that is not within min and max.
 func outside[T cmp.Ordered](v, low, high T) bool { return v < low || v > high }
+
+// secretValue is a URL that may hold a password, which is not shown.
+type secretValue struct{ textValue }
+
+// Secret is a URL that may hold a password; what says what it is.
+func Secret(p *string, what string) Value { return secretValue{textValue{p, what}} }
+
+func (v secretValue) String() string { return redact.FlagValue(*v.p) }
+
+// IsSecret tells whether a value may hold a password.
+func IsSecret(v Value) bool {
+	_, is := v.(secretValue)
+	return is
+}

@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 // URLs is a sorted list of http or https URLs of the form scheme://host:port (F18).
 type URLs []url.URL
 
-// urlsMax is the length of a list of URLs; more is taken for a mistake.
+// urlsMax is the most URLs in a list; a longer list is a mistake.
 const urlsMax = 256
 
 // ParseURLs parses a comma-separated list as F18 says. Blanks around items are trimmed; an empty item is an error, as
@@ -25,7 +25,7 @@ func ParseURLs(list string) (URLs, error) {
 	for item := range strings.SplitSeq(list, ",") {
 		u, err := parseURL(strings.TrimSpace(item))
 		if err != nil && strings.Contains(list, "@") {
-			return nil, errUnshown
+			return nil, ErrHidden
 		}
 		if err != nil {
 			return nil, err
