@@ -95,11 +95,11 @@ func (m *member) serve(ctx context.Context) error {
 	}
 	finder.Done()
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		api.NewCollector(replica, version))
+		metrics.NewCollector(replica, version))
 	handler := api.New(replica, m.apiOptions())
 	m.ports.Metrics.Open(handler.NewMetrics())
 	m.ports.PeerPool.Prefer(m.transport.Knows)
-	m.ports.Peer.Open(m.transport.Beside(api.NewPeer(replica)))
+	m.ports.Peer.Open(m.transport.HandlerWith(api.NewPeer(replica)))
 	return m.run(ctx, replica, handler, recovered)
 }
 
@@ -118,7 +118,7 @@ func (m *member) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserve
 		Heartbeat:     m.config.Raft.Heartbeat,
 		Election:      m.config.Raft.Election,
 		SnapshotRate:  m.config.Raft.SnapshotRate,
-		Welcomed:      httpserver.LeavePool,
+		HandshakeDone: httpserver.LeavePool,
 		Owner:         owner,
 		Observer:      metrics.Transport(m.registry, self.Member),
 		Log:           m.Log.WithField("pkg", "rafthttp"),

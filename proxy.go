@@ -18,6 +18,7 @@ import (
 	"canopy/internal/process"
 	"canopy/internal/tuning"
 	"canopy/proxy"
+	"canopy/proxy/upstream"
 )
 
 // becomeProxy runs a proxy to a cluster that had no room for this member.
@@ -63,7 +64,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 		Capacity: ports.CapacityOf(process.FileLimit(), 2, c.HTTP.MaxPerClient),
 		Memory:   budget,
 		Metrics:  set,
-		Fast:     api.IsFast,
+		Fast:     api.IsShort,
 		Log:      p.Log,
 	})
 	if err != nil {
@@ -106,22 +107,24 @@ func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, e
 		return t
 	}
 	return proxy.Options{
-		Dir:             filepath.Join(c.DataDir, "proxy"),
-		Peers:           firstPeers,
-		Readonly:        c.Proxy.Mode == config.ProxyReadonly,
-		FailureWait:     c.Proxy.FailureWait,
-		RefreshInterval: c.Proxy.RefreshInterval,
-		DialTimeout:     orNone(c.Proxy.DialTimeout),
-		WriteTimeout:    orNone(c.Proxy.WriteTimeout),
-		ReadTimeout:     c.Proxy.ReadTimeout,
-		Election:        c.Raft.Election,
-		BodyTimeout:     c.HTTP.BodyTimeout,
-		Memory:          budget,
-		StartupGrace:    c.HTTP.StartupGrace,
-		Origins:         c.HTTP.CORS,
-		AllowHost:       c.HTTP.Hosts.Allows,
-		Registry:        registry,
-		AccessLog:       p.AccessLog(c.HTTP.AccessLog),
-		Log:             p.Log,
+		Options: upstream.Options{
+			Dir:             filepath.Join(c.DataDir, "proxy"),
+			Peers:           firstPeers,
+			FailureWait:     c.Proxy.FailureWait,
+			RefreshInterval: c.Proxy.RefreshInterval,
+			DialTimeout:     orNone(c.Proxy.DialTimeout),
+			WriteTimeout:    orNone(c.Proxy.WriteTimeout),
+			Election:        c.Raft.Election,
+			Log:             p.Log,
+		},
+		Readonly:     c.Proxy.Mode == config.ProxyReadonly,
+		ReadTimeout:  c.Proxy.ReadTimeout,
+		BodyTimeout:  c.HTTP.BodyTimeout,
+		Memory:       budget,
+		StartupGrace: c.HTTP.StartupGrace,
+		Origins:      c.HTTP.CORS,
+		AllowHost:    c.HTTP.Hosts.Allows,
+		Registry:     registry,
+		AccessLog:    p.AccessLog(c.HTTP.AccessLog),
 	}
 }

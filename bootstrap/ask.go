@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"canopy/etcdserver"
+	"canopy/etcdserver/replica"
 )
 
 // askTimeout is how long another member may take to say whom it knows.
@@ -72,6 +72,6 @@ func (f *Finder) healthy(ctx context.Context, clientURL string) error {
 	return nil
 }
 
-func hasRun(members []etcdserver.MemberInfo, id uint64) bool {
-	return slices.ContainsFunc(members, func(m etcdserver.MemberInfo) bool { return uint64(m.ID) == id && len(m.ClientURLs) > 0 })
+func hasRun(members []replica.MemberInfo, id uint64) bool {
+	return slices.ContainsFunc(members, func(m replica.MemberInfo) bool { return uint64(m.ID) == id && len(m.ClientURLs) > 0 })
 }

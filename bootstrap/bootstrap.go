@@ -17,7 +17,8 @@ import (
 
 	"canopy/config"
 	"canopy/discovery"
-	"canopy/etcdserver"
+	"canopy/etcdserver/firststart"
+	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/rafthttp"
 )
@@ -47,29 +48,29 @@ func New(o Options) *Finder {
 
 // Members checks the flags of the first start, finds the members, and asks
 // them about this one. It is called only if the data directory has no log.
-func (f *Finder) Members(ctx context.Context) (etcdserver.Bootstrap, error) {
+func (f *Finder) Members(ctx context.Context) (firststart.Bootstrap, error) {
 	f.called = true
 	b, err := f.Config.Bootstrap(net.LookupHost)
 	if err != nil {
-		return etcdserver.Bootstrap{}, err
+		return firststart.Bootstrap{}, err
 	}
 	b, first, err := f.firstMembers(ctx, b)
 	if err != nil {
-		return etcdserver.Bootstrap{}, err
+		return firststart.Bootstrap{}, err
 	}
 	for _, line := range b.Summary() {
 		f.Log.Info(line)
 	}
 	if !b.Joins {
 		f.Waiting("asks the other members whether this one has run before")
-		return first, etcdserver.CheckUnstarted(ctx, f.fetch, f.Config.Name, first)
+		return first, firststart.CheckUnstarted(ctx, f.fetch, f.Config.Name, first)
 	}
 	if !f.Config.Raft.AutoPromote {
 		f.Log.Warn("--auto-promote=false has no effect on this member, which joins: the flag of the member that leads decides whether this one becomes a voter")
 	}
 	f.Waiting("asks the members of the cluster who they are, to join it")
 	first.Joined, err = f.join(ctx, first.Cluster)
-	if ran := (*etcdserver.AlreadyBootstrappedError)(nil); errors.As(err, &ran) && b.Rejoin {
+	if ran := (*firststart.AlreadyBootstrappedError)(nil); errors.As(err, &ran) && b.Rejoin {
 		first.Joined, err = f.rejoin(ctx, first.Joined, first.Cluster)
 	}
 	return first, err
@@ -85,23 +86,23 @@ func (f *Finder) Done() {
 	}
 }
 
-func (f *Finder) join(ctx context.Context, cluster map[string][]string) (*etcdserver.Joined, error) {
+func (f *Finder) join(ctx context.Context, cluster map[string][]string) (*firststart.Joined, error) {
 	same := func(x, y []string) bool { return config.SamePeers(x, y, net.LookupHost) }
 	wait := func(why string) { f.Log.Warnf("cannot join the cluster yet: %s", why) }
-	return etcdserver.Join(ctx, f.fetch, f.Config.Name, cluster, same, wait)
+	return firststart.Join(ctx, f.fetch, f.Config.Name, cluster, same, wait)
 }
 
 // fetch asks a peer URL who the members are.
-func (f *Finder) fetch(ctx context.Context, peerURL string) (etcdserver.ID, []etcdserver.MemberInfo, error) {
+func (f *Finder) fetch(ctx context.Context, peerURL string) (replica.ID, []replica.MemberInfo, error) {
 	cluster, remote, err := rafthttp.FetchMembers(ctx, f.client, peerURL)
 	if err != nil {
 		return 0, nil, err
 	}
-	var members []etcdserver.MemberInfo
+	var members []replica.MemberInfo
 	for _, m := range remote {
-		members = append(members, etcdserver.MemberInfo{ID: etcdserver.ID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs})
+		members = append(members, replica.MemberInfo{ID: replica.ID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs})
 	}
-	return etcdserver.ID(cluster), members, nil
+	return replica.ID(cluster), members, nil
 }
 
 // SamePeers compares peer URLs by their addresses: the list may have names where

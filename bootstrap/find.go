@@ -6,14 +6,15 @@ import (
 
 	"canopy/config"
 	"canopy/discovery"
-	"canopy/etcdserver"
+	"canopy/etcdserver/firststart"
+	"canopy/etcdserver/replica"
 )
 
 // firstMembers finds the members of a new cluster: in the list that was given,
 // by a discovery token, or in DNS. It also adds them to the Bootstrap of the
 // configuration.
-func (f *Finder) firstMembers(ctx context.Context, b config.Bootstrap) (config.Bootstrap, etcdserver.Bootstrap, error) {
-	first := etcdserver.Bootstrap{Cluster: map[string][]string{}, Token: b.Token}
+func (f *Finder) firstMembers(ctx context.Context, b config.Bootstrap) (config.Bootstrap, firststart.Bootstrap, error) {
+	first := firststart.Bootstrap{Cluster: map[string][]string{}, Token: b.Token}
 	var err error
 	switch d := f.Config.Discovery; {
 	case d.URL != "":
@@ -33,14 +34,14 @@ func (f *Finder) firstMembers(ctx context.Context, b config.Bootstrap) (config.B
 }
 
 // discover registers under the token, and waits for the others.
-func (f *Finder) discover(ctx context.Context, first *etcdserver.Bootstrap) error {
+func (f *Finder) discover(ctx context.Context, first *firststart.Bootstrap) error {
 	token, err := discovery.ParseToken(f.Config.Discovery.URL)
 	if err != nil {
 		return err
 	}
 	o := f.tokenOptions(token)
 	o.Name, o.PeerURLs = f.Config.Name, f.Config.AdvertisePeerURLs.Strings()
-	o.IDOf = func(peerURLs []string, token string) uint64 { return uint64(etcdserver.MemberIDOf(peerURLs, token)) }
+	o.IDOf = func(peerURLs []string, token string) uint64 { return uint64(firststart.MemberIDOf(peerURLs, token)) }
 	o.Started = f.knowsStarted
 	o.FS, o.Dir = f.FS, f.Config.MemberDir()
 	for i := range f.Config.AdvertisePeerURLs {
@@ -52,9 +53,9 @@ func (f *Finder) discover(ctx context.Context, first *etcdserver.Bootstrap) erro
 	if err != nil {
 		return err
 	}
-	first.Token, first.IDs = token.String(), map[string]etcdserver.ID{}
+	first.Token, first.IDs = token.String(), map[string]replica.ID{}
 	for _, peer := range peers {
-		first.Cluster[peer.Name], first.IDs[peer.Name] = peer.PeerURLs, etcdserver.ID(peer.ID)
+		first.Cluster[peer.Name], first.IDs[peer.Name] = peer.PeerURLs, replica.ID(peer.ID)
 	}
 	return nil
 }

@@ -7,15 +7,16 @@ import (
 	"net/http"
 
 	"canopy/client"
-	"canopy/etcdserver"
+	"canopy/etcdserver/firststart"
+	"canopy/etcdserver/replica"
 )
 
 // rejoin lets a member whose data is gone join its cluster again: the old
 // member is removed, and a new one, a learner, is added. It asks the other
 // members to do so, over the API that operators use.
-func (f *Finder) rejoin(ctx context.Context, was *etcdserver.Joined, cluster map[string][]string) (*etcdserver.Joined, error) {
+func (f *Finder) rejoin(ctx context.Context, was *firststart.Joined, cluster map[string][]string) (*firststart.Joined, error) {
 	f.Log.Warnf("member %v has run before and its data is gone: it is removed from the cluster, and added as a new member (--rejoin)", was.Self)
-	var own etcdserver.MemberInfo
+	var own replica.MemberInfo
 	var clientURLs []string
 	for _, m := range was.Members {
 		if m.ID == was.Self {

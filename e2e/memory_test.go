@@ -51,6 +51,7 @@ func (s *server) dialMany(n int) (all []net.Conn) {
 // a connection of their own, and that memory is bounded.
 func (s *server) servesOthers(before int64) {
 	s.t.Helper()
+	http.DefaultClient.CloseIdleConnections() // the server may close an idle one just when it is used
 	s.must(http.StatusOK, "PUT", "/v2/keys/ordinary", "value=1")
 	s.must(http.StatusOK, "GET", "/v2/keys/ordinary?quorum=true", "")
 	s.must(http.StatusCreated, "PUT", "/v2/keys/passing", "value=1")

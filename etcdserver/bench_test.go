@@ -14,7 +14,7 @@ import (
 	"canopy/store"
 )
 
-// BenchmarkDo is the way of a write from the door to its answer, on a real
+// BenchmarkDo is a write from Member.Do to its answer, on a real
 // disk and on one that syncs at once.
 func BenchmarkDo(b *testing.B) {
 	for name, fs := range map[string]disk.FS{"disk": disk.OS{}, "memory": disk.NewMem()} {

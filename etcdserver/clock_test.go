@@ -27,7 +27,7 @@ func TestAClockThatWasSetBackIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if now := again.clock.now(); now < m.store.View().Time() {
+	if now := again.clock.Now(); now < m.store.View().Time() {
 		t.Errorf("the member would stamp %v, and the log is at %v with entry %d", now, m.store.View().Time(), applied.RaftIndex)
 	}
 	if err := again.Close(); err != nil {

@@ -14,10 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"canopy/etcdserver/datadir"
 	"canopy/internal/disk"
 	"canopy/raft"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // testCluster is several members of one process, on a network and disks of
@@ -357,12 +357,12 @@ func TestAsymmetricPartition(t *testing.T) {
 func (c *testCluster) join(name string) *running {
 	c.t.Helper()
 	urls := []string{fmt.Sprintf("http://%s:2380", name)}
-	door := c.leader()
-	added, err := door.AddMember(context.Background(), urls)
+	asked := c.leader()
+	added, err := asked.AddMember(context.Background(), urls)
 	if err != nil {
 		c.t.Fatalf("add %s: %v", name, err)
 	}
-	joined := &Joined{Cluster: door.ClusterID(), Self: added.ID, Members: door.Members()}
+	joined := &Joined{Cluster: asked.ClusterID(), Self: added.ID, Members: asked.Members()}
 	m := c.launch(name, Bootstrap{Joined: joined})
 	c.awaitReady(m)
 	return m
@@ -378,7 +378,7 @@ func TestAClusterGrows(t *testing.T) {
 		for _, name := range []string{"m2", "m3"} {
 			m := c.join(name)
 			eventually(t, name+" to be a voter", func() bool {
-				return lone.apply.present.Load().Config.IsVoter(m.ID().Raft())
+				return lone.apply.Present().Config.IsVoter(m.ID().Raft())
 			})
 			m.set("/"+name, "1")
 		}
@@ -425,7 +425,7 @@ func TestDeadMembersDoNotBlock(t *testing.T) {
 			t.Errorf("removing twice: %v, want %v", err, ErrMemberRemoved)
 		}
 		if err := lone.RemoveMember(context.Background(), 12345); !errors.Is(err, ErrNoSuchMember) {
-			t.Errorf("removing a stranger: %v, want %v", err, ErrNoSuchMember)
+			t.Errorf("removing an unknown member: %v, want %v", err, ErrNoSuchMember)
 		}
 	})
 }
@@ -436,8 +436,8 @@ func TestARemovedLeaderLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, 3, nil)
 		old := c.leader()
-		door := c.others(old)[0]
-		if err := door.RemoveMember(context.Background(), old.ID()); err != nil {
+		asked := c.others(old)[0]
+		if err := asked.RemoveMember(context.Background(), old.ID()); err != nil {
 			t.Fatalf("remove the leader: %v", err)
 		}
 		var gone *RemovedError
@@ -445,7 +445,7 @@ func TestARemovedLeaderLeaves(t *testing.T) {
 			t.Fatalf("the removed leader ended with %v", err)
 		}
 		delete(c.members, old.Name())
-		door.set("/after", "1")
+		asked.set("/after", "1")
 		c.agree()
 		o := testOptions(c.disks[old.Name()])
 		if _, err := Open(o); !errors.As(err, &gone) || gone.Member != old.ID() {
@@ -461,11 +461,11 @@ func TestARemovedMemberIsTold(t *testing.T) {
 		away := c.others(c.leader())[0]
 		away.halt()
 		delete(c.members, away.Name())
-		door := c.leader()
-		if err := door.RemoveMember(context.Background(), away.ID()); err != nil {
+		asked := c.leader()
+		if err := asked.RemoveMember(context.Background(), away.ID()); err != nil {
 			t.Fatal(err)
 		}
-		door.set("/after", "1")
+		asked.set("/after", "1")
 		back := c.launch(away.Name(), Bootstrap{})
 		delete(c.members, away.Name())
 		var gone *RemovedError
@@ -489,7 +489,7 @@ func TestRemovalsKeepTheQuorum(t *testing.T) {
 		rest := c.others(leader)
 		rest[0].halt()
 		delete(c.members, rest[0].Name())
-		eventually(t, "the leader to notice", func() bool { return len(aliveVoters(leader.Status())) == 2 })
+		eventually(t, "the leader to notice", func() bool { return heard(leader) == 2 })
 		var refused *ReconfigurationError
 		if err := rest[1].RemoveMember(context.Background(), rest[1].ID()); !errors.As(err, &refused) {
 			t.Errorf("removing a living member of two: %v, want a refusal", err)
@@ -501,15 +501,16 @@ func TestRemovalsKeepTheQuorum(t *testing.T) {
 	})
 }
 
-// outrun has the leader write, and forget, so much that a member that is cut off needs a snapshot.
+// keepLittle lets a member keep few entries for slow followers.
+func keepLittle(o *Options) { o.queues.KeepBytes = 1 << 10 }
+
+// outrun has the leader write, and forget, so much that a member that is cut off needs a snapshot. The cluster was made with
+// keepLittle.
 func (leader *running) outrun() {
 	leader.t.Helper()
 	for n := range 300 {
 		leader.set(fmt.Sprintf("/k%d", n%10), fmt.Sprint(n))
 	}
-	leader.raft.calls.put(func() {
-		leader.raft.generation, leader.raft.handed = leader.apply.present.Load().Index, datadir.KeepBytes
-	})
 	leader.set("/k", "last")
 	eventually(leader.t, "the leader to forget", func() bool { return leader.Status().First > 200 })
 }
@@ -518,10 +519,10 @@ func (leader *running) outrun() {
 // follows from there (K114); it restarts from it, too.
 func TestASlowFollowerGetsASnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTestCluster(t, 3, func(o *Options) { o.SnapshotEntries = 100 })
+		c := newTestCluster(t, 3, func(o *Options) { o.SnapshotEntries = 100; keepLittle(o) })
 		leader := c.leader()
 		slow := c.others(leader)[0]
-		watcher, err := slow.Watch(mustKey(t, "/"), store.WatchOptions{Recursive: true, Stream: true})
+		watcher, err := slow.Watch(mustKey(t, "/"), watch.Options{Recursive: true, Stream: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -570,11 +571,7 @@ func (c *testCluster) lead(m *running) {
 	eventually(c.t, m.Name()+" to lead", func() bool {
 		leader := c.leader()
 		if leader != m {
-			leader.raft.calls.put(func() {
-				if err := leader.raft.machine.TransferLeadership(m.ID().Raft()); err != nil {
-					c.t.Logf("not yet: %v", err)
-				}
-			})
+			leader.raft.HandOverTo(m.ID())
 		}
 		return leader == m
 	})

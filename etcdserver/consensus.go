@@ -42,18 +42,18 @@ const (
 	ProgressSendingSnapshot
 )
 
-// Consensus is at most one tick old, but for what is applied.
-func (m *Member) Consensus() Consensus {
-	s := m.Status()
+// Consensus is at most one tick old; Applied is of now.
+func (s *status) Consensus() Consensus {
+	now := s.Status()
 	c := Consensus{
-		Role: roleOf(s.Role), Leader: ID(s.Leader), Vote: ID(s.Vote), Term: uint64(s.Term),
-		Committed: uint64(s.Commit), Applied: uint64(s.Applied), LogBytes: s.LogBytes,
-		Learner: s.Configuration.IsLearner(m.self.Raft()),
+		Role: roleOf(now.Role), Leader: ID(now.Leader), Vote: ID(now.Vote), Term: uint64(now.Term),
+		Committed: uint64(now.Commit), Applied: uint64(now.Applied), LogBytes: now.LogBytes,
+		Learner: now.Configuration.IsLearner(s.self.Raft()),
 	}
-	if s.Role == raft.Leader {
-		c.Progress = append(c.Progress, Progress{m.self, uint64(s.Last), uint64(s.Last) + 1, ProgressReplicating})
+	if now.Role == raft.Leader {
+		c.Progress = append(c.Progress, Progress{s.self, uint64(now.Last), uint64(now.Last) + 1, ProgressReplicating})
 	}
-	for _, p := range s.Progress {
+	for _, p := range now.Progress {
 		c.Progress = append(c.Progress, Progress{ID(p.ID), uint64(p.Match), uint64(p.Next), progressModeOf(p.Mode)})
 	}
 	return c

@@ -7,20 +7,18 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/snap"
 	"canopy/store/storepb"
 )
 
-// damage changes a value in the newest snapshot of a member that does not run,
+// damageSnapshot changes a value in the newest snapshot of a member that does not run,
 // and makes every checksum of the file fit.
-func damage(t *testing.T, fs disk.FS, old, value string) {
+func damageSnapshot(t *testing.T, fs disk.FS, old, value string) {
 	t.Helper()
 	dir, err := snap.Open(fs, filepath.Join("/data", "member", "snap"), snap.Options{})
 	if err != nil {
@@ -95,7 +93,7 @@ func (c *testCluster) away() *running {
 	m := c.others(c.leader())[0]
 	m.halt()
 	c.forget(m)
-	damage(c.t, c.disks[m.Name()], "true value", "fals value")
+	damageSnapshot(c.t, c.disks[m.Name()], "true value", "fals value")
 	return m
 }
 
@@ -199,52 +197,6 @@ func TestTheAlarmOfTwoThatDifferEnds(t *testing.T) {
 	}
 }
 
-// TestARemovalEndsTheAlarm: two of four members have another state than the other two. With the removal of one of them,
-// and without another write, a majority is right again: its members have no alarm, and the one that is left stops. What
-// the removed one said comes late, and is not remembered.
-func TestARemovalEndsTheAlarm(t *testing.T) {
-	const index = 10
-	head := func(ids ...ID) *replica.Head {
-		h := &replica.Head{Index: index, Members: replica.NewMembership()}
-		for _, id := range ids {
-			h.Members.Members[id] = replica.MemberInfo{ID: id}
-			h.Config.Voters = append(h.Config.Voters, id.Raft())
-		}
-		return h
-	}
-	states := map[ID]uint64{1: 7, 2: 7, 3: 8, 4: 8}
-	before, after := head(1, 2, 3, 4), head(1, 2, 3)
-	for self := ID(1); self <= 3; self++ {
-		var told []Difference // the ends
-		c := newConsistency(self, func(ID, replica.StateHash, bool) {}, func(d Difference, begins bool) {
-			if !begins {
-				told = append(told, d)
-			}
-		})
-		c.keep(before.Members, before.Config)
-		c.applied(replica.StateHash{Index: index, Hash: states[self]}, before)
-		for id, hash := range states {
-			if id != self {
-				c.heard(id, replica.StateHash{Index: index, Hash: hash}, false, before)
-			}
-		}
-		if all, undecided := c.differences(); len(all) != 2 || !undecided {
-			t.Errorf("member %v: before the removal %v, undecided %v", self, all, undecided)
-		}
-		c.keep(after.Members, after.Config)
-		c.heard(4, replica.StateHash{Index: index, Hash: states[4]}, false, before)
-		all, undecided := c.differences()
-		for _, d := range all {
-			if d.Member == 4 {
-				t.Errorf("member %v: the alarm names the removed member", self)
-			}
-		}
-		if sound := states[self] == 7; sound == undecided || sound == (len(c.corrupt) == 1) || sound != slices.Equal(told, []Difference{{4, index}}) {
-			t.Errorf("member %v: after the removal %v, undecided %v, stops %v, told the end of %v", self, all, undecided, len(c.corrupt) == 1, told)
-		}
-	}
-}
-
 // Members that are sound are found equal at the same entries, whatever was
 // written, and who installed a snapshot, too.
 func TestSoundMembersAreFoundEqual(t *testing.T) {
@@ -258,7 +210,7 @@ func TestSoundMembersAreFoundEqual(t *testing.T) {
 		c.leader().set("/last", "1")
 		eventually(t, "all four to be compared at one entry", func() bool {
 			for _, m := range c.running() {
-				if m.apply.compare.agreed() < 4 {
+				if m.comparison.Equal() < 4 {
 					return false
 				}
 			}
@@ -270,22 +222,4 @@ func TestSoundMembersAreFoundEqual(t *testing.T) {
 			}
 		}
 	})
-}
-
-// agreed is how many members, this one included, had one state at the newest
-// entry at which any other was heard.
-func (c *consistency) agreed() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	most := 0
-	for _, own := range c.own {
-		equal := 1
-		for _, all := range c.others {
-			if other, known := all.At(own.Index); known && other.Hash == own.Hash {
-				equal++
-			}
-		}
-		most = max(most, equal)
-	}
-	return most
 }

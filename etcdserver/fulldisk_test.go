@@ -12,9 +12,7 @@ import (
 
 	"canopy/internal/disk"
 	"canopy/internal/rng"
-	"canopy/raft"
 	"canopy/store"
-	"canopy/wal"
 )
 
 // When even the reserve of a full disk is used up, the member waits: nothing
@@ -142,23 +140,23 @@ func TestMembersChangeOnFullDisks(t *testing.T) {
 		for _, fs := range c.disks {
 			fs.SetCapacity(fs.Used() + 32<<10)
 		}
-		door := c.leader()
-		if err := writeUntilRefused(t, door); !errors.Is(err, ErrNoSpace) {
+		asked := c.leader()
+		if err := writeUntilRefused(t, asked); !errors.Is(err, ErrNoSpace) {
 			t.Fatalf("a write on a full disk = %v, want %v", err, ErrNoSpace)
 		}
 		for n := range 100 {
-			added, err := door.AddMember(t.Context(), []string{fmt.Sprintf("http://nowhere:%d", n+1)})
+			added, err := asked.AddMember(t.Context(), []string{fmt.Sprintf("http://nowhere:%d", n+1)})
 			if err != nil {
 				t.Fatalf("add %d: %v", n, err)
 			}
-			if err := door.UpdateMember(t.Context(), added.ID, []string{fmt.Sprintf("http://elsewhere:%d", n+1)}); err != nil {
+			if err := asked.UpdateMember(t.Context(), added.ID, []string{fmt.Sprintf("http://elsewhere:%d", n+1)}); err != nil {
 				t.Fatalf("update %d: %v", n, err)
 			}
-			if err := door.RemoveMember(t.Context(), added.ID); err != nil {
+			if err := asked.RemoveMember(t.Context(), added.ID); err != nil {
 				t.Fatalf("remove %d: %v", n, err)
 			}
 		}
-		if _, err := door.Do(t.Context(), store.Set{Key: mustKey(t, "/k"), Value: "1"}); !errors.Is(err, ErrNoSpace) {
+		if _, err := asked.Do(t.Context(), store.Set{Key: mustKey(t, "/k"), Value: "1"}); !errors.Is(err, ErrNoSpace) {
 			t.Errorf("a write on a disk that is full still = %v, want %v", err, ErrNoSpace)
 		}
 		for _, fs := range c.disks {
@@ -171,58 +169,5 @@ func TestMembersChangeOnFullDisks(t *testing.T) {
 			})
 		}
 		c.agree()
-	})
-}
-
-// TestASnapshotBehindTheLogIsFollowedByAnother: a snapshot that makes room may be of a state
-// before the last segment began, and release nothing. The log does not take the room that the
-// next one needs.
-func TestASnapshotBehindTheLogIsFollowedByAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const segment, snapshotBytes = 8 << 10, 20 << 10
-		fs := disk.NewMem()
-		log, err := wal.Create(fs, "/wal", nil, wal.Options{SegmentBytes: segment})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := newSpace(segment)
-		s.room = func() (disk.Room, error) { return fs.Room("/wal") }
-		s.snapshot.Store(snapshotBytes)
-		fs.SetCapacity(2*segment + snapshotBytes + segment/2) // beside the snapshot that there is
-		w := newLogWriter(log, s, &Observer{})
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- w.run(ctx) }()
-		defer func() { stop(); <-done }()
-		ask := func(r release) {
-			answered := make(chan struct{})
-			r.done = answered
-			w.releases <- r
-			<-answered
-		}
-		<-s.short // the disk is small
-		ask(release{made: true})
-		index := raft.Index(0)
-		write := func() {
-			index++
-			w.batches <- []raft.Write{{Seq: uint64(index), Entries: []raft.Entry{{Index: index, Term: 1, Data: make([]byte, 1000)}}}}
-			<-w.durable
-			synctest.Wait()
-		}
-		for log.Segments() < 2 {
-			write()
-		}
-		<-s.short
-		ask(release{upTo: index - 2, keep: 1})
-		ask(release{made: true, saved: true})
-		<-s.short
-		if free := s.status().Free; free < snapshotBytes {
-			t.Errorf("%d bytes are free, and the next snapshot has %d", free, snapshotBytes)
-		}
-		ask(release{upTo: index, keep: 1})
-		ask(release{made: true, saved: true})
-		for log.Segments() < 2 {
-			write() // there is a spare segment
-		}
 	})
 }

@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"testing"
 
+	"canopy/etcdserver/firststart"
 	"canopy/internal/disk"
 )
 
@@ -16,7 +17,7 @@ func TestAFirstStartIsCutShort(t *testing.T) {
 		o.Bootstrap = func() (Bootstrap, error) { return first, nil }
 		return Open(o)
 	}
-	self := MemberIDOf(first.Cluster["default"], first.Token)
+	self := firststart.MemberIDOf(first.Cluster["default"], first.Token)
 	cut := 0
 	for nth := 1; ; nth++ {
 		fs := disk.NewMem()
@@ -35,7 +36,7 @@ func TestAFirstStartIsCutShort(t *testing.T) {
 			if err != nil {
 				t.Fatalf("cut at change %d, seed %d: the next start fails: %v", nth, seed, err)
 			}
-			if got := m.raft.machine.Status(); m.ID() != self || got.Commit != 3 {
+			if got := m.Status(); m.ID() != self || got.Commit != 3 {
 				t.Errorf("cut at change %d, seed %d: it starts as %v of %v, at %+v", nth, seed, m.ID(), m.ClusterID(), got)
 			}
 			if err := m.Close(); err != nil {

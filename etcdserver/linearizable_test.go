@@ -89,7 +89,7 @@ type history struct {
 
 func (h *history) now() int64 { return int64(time.Since(h.began)) }
 
-// run does an operation on a member, and notes it.
+// run does an operation on a member, and records it.
 func (h *history) run(t *testing.T, client int, m *Member, o operation) {
 	call := h.now()
 	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
@@ -283,7 +283,7 @@ func TestLinearizableWhileMembersAreReplaced(t *testing.T) {
 		for n := range 3 {
 			m := c.join(fmt.Sprintf("n%d", n))
 			eventually(t, "the new member to be a voter", func() bool {
-				return m.apply.present.Load().Config.IsVoter(m.ID().Raft())
+				return m.apply.Present().Config.IsVoter(m.ID().Raft())
 			})
 			old := c.member(fmt.Sprintf("m%d", n+1))
 			c.forget(old)

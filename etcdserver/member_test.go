@@ -15,6 +15,7 @@ import (
 
 	"canopy/internal/disk"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // running is a member of a cluster of one, and its end.
@@ -157,7 +158,7 @@ func TestRestartFromSnapshotAndLog(t *testing.T) {
 			if got[len(fmt.Sprint(after.Index())):] != want[len(fmt.Sprint(before.Index())):] {
 				t.Errorf("after restart:\n%s\nwant:\n%s", got, want)
 			}
-			w, err := again.Watch(mustKey(t, "dir"), store.WatchOptions{Recursive: true, Since: 4})
+			w, err := again.Watch(mustKey(t, "dir"), watch.Options{Recursive: true, Since: 4})
 			if err != nil {
 				t.Fatalf("watch from the first write: %v", err)
 			}
@@ -225,7 +226,7 @@ func TestAFailedSyncStopsTheMember(t *testing.T) {
 func TestAReadEndsWithItsMember(t *testing.T) {
 	m := start(t, testOptions(disk.NewMem()))
 	ended := make(chan error, 1)
-	go func() { ended <- m.apply.waits.wait(context.Background(), math.MaxUint64, m.stopped) }()
+	go func() { ended <- m.apply.Wait(context.Background(), math.MaxUint64) }()
 	m.halt()
 	if err := <-ended; !errors.Is(err, ErrStopped) {
 		t.Errorf("the read ended with %v, want %v", err, ErrStopped)
@@ -289,16 +290,16 @@ func TestDowntimeMovesDeadlines(t *testing.T) {
 	if _, err := v.Get(mustKey(t, "k"), store.ReadOptions{}); err != nil {
 		t.Fatalf("the key did not outlive the time without a leader: %v", err)
 	}
-	w, err := again.Watch(mustKey(t, "k"), store.WatchOptions{})
+	w, err := again.Watch(mustKey(t, "k"), watch.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if e, err := w.Next(ctx); err != nil || e.Action() != store.ActionExpire {
+	if e, err := w.Next(ctx); err != nil || e.Action() != watch.ActionExpire {
 		t.Errorf("event = %v, %v, want the expiry", e, err)
 	}
-	if at, ok := again.apply.nextDeadline(); ok {
+	if at, ok := again.apply.NextDeadline(); ok {
 		t.Errorf("a deadline at %d is waited for, though no key has one", at)
 	}
 }

@@ -18,7 +18,7 @@ type memberLog struct {
 	title func(ID) string // names another member; nil: by its id alone
 }
 
-// lastedFor is the part of a line that says how long it has been so.
+// lastedFor is the part of a line that says how long a condition has lasted.
 func lastedFor(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -26,7 +26,7 @@ func lastedFor(d time.Duration) string {
 	return fmt.Sprintf(", for %v", d)
 }
 
-// name is what a line calls a member.
+// name is how log lines call a member.
 func (l memberLog) name(id ID) string {
 	if l.title == nil {
 		return id.String()
@@ -38,7 +38,7 @@ func newMemberLog(l *logrus.Logger, self, cluster ID, title func(ID) string) mem
 	return memberLog{title: title, entry: l.WithFields(logrus.Fields{"pkg": "etcdserver", "member": self.String(), "cluster": cluster.String()})}
 }
 
-// starting tells how new the log is: the survivors of a lost cluster are compared by that.
+// starting logs how new the log is. After the loss of a cluster, operators compare the members by that.
 func (l memberLog) starting(self, cluster ID, fresh bool, s raft.Status) {
 	how := "restarting"
 	if fresh {
@@ -51,11 +51,11 @@ func (l memberLog) Recovered(index raft.Index) {
 	l.entry.Infof("recovered store from snapshot at index %d", index)
 }
 
-func (l memberLog) Quarantined(file string, err error) {
+func (l memberLog) SnapshotPutAside(file string, err error) {
 	l.entry.WithError(err).Errorf("snapshot %s cannot be loaded and was put aside as .broken; an older state and the log since then were used instead", file)
 }
 
-// memberChanged tells of a change of the list, as it is applied.
+// MemberChanged logs a change of the list when it is applied.
 func (l memberLog) MemberChanged(c *replica.Change, self, cluster ID) {
 	switch c.Op {
 	case raft.AddVoter, raft.AddLearner:
@@ -94,13 +94,13 @@ func (l memberLog) elected(leader, self ID, term raft.Term) {
 	l.entry.Infof("raft.node: %v elected leader %v at term %d: %s leads", self, leader, term, l.name(leader))
 }
 
-// role tells of each step of an election.
+// role logs each step of an election.
 func (l memberLog) role(role raft.Role, leader ID, term raft.Term) {
-	whom := "nobody"
+	name := "unknown"
 	if leader != 0 {
-		whom = l.name(leader)
+		name = l.name(leader)
 	}
-	l.entry.Debugf("raft: this member is %v at term %d, the leader is %s", role, term, whom)
+	l.entry.Debugf("raft: this member is %v at term %d, the leader is %s", role, term, name)
 }
 
 func (l memberLog) slowApply(entries int, took time.Duration) {
@@ -111,8 +111,9 @@ func (l memberLog) slowRequest(id uint64, took time.Duration, err error) {
 	l.entry.WithError(err).Debugf("request %x waited %v for its entry", id, took)
 }
 
-func (l memberLog) delivers(to ID, index raft.Index) {
-	l.entry.Debugf("a snapshot at index %d or later is sent to member %s", index, l.name(to))
+// SnapshotSending implements transfer.Events.
+func (l memberLog) SnapshotSending(to ID, index raft.Index) {
+	l.entry.Debugf("sending a snapshot at index %d or later to member %s", index, l.name(to))
 }
 
 func (l memberLog) slowDisk(lasted, slowest time.Duration) {
@@ -123,9 +124,9 @@ func (l memberLog) fastAgain(lasted time.Duration) {
 	l.entry.Infof("the disk is fast again, after %v: no sync of the log was slow for a minute", lasted)
 }
 
-// resigned tells that a leader has ended its term in good order.
+// resigned logs that a leader has ended its term in good order.
 func (l memberLog) resigned(leader, self ID, term raft.Term) {
-	l.entry.Infof("raft.node: %v lost leader %v at term %d: %s leads no more", self, leader, term, l.name(leader))
+	l.entry.Infof("raft.node: %v lost leader %v at term %d: %s no longer leads", self, leader, term, l.name(leader))
 }
 
 func (l memberLog) lostLeader(leader, self ID, term raft.Term, silent time.Duration, r reach) {
@@ -160,12 +161,13 @@ func (l memberLog) snapshotSaved(index raft.Index) {
 	l.entry.Infof("saved snapshot at index %d", index)
 }
 
-func (l memberLog) snapshotFailed(index raft.Index, err error) {
+// SnapshotFailed implements snapshotter.Events.
+func (l memberLog) SnapshotFailed(index raft.Index, err error) {
 	l.entry.WithError(err).Errorf("could not save a snapshot at index %d; the log is kept, and it is tried again", index)
 }
 
 func (l memberLog) snapshotUnusable(index raft.Index, err error) {
-	l.entry.WithError(err).Errorf("the snapshot that was saved at index %d cannot be loaded and was put aside as .broken; older snapshots and the log are kept, and the log grows until a snapshot is good: report this, and look after the room on the disk", index)
+	l.entry.WithError(err).Errorf("the snapshot that was saved at index %d cannot be loaded and was put aside as .broken; older snapshots and the log are kept, and the log grows until a snapshot is good: report this, and watch the free space of the disk", index)
 }
 
 func (l memberLog) spoiledOnArrival(index raft.Index, err error) {
@@ -186,7 +188,7 @@ func (l memberLog) Tightened(dir string) {
 
 func (l memberLog) Strange(dir string, names []string) {
 	for _, name := range names {
-		l.entry.Warnf("found invalid file/dir %s under data dir %s (it is left alone)", name, dir)
+		l.entry.Warnf("found invalid file/dir %s under data dir %s (it is ignored)", name, dir)
 	}
 }
 
@@ -211,49 +213,54 @@ func (l memberLog) removed(index raft.Index) {
 	l.entry.Info("the data-dir used by this member must be removed.")
 }
 
-func (l memberLog) unmarked(err error) {
-	l.entry.WithError(err).Warn("could not note in the data directory that the member is not to run again; it learns of it again at the next start")
+func (l memberLog) endNotRecorded(err error) {
+	l.entry.WithError(err).Warn("could not record in the data directory that the member must not run again; it learns this again at the next start")
 }
 
-func (l memberLog) differs(d Difference, differs bool) {
+// Differs implements consistency.Events.
+func (l memberLog) Differs(d Difference, differs bool) {
 	if differs {
-		l.entry.Errorf("the state of member %s at index %d is not the one of this member: one of them is damaged", l.name(d.Member), d.Index)
+		l.entry.Errorf("the state of member %s at index %d differs from that of this member: one of them is damaged", l.name(d.Member), d.Index)
 		return
 	}
-	l.entry.Infof("the state of member %s is the one of this member again, or the member is gone", l.name(d.Member))
+	l.entry.Infof("the state of member %s is that of this member again, or the member was removed", l.name(d.Member))
 }
 
-func (l memberLog) makesWay() {
+// LeadershipYielded implements raftloop.Events.
+func (l memberLog) LeadershipYielded() {
 	l.entry.Warn("the disk is full: leadership is handed over to another member")
 }
 
 func (l memberLog) named(by ID, peers []MemberInfo) {
 	for _, info := range peers {
-		l.entry.Infof("member %s names member %s, of which the log has not told here yet", l.name(by), titleOf(info))
+		l.entry.Infof("member %s reports member %s, which is not in the log of this member yet", l.name(by), titleOf(info))
 	}
 }
 
 func (l memberLog) doubted(by ID, index raft.Index) {
-	l.entry.Warnf("member %s says that this member was removed by entry %d, which was applied here and did not: not believed", l.name(by), index)
+	l.entry.Warnf("ignored the report of member %s that entry %d removed this member: the entry was applied here, and did not", l.name(by), index)
 }
 
-func (l memberLog) refused(err error) {
-	l.entry.WithError(err).Debug("a message of another member was refused") // counted: canopy_raft_refused_total
+func (l memberLog) messageRefused(err error) {
+	l.entry.WithError(err).Debug("a message from another member was refused") // counted: canopy_raft_refused_total
 }
 
-func (l memberLog) badNote(from ID, err error) {
-	l.entry.WithError(err).Warnf("a request that member %s passed on was refused", l.name(from))
+func (l memberLog) badEnvelope(from ID, err error) {
+	l.entry.WithError(err).Warnf("an envelope from member %s, or a request in it, was refused", l.name(from))
 }
 
-func (l memberLog) badChange(from ID, err error) {
-	l.entry.WithError(err).Warnf("a membership change asked by %s cannot be read", l.name(from))
+// ChangeUnreadable implements raftloop.Events.
+func (l memberLog) ChangeUnreadable(from ID, err error) {
+	l.entry.WithError(err).Warnf("a membership change from member %s cannot be read", l.name(from))
 }
 
-func (l memberLog) urlTaken(owner ID, urls []string) {
+// PeerURLTaken implements raftloop.Events.
+func (l memberLog) PeerURLTaken(owner ID, urls []string) {
 	l.entry.Warnf("a membership change was refused: member %s has one of the peer URLs %s", l.name(owner), strings.Join(urls, " "))
 }
 
-func (l memberLog) risky(err error) {
+// RiskyChange implements raftloop.Events.
+func (l memberLog) RiskyChange(err error) {
 	l.entry.WithError(err).Warn("a membership change that endangers the quorum is made, since --strict-reconfig-check is off")
 }
 
@@ -261,11 +268,13 @@ func (l memberLog) installed(index raft.Index) {
 	l.entry.Infof("recovered from incoming snapshot at index %d", index)
 }
 
-func (l memberLog) undelivered(to ID, lasted time.Duration, err error) {
+// SnapshotNotSent implements transfer.Events.
+func (l memberLog) SnapshotNotSent(to ID, lasted time.Duration, err error) {
 	l.entry.WithError(err).Warnf("could not send a snapshot to member %s%s; it is tried again", l.name(to), lastedFor(lasted))
 }
 
-func (l memberLog) delivered(to ID, index raft.Index) {
+// SnapshotSent implements transfer.Events.
+func (l memberLog) SnapshotSent(to ID, index raft.Index) {
 	l.entry.Infof("sent a snapshot at index %d or later to member %s", index, l.name(to))
 }
 
@@ -278,11 +287,11 @@ func (l memberLog) versionSet(before, now string) {
 }
 
 func (l memberLog) AppliedAll(last, commit raft.Index) {
-	l.entry.Warnf("the log is taken up to its last entry, %d; up to %d it is known to be committed", last, commit)
+	l.entry.Warnf("the log is used up to its last entry, %d; entries up to %d are known to be committed", last, commit)
 }
 
 func (l memberLog) Forced(self, before, now ID, index raft.Index) {
-	l.entry.Warnf("force new cluster: member %v was of cluster %v, and is now alone in the NEW cluster %v, with the state of log index %d; members of the old cluster cannot join it: add them anew, with empty data directories", self, before, now, index)
+	l.entry.Warnf("force new cluster: member %v was of cluster %v, and is now alone in the NEW cluster %v, with the state of log index %d; members of the old cluster cannot join it: add them again, with empty data directories", self, before, now, index)
 }
 
 func (l memberLog) ForcedBefore() {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"canopy/etcdserver/inbox"
 	"canopy/raft"
 	"canopy/rafthttp"
 )
@@ -27,7 +28,7 @@ type link struct {
 	lane     byte
 }
 
-// The lanes, as of rafthttp: log and notes go beside the rest.
+// The lanes, as of rafthttp: log and envelopes go beside the rest.
 const (
 	controlLane byte = iota
 	logLane
@@ -54,7 +55,7 @@ func newNetwork() *network {
 func (n *network) transport(self rafthttp.Identity, owner rafthttp.Owner) Transport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := &port{network: n, self: self, owner: owner, heard: map[raft.MemberID]time.Time{}, links: map[link]*inbox[func(context.Context)]{}}
+	p := &port{network: n, self: self, owner: owner, heard: map[raft.MemberID]time.Time{}, links: map[link]*inbox.Inbox[func(context.Context)]{}}
 	n.ports[self.Member] = p
 	return p
 }
@@ -104,19 +105,19 @@ type port struct {
 	mu    sync.Mutex // guards what is below
 	peers []rafthttp.Peer
 	heard map[raft.MemberID]time.Time
-	links map[link]*inbox[func(context.Context)]
-	wake  func(*inbox[func(context.Context)])
+	links map[link]*inbox.Inbox[func(context.Context)]
+	wake  func(*inbox.Inbox[func(context.Context)])
 }
 
 func (p *port) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	p.mu.Lock()
-	p.wake = func(queue *inbox[func(context.Context)]) {
+	p.wake = func(queue *inbox.Inbox[func(context.Context)]) {
 		all.Go(func() {
 			for {
 				select {
-				case <-queue.wake:
-					for _, each := range queue.take(nil) {
+				case <-queue.Wake():
+					for _, each := range queue.Take(nil) {
 						each(ctx)
 					}
 				case <-ctx.Done():
@@ -133,7 +134,7 @@ func (p *port) Run(ctx context.Context) error {
 	p.greet(ctx)
 	p.setRunning(false)
 	p.mu.Lock()
-	p.wake = func(*inbox[func(context.Context)]) {}
+	p.wake = func(*inbox.Inbox[func(context.Context)]) {}
 	p.mu.Unlock()
 	all.Wait()
 	return nil
@@ -172,14 +173,14 @@ func (p *port) queue(to raft.MemberID, lane byte, do func(context.Context)) bool
 	on := link{p.self.Member, to, lane}
 	q := p.links[on]
 	if q == nil {
-		q = newInbox[func(context.Context)](1 << 16)
+		q = inbox.New[func(context.Context)](1 << 16)
 		p.links[on] = q
 		if p.wake != nil {
 			p.wake(q)
 		}
 	}
 	arrival, lost := p.network.arrival(on)
-	return q.put(func(ctx context.Context) {
+	return q.Put(func(ctx context.Context) {
 		switch {
 		case !travel(ctx, arrival):
 		case lost:
@@ -242,9 +243,9 @@ func (p *port) Send(out []raft.Outbound) {
 	}
 }
 
-func (p *port) SendEnvelope(to raft.MemberID, note []byte) bool {
+func (p *port) SendEnvelope(to raft.MemberID, envelope []byte) bool {
 	return p.queue(to, logLane, func(ctx context.Context) {
-		p.deliver(to, func(o rafthttp.Owner) { o.ReceiveEnvelope(ctx, p.self.Member, note) })
+		p.deliver(to, func(o rafthttp.Owner) { o.ReceiveEnvelope(ctx, p.self.Member, envelope) })
 	})
 }
 

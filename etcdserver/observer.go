@@ -17,60 +17,6 @@ type Observer struct {
 	Unusable      func()                                  // a snapshot could not be loaded, and was put aside
 }
 
-func (o *Observer) synced(d time.Duration, last uint64) {
-	if o.Synced != nil {
-		o.Synced(d, last)
-	}
-}
-
-func (o *Observer) applied(entries int, d time.Duration) {
-	if o.Applied != nil {
-		o.Applied(entries, d)
-	}
-}
-
-func (o *Observer) snapshotSaved(bytes int64, d time.Duration) {
-	if o.SnapshotSaved != nil {
-		o.SnapshotSaved(bytes, d)
-	}
-}
-
-func (o *Observer) proposed(d time.Duration, err error) {
-	if o.Proposed != nil {
-		o.Proposed(d, err)
-	}
-}
-
-func (o *Observer) waiting(n int) {
-	if o.Waiting != nil {
-		o.Waiting(n)
-	}
-}
-
-func (o *Observer) leaderChanged(leader ID, self bool) {
-	if o.LeaderChanged != nil {
-		o.LeaderChanged(leader, self)
-	}
-}
-
-func (o *Observer) space(full bool) {
-	if o.Space != nil {
-		o.Space(full)
-	}
-}
-
-func (o *Observer) installed(bytes int64) {
-	if o.Installed != nil {
-		o.Installed(bytes)
-	}
-}
-
-func (o *Observer) refused() {
-	if o.Refused != nil {
-		o.Refused()
-	}
-}
-
 func (o *Observer) snapshotUnusable() {
 	if o.Unusable != nil {
 		o.Unusable()

@@ -15,7 +15,7 @@ func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
 		c.forget(away)
 		added := c.join("m4")
 		eventually(t, "the new member to be a voter", func() bool {
-			return added.apply.present.Load().Config.IsVoter(added.ID().Raft())
+			return added.apply.Present().Config.IsVoter(added.ID().Raft())
 		})
 		c.lead(added)
 		added.set("/k", "1")
@@ -30,15 +30,15 @@ func TestALeaderThatIsUnknownIsFollowed(t *testing.T) {
 func TestANewMemberFollowsALeaderThatCameLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, 3, nil)
-		door := c.leader()
-		early, err := door.AddMember(t.Context(), []string{"http://m4:2380"})
+		asked := c.leader()
+		early, err := asked.AddMember(t.Context(), []string{"http://m4:2380"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		told := &Joined{Cluster: door.ClusterID(), Self: early.ID, Members: door.Members()}
+		told := &Joined{Cluster: asked.ClusterID(), Self: early.ID, Members: asked.Members()}
 		added := c.join("m5")
 		eventually(t, "m5 to be a voter", func() bool {
-			return added.apply.present.Load().Config.IsVoter(added.ID().Raft())
+			return added.apply.Present().Config.IsVoter(added.ID().Raft())
 		})
 		c.lead(added)
 		c.awaitReady(c.launch("m4", Bootstrap{Joined: told}))

@@ -2,9 +2,7 @@ package etcdserver
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"canopy/raft"
 	"canopy/rafthttp"
@@ -20,24 +18,24 @@ type reach struct {
 }
 
 // reach looks at the connections of this moment.
-func (m *Member) reach() reach {
-	status := map[raft.MemberID]rafthttp.PeerStatus{}
-	for _, p := range m.peers.Status() {
-		status[p.ID] = p
+func (s *status) reach() reach {
+	peers := map[raft.MemberID]rafthttp.PeerStatus{}
+	for _, p := range s.transport.Status() {
+		peers[p.ID] = p
 	}
-	voters := m.Status().Configuration.Voters
-	r := reach{voters: len(voters), own: m.info(m.self).PeerURLs}
+	voters := s.Status().Configuration.Voters
+	r := reach{voters: len(voters), own: s.peers.Info(s.self).PeerURLs}
 	for _, id := range voters {
-		peer := status[id]
+		peer := peers[id]
 		switch {
-		case id == m.self.Raft():
+		case id == s.self.Raft():
 			r.reached++
 		case !peer.Active:
-			r.missing = append(r.missing, m.title(ID(id))+reasonOf(peer.LastError))
+			r.missing = append(r.missing, s.title(ID(id))+reasonOf(peer.LastError))
 		default:
 			r.reached++
 			if !peer.DialsHere {
-				r.mute = append(r.mute, m.title(ID(id)))
+				r.mute = append(r.mute, s.title(ID(id)))
 			}
 		}
 	}
@@ -45,7 +43,7 @@ func (m *Member) reach() reach {
 }
 
 // Reach says which voters this member can talk to, and which it cannot, and why.
-func (m *Member) Reach() string { return m.reach().String() }
+func (s *status) Reach() string { return s.reach().String() }
 
 func reasonOf(err error) string {
 	if err == nil {
@@ -75,20 +73,8 @@ func (r reach) String() string {
 	return text
 }
 
-// info is what this member knows of another one, or of itself.
-func (m *Member) info(id ID) MemberInfo {
-	info, known := m.apply.present.Load().Members.Members[id]
-	if known {
-		return info
-	}
-	if at := slices.IndexFunc(m.seeds, func(s MemberInfo) bool { return s.ID == id }); at >= 0 {
-		return m.seeds[at]
-	}
-	return MemberInfo{ID: id}
-}
-
 // title is how log lines call a member: by its id, its name if that is known, and where it is reached.
-func (m *Member) title(id ID) string { return titleOf(m.info(id)) }
+func (s *status) title(id ID) string { return titleOf(s.peers.Info(id)) }
 
 func titleOf(i MemberInfo) string {
 	if about := about(i); about != "" {
@@ -109,31 +95,9 @@ func about(i MemberInfo) string {
 }
 
 // LeaderTitle names the leader for people.
-func (m *Member) LeaderTitle() string {
-	if leader := m.Leader(); leader != 0 {
-		return m.title(leader)
+func (s *status) LeaderTitle() string {
+	if leader := s.Leader(); leader != 0 {
+		return s.title(leader)
 	}
 	return "nobody"
-}
-
-// silence is since when nothing was heard from the members that made this leader lead: from the leader itself or, on the
-// leader, from the last voter that makes a quorum.
-func (m *Member) silence(of *leadership, now time.Time) time.Duration {
-	var silences []time.Duration
-	configuration := m.Status().Configuration
-	for _, p := range m.peers.Status() {
-		silent := now.Sub(p.LastHeard)
-		if !of.self && ID(p.ID) == of.leader {
-			return silent
-		}
-		if of.self && slices.Contains(configuration.Voters, p.ID) {
-			silences = append(silences, silent)
-		}
-	}
-	slices.Sort(silences)
-	needed := len(configuration.Voters) / 2 // besides this member
-	if needed == 0 || len(silences) < needed {
-		return 0
-	}
-	return silences[needed-1]
 }

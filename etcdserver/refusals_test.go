@@ -10,7 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"canopy/etcdserver/raftloop"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // Each state in which a member refuses work ends by itself when its cause ends, and
@@ -41,7 +43,7 @@ func TestNoQuorumEndsByItself(t *testing.T) {
 			if view, err := left.Read(t.Context(), false); err != nil || valueAt(t, view, "/k") != "1" {
 				t.Fatalf("a local read: %v", err)
 			}
-			w, err := left.Watch(mustKey(t, "/k"), store.WatchOptions{Since: index})
+			w, err := left.Watch(mustKey(t, "/k"), watch.Options{Since: index})
 			if err != nil {
 				t.Fatalf("a watch: %v", err)
 			}
@@ -89,7 +91,7 @@ func refusedWithoutQuorum(t *testing.T, m *running) {
 	t.Helper()
 	var clients sync.WaitGroup
 	defer clients.Wait()
-	for range heldMax / 16 {
+	for range raftloop.HeldMax / 16 {
 		clients.Go(func() {
 			if _, err := m.Read(t.Context(), true); !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrTooBusy) {
 				t.Errorf("a linearizable read without a quorum: %v", err)

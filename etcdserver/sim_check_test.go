@@ -10,6 +10,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // simRecovery is how long a cluster in which nothing is wrong any more may take
@@ -31,7 +32,7 @@ func (s *sim) recovered() bool {
 	end := time.Now().Add(simRecovery)
 	for time.Now().Before(end) {
 		time.Sleep(100 * time.Millisecond)
-		if s.settled() {
+		if s.isRecovered() {
 			return true
 		}
 	}
@@ -43,7 +44,7 @@ func (s *sim) recovered() bool {
 	return false
 }
 
-func (s *sim) settled() bool {
+func (s *sim) isRecovered() bool {
 	s.cancelPending()
 	members := s.present()
 	if len(members) == 0 {
@@ -144,7 +145,7 @@ func (s *sim) checkEvents() {
 		if err := json.Unmarshal(e.JSON(), &event); err != nil {
 			s.fail("event %d: %v", e.Index(), err)
 		}
-		if v := event.Node.Value; v != "" && (e.Action() == store.ActionSet || e.Action() == store.ActionCreate || e.Action() == store.ActionCompareAndSwap) {
+		if v := event.Node.Value; v != "" && (e.Action() == watch.ActionSet || e.Action() == watch.ActionCreate || e.Action() == watch.ActionCompareAndSwap) {
 			if times[v]++; times[v] > 1 {
 				s.fail("%q was written twice, the last time at %d", v, e.Index())
 			}
@@ -163,8 +164,8 @@ func (s *sim) checkEvents() {
 }
 
 // eventsOf gives all events there ever were.
-func (s *sim) eventsOf(m *running) []*store.Event {
-	w, err := m.Watch(mustKey(s.t, "/"), store.WatchOptions{Recursive: true, Stream: true, Since: 1})
+func (s *sim) eventsOf(m *running) []*watch.Event {
+	w, err := m.Watch(mustKey(s.t, "/"), watch.Options{Recursive: true, Stream: true, Since: 1})
 	if err != nil {
 		s.fail("watch %s: %v", m.Name(), err)
 		return nil
@@ -172,7 +173,7 @@ func (s *sim) eventsOf(m *running) []*store.Event {
 	defer w.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	var all []*store.Event
+	var all []*watch.Event
 	for {
 		e, err := w.Next(ctx)
 		if err != nil {

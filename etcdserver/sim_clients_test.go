@@ -11,6 +11,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // patience is how long a simulated client waits for an answer.
@@ -30,8 +31,8 @@ func (c *client) think() {
 	time.Sleep(time.Duration(1 + c.rng.Int64N(int64(200*time.Millisecond))))
 }
 
-// door is the member to talk to: mostly the same one, if it is there.
-func (c *client) door() *running {
+// pick gives the member to talk to: mostly the same one, if it runs.
+func (c *client) pick() *running {
 	members := c.present()
 	if len(members) == 0 {
 		return nil
@@ -43,14 +44,14 @@ func (c *client) door() *running {
 	return members[at%len(members)]
 }
 
-// do carries a command through a member, and notes what the answer says of its value, which is written by no other
+// do carries a command through a member, and records what the answer says of its value, which is written by no other
 // command. known is false if what became of it is not.
 func (c *client) do(m *running, command store.Command, value string, limit time.Duration) (err error, known bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	applied, err := m.Do(ctx, command)
 	known = err == nil || OutcomeOf(err) == NotApplied
-	c.noted(func() {
+	c.locked(func() {
 		switch {
 		case err == nil && value != "":
 			c.promised[value] = applied.Event.Index()
@@ -82,7 +83,7 @@ func (c *client) registers() {
 	last := map[string]string{}
 	for ; !c.over.Load(); c.n++ {
 		c.think()
-		m := c.door()
+		m := c.pick()
 		if m == nil {
 			continue
 		}
@@ -113,7 +114,7 @@ func (c *client) look(m *running) {
 		c.fail("a plain read on %s: %v", m.Name(), err)
 		return
 	}
-	c.noted(func() {
+	c.locked(func() {
 		if before := c.views[m]; before != nil && (view.Index() < before.Index() || view.Time() < before.Time()) {
 			c.t.Errorf("seed %d: %s went back from index %d to %d", c.seed, m.Name(), before.Index(), view.Index())
 		}
@@ -121,7 +122,7 @@ func (c *client) look(m *running) {
 	})
 }
 
-// operate does an operation and notes it. It gives the value that the client
+// operate does an operation and records it. It gives the value that the client
 // believes to be there.
 func (c *client) operate(m *running, o operation) string {
 	called, in := time.Since(c.began), o
@@ -134,7 +135,7 @@ func (c *client) operate(m *running, o operation) string {
 	if o.unknown {
 		returned = time.Hour // it may happen at any later time
 	}
-	c.noted(func() {
+	c.locked(func() {
 		c.done = append(c.done, porcupine.Operation{ClientId: c.id, Input: in, Output: o, Call: int64(called), Return: int64(returned)})
 	})
 	switch {
@@ -189,7 +190,7 @@ func (c *client) perform(m *running, o operation) (operation, bool) {
 func (c *client) queues() {
 	for ; !c.over.Load(); c.n++ {
 		c.think()
-		m := c.door()
+		m := c.pick()
 		if m == nil {
 			continue
 		}
@@ -204,7 +205,7 @@ func (c *client) queues() {
 func (c *client) bursts() {
 	for ; !c.over.Load() && c.hasSmallQueues(); c.n++ {
 		time.Sleep(time.Duration(1 + c.rng.Int64N(int64(2*time.Second))))
-		m := c.door()
+		m := c.pick()
 		if m == nil {
 			continue
 		}
@@ -230,7 +231,7 @@ const burst = 64
 func (c *client) leases() {
 	for ; !c.over.Load(); c.n++ {
 		c.think()
-		m := c.door()
+		m := c.pick()
 		if m == nil {
 			continue
 		}
@@ -250,7 +251,7 @@ func (c *client) leases() {
 
 // lookAt reads a key that lives until end at least.
 func (c *client) lookAt(key string, end time.Time) {
-	m := c.door()
+	m := c.pick()
 	if m == nil {
 		return
 	}
@@ -267,12 +268,12 @@ func (c *client) lookAt(key string, end time.Time) {
 func (c *client) watches() {
 	next := store.Index(1)
 	for !c.over.Load() {
-		m := c.door()
+		m := c.pick()
 		if m == nil {
 			c.think()
 			continue
 		}
-		w, err := m.Watch(mustKey(c.t, "/"), store.WatchOptions{Recursive: true, Stream: true, Since: next})
+		w, err := m.Watch(mustKey(c.t, "/"), watch.Options{Recursive: true, Stream: true, Since: next})
 		if err != nil {
 			c.think()
 			continue
@@ -284,7 +285,7 @@ func (c *client) watches() {
 }
 
 // follow takes events for a while, or until the watch ends.
-func (c *client) follow(w *store.Watcher, next store.Index) store.Index {
+func (c *client) follow(w *watch.Watcher, next store.Index) store.Index {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+c.rng.Int64N(int64(6*time.Second))))
 	defer cancel()
 	for {
@@ -292,7 +293,7 @@ func (c *client) follow(w *store.Watcher, next store.Index) store.Index {
 		if err != nil {
 			return next
 		}
-		c.noted(func() { c.streams[c.id] = append(c.streams[c.id], e) })
+		c.locked(func() { c.streams[c.id] = append(c.streams[c.id], e) })
 		next = e.Index() + 1
 		if c.rng.IntN(20) == 0 { // some readers are slow
 			time.Sleep(time.Duration(1 + c.rng.Int64N(int64(300*time.Millisecond))))

@@ -79,7 +79,7 @@ func (s *sim) halt(m *running) {
 
 // leave ends a member that is to be started again.
 func (s *sim) leave(m *running) {
-	s.noted(func() {
+	s.locked(func() {
 		delete(s.members, m.Name())
 		s.down = append(s.down, m.Name())
 	})
@@ -147,28 +147,28 @@ func (s *sim) spoilLinks(how string, spoil func(link)) {
 // changeMembers adds a member, or removes one.
 func (s *sim) changeMembers(members []*running) {
 	s.tally.changes++
-	door := members[s.rng.IntN(len(members))]
+	asked := members[s.rng.IntN(len(members))]
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if len(members) < 6 && (len(members) < 3 || s.rng.IntN(2) == 0) {
-		s.join(ctx, door)
+		s.join(ctx, asked)
 		return
 	}
 	victim := members[s.rng.IntN(len(members))]
-	err := door.RemoveMember(ctx, victim.ID())
-	s.tell("%s removes %s: %v", door.Name(), victim.Name(), err)
+	err := asked.RemoveMember(ctx, victim.ID())
+	s.tell("%s removes %s: %v", asked.Name(), victim.Name(), err)
 }
 
-func (s *sim) join(ctx context.Context, door *running) {
+func (s *sim) join(ctx context.Context, asked *running) {
 	s.names++
 	name := fmt.Sprintf("m%d", s.names)
-	added, err := door.AddMember(ctx, []string{"http://" + name + ":2380"})
-	s.tell("%s adds %s: %v", door.Name(), name, err)
+	added, err := asked.AddMember(ctx, []string{"http://" + name + ":2380"})
+	s.tell("%s adds %s: %v", asked.Name(), name, err)
 	if err != nil && OutcomeOf(err) == NotApplied {
-		s.noted(func() { s.refused["http://"+name+":2380"] = err })
+		s.locked(func() { s.refused["http://"+name+":2380"] = err })
 	}
 	if err == nil {
-		s.launch(name, Bootstrap{Joined: &Joined{Cluster: door.ClusterID(), Self: added.ID, Members: door.Members()}})
+		s.launch(name, Bootstrap{Joined: &Joined{Cluster: asked.ClusterID(), Self: added.ID, Members: asked.Members()}})
 	}
 }
 
@@ -182,7 +182,7 @@ func (s *sim) mend() {
 		d.SetCapacity(0)
 	}
 	var down []string
-	s.noted(func() { down = append(down, s.down...) })
+	s.locked(func() { down = append(down, s.down...) })
 	rand.New(rand.NewPCG(s.rng.Uint64(), 0)).Shuffle(len(down), func(i, j int) { down[i], down[j] = down[j], down[i] })
 	for _, name := range down {
 		s.launch(name, Bootstrap{})

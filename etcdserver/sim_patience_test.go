@@ -96,10 +96,10 @@ func (s *sim) shortTrouble() {
 func (w *stallChecker) asks(c *client) {
 	for ; !c.over.Load(); c.n++ {
 		c.think()
-		e := pendingRequest{at: c.door(), began: time.Now(), what: fmt.Sprintf("request %d of client %d", c.n, c.id)}
-		w.note(func() { w.waiting[c.id] = e })
+		e := pendingRequest{at: c.pick(), began: time.Now(), what: fmt.Sprintf("request %d of client %d", c.n, c.id)}
+		w.locked(func() { w.waiting[c.id] = e })
 		c.ask(e)
-		w.note(func() { delete(w.waiting, c.id) })
+		w.locked(func() { delete(w.waiting, c.id) })
 	}
 }
 
@@ -111,18 +111,18 @@ func (c *client) ask(e pendingRequest) {
 	} else {
 		var applied Applied
 		if applied, err = e.at.Do(context.Background(), store.Set{Key: mustKey(c.t, "/k"), Value: e.what}); err == nil {
-			c.noted(func() { c.promised[e.what] = applied.Event.Index() })
+			c.locked(func() { c.promised[e.what] = applied.Event.Index() })
 		}
 	}
 	c.tell("%s at %s: %v after %v", e.what, e.at.Name(), err, time.Since(e.began))
-	c.noted(func() { c.tally.operations++ })
+	c.locked(func() { c.tally.operations++ })
 }
 
 // watch complains of requests that wait though nothing is wrong.
 func (w *stallChecker) watch() {
 	for ; !w.over.Load() && !w.hasFailed(); time.Sleep(50 * time.Millisecond) {
 		agreed := w.agreed()
-		w.note(func() {
+		w.locked(func() {
 			if w.trouble || !agreed {
 				w.calm = time.Now()
 			}
@@ -146,9 +146,9 @@ func (s *sim) agreed() bool {
 	return true
 }
 
-func (w *stallChecker) changeTo(trouble bool) { w.note(func() { w.trouble = trouble }) }
+func (w *stallChecker) changeTo(trouble bool) { w.locked(func() { w.trouble = trouble }) }
 
-func (w *stallChecker) note(change func()) {
+func (w *stallChecker) locked(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change()

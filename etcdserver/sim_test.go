@@ -18,10 +18,12 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"canopy/etcdserver/raftloop"
 	"canopy/internal/disk"
 	"canopy/internal/rng"
 	"canopy/raft"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // The simulation runs whole clusters of real members, with their logs,
@@ -142,7 +144,7 @@ type sim struct {
 	done     []porcupine.Operation
 	promised map[string]store.Index   // values whose write was acknowledged
 	refused  map[string]error         // values and peer URLs that are surely not applied, by the error
-	streams  map[int][]*store.Event   // by watcher
+	streams  map[int][]*watch.Event   // by watcher
 	views    map[*running]*store.View // as a client saw them last
 }
 
@@ -156,7 +158,7 @@ func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 	s := &sim{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
-		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*store.Event{}, views: map[*running]*store.View{},
+		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*watch.Event{}, views: map[*running]*store.View{},
 	}
 	s.conditions = &networkConditions{seed: seed, spikes: uint64(s.rng.IntN(30))}
 	s.conditions.clear()
@@ -234,12 +236,15 @@ func (s *sim) launch(name string, b Bootstrap) {
 	o.Seed, o.CheckEvery = fate(s.seed, "life", s.lives), 500*time.Millisecond
 	o.EarlyStart = o.Seed%2 == 0
 	o.SnapshotEntries = 20 + fate(s.seed, "snapshots")%200
-	o.Observer.SnapshotSaved = func(int64, time.Duration) { s.noted(func() { s.tally.snapshots++ }) }
-	o.Observer.Installed = func(int64) { s.noted(func() { s.tally.installs++ }) }
+	o.Observer.SnapshotSaved = func(int64, time.Duration) { s.locked(func() { s.tally.snapshots++ }) }
+	o.Observer.Installed = func(int64) { s.locked(func() { s.tally.installs++ }) }
 	o.Store = store.Options{HistoryEvents: 1 << 20, HistoryBytes: 1 << 40}
+	if s.hasSmallQueues() {
+		o.WaitingBytes, o.queues = 16*150, raftloop.Limits{Proposals: 8, Held: 1} // a few requests at once fill them
+	}
 	offset := time.Duration(fate(s.seed, "clock", s.lives)%7200-3600) * time.Second
 	o.Now = func() time.Time { return time.Now().Add(offset) }
-	s.noted(func() { s.down = slices.DeleteFunc(s.down, func(n string) bool { return n == name }) })
+	s.locked(func() { s.down = slices.DeleteFunc(s.down, func(n string) bool { return n == name }) })
 	m, err := Open(o)
 	var gone *RemovedError
 	if errors.As(err, &gone) {
@@ -250,23 +255,15 @@ func (s *sim) launch(name string, b Bootstrap) {
 		s.fail("open %s: %v", name, err)
 		return
 	}
-	if s.hasSmallQueues() {
-		shrinkQueues(m)
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Member: m, t: s.t, stop: stop, done: make(chan error, 1)}
 	s.tell("start %s, its clock off by %v", name, offset)
-	s.noted(func() { s.members[name] = r })
+	s.locked(func() { s.members[name] = r })
 	go func() { s.ended(r, m.Run(ctx)) }()
 }
 
 // hasSmallQueues tells whether a burst of writes is more than the members hold: in every second cluster.
 func (s *sim) hasSmallQueues() bool { return fate(s.seed, "queues")%2 == 0 }
-
-// shrinkQueues lets a few requests at once fill what a member has room for. It does not run yet.
-func shrinkQueues(m *Member) {
-	m.raft.requests.heldMax, m.raft.proposals.limit, m.waiters.bytesMax = 1, 8, 150
-}
 
 // ended judges the end of a member.
 func (s *sim) ended(r *running, err error) {
@@ -274,7 +271,7 @@ func (s *sim) ended(r *running, err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &gone):
-		s.noted(func() {
+		s.locked(func() {
 			if s.members[r.Name()] == r {
 				delete(s.members, r.Name())
 			}
@@ -298,7 +295,7 @@ func (s *sim) present() []*running {
 	return all
 }
 
-func (s *sim) noted(change func()) {
+func (s *sim) locked(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()
@@ -307,17 +304,17 @@ func (s *sim) noted(change func()) {
 // tell adds a line to the story.
 func (s *sim) tell(format string, args ...any) {
 	at := time.Since(s.began).Seconds()
-	s.noted(func() { s.lines = append(s.lines, fmt.Sprintf("%10.6f  ", at)+fmt.Sprintf(format, args...)) })
+	s.locked(func() { s.lines = append(s.lines, fmt.Sprintf("%10.6f  ", at)+fmt.Sprintf(format, args...)) })
 }
 
 func (s *sim) fail(format string, args ...any) {
 	s.tell("WRONG: "+format, args...)
-	s.noted(func() { s.failed = true })
+	s.locked(func() { s.failed = true })
 	s.t.Errorf("seed %d: "+format, append([]any{s.seed}, args...)...)
 }
 
 func (s *sim) hasFailed() (failed bool) {
-	s.noted(func() { failed = s.failed })
+	s.locked(func() { failed = s.failed })
 	return failed
 }
 

@@ -89,8 +89,8 @@ func newSlowDisk(m *disk.Mem, seed uint64) *slowDisk {
 
 var errPowerCut = errors.New("power cut")
 
-// settle is the time that a sync takes.
-func (d *slowDisk) settle(name string) error {
+// sync takes as long as a sync of the disk.
+func (d *slowDisk) sync(name string) error {
 	what := fate(d.seed, name, uint64(time.Now().UnixNano()))
 	time.Sleep(between(50*time.Microsecond, time.Duration(d.most.Load()), what))
 	if !d.power.Load() {
@@ -106,7 +106,7 @@ func (d *slowDisk) cut(seed uint64) *disk.Mem {
 }
 
 func (d *slowDisk) SyncDir(dir string) error {
-	if err := d.settle(dir); err != nil {
+	if err := d.sync(dir); err != nil {
 		return err
 	}
 	return d.Mem.SyncDir(dir)
@@ -130,7 +130,7 @@ type slowFile struct {
 }
 
 func (f *slowFile) Sync() error {
-	if err := f.disk.settle(f.name); err != nil {
+	if err := f.disk.sync(f.name); err != nil {
 		return err
 	}
 	return f.File.Sync()

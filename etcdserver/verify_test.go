@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/etcdserver/replica"
 	"canopy/internal/disk"
 	"canopy/raft"
@@ -110,41 +109,6 @@ func TestStatesThatCannotBeLoadedStay(t *testing.T) {
 	}
 }
 
-// A snapshot is trusted only after it was loaded: one that cannot be gets no name, older ones and the log stay, who
-// waits for it is told, and the member goes on.
-func TestASnapshotThatCannotBeLoadedReleasesNothing(t *testing.T) {
-	fs := disk.NewMem()
-	dir, err := snap.Open(fs, "/snap", snap.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	unusable := 0
-	s := &snapshotter{
-		dir: dir, keep: 2, releases: make(chan release, 1), finished: make(chan int64, 1),
-		observer: &Observer{Unusable: func() { unusable++ }}, log: newMemberLog(quietLog(), 1, 1, func(ID) string { return "" }),
-	}
-	job := func(index raft.Index, name string) snapshotJob {
-		state := replica.New(1, store.Options{})
-		state.Index, state.Term, state.Members = index, 1, state.Members.With(MemberInfo{ID: 1, Name: name})
-		return snapshotJob{Snapshot: state.Snapshot(), saved: make(chan error, 1)}
-	}
-	if err := s.save(t.Context(), job(7, "one")); err != nil {
-		t.Fatal(err)
-	}
-	saved := make(chan error, 1)
-	bad := job(8, strings.Repeat("x", 17<<20)) // more than the head of any snapshot may have
-	bad.saved = saved
-	if err := s.save(t.Context(), bad); err != nil {
-		t.Fatalf("save = %v, and the member ends", err)
-	}
-	if err := <-saved; !errors.Is(err, snap.ErrUnusable) {
-		t.Errorf("who waits is told %v", err)
-	}
-	if metas, err := dir.List(); err != nil || !slices.Equal(metas, []snap.Meta{{Term: 1, Index: 7}}) || s.newest.Load().Index != 7 || unusable != 1 || len(s.releases) != 0 {
-		t.Errorf("snapshots %v, %v, the newest %d; counted: %d; releases of the log: %d", metas, err, s.newest.Load().Index, unusable, len(s.releases))
-	}
-}
-
 // A snapshot of the leader that cannot be loaded is put aside, and changes nothing.
 func TestASpoiledSnapshotOfTheLeader(t *testing.T) {
 	unusable := 0
@@ -167,14 +131,14 @@ func TestASpoiledSnapshotOfTheLeader(t *testing.T) {
 	}
 	spoil(t, other, meta)
 	message := raft.Snapshot{Term: 9, Meta: raft.SnapshotMeta{Index: 1000, Term: 9}}
-	err = other.Export(meta, func(r io.Reader, _ int64) error { return m.ReceiveSnapshot(t.Context(), 1, message, r) })
+	err = other.Export(meta, func(r io.Reader, _ int64) error { return m.peerFront.ReceiveSnapshot(t.Context(), 1, message, r) })
 	if !errors.Is(err, snap.ErrUnusable) || unusable != 1 {
 		t.Errorf("ReceiveSnapshot = %v; counted: %d", err, unusable)
 	}
 	if got := tree(t, m); got != want || len(snapshots(t, fs)) != 0 {
 		t.Errorf("the tree is %s, want %s; snapshots %v", got, want, snapshots(t, fs))
 	}
-	if _, err := fs.Stat(m.snapshot.dir.Path(meta) + ".broken"); err != nil {
+	if _, err := fs.Stat(m.sender.Dir.Path(meta) + ".broken"); err != nil {
 		t.Error(err)
 	}
 }
@@ -195,7 +159,7 @@ func TestAPostBelowTheDeepestDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	posted, err := m.propose(t.Context(), &pb.Request{Command: old}, true)
+	posted, err := m.proposeCommand(t.Context(), old, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"canopy/internal/memory"
+	"canopy/proxy/upstream"
 )
 
 // keptBytes is how much of a large body is kept in order to send it again (P20), if there is memory.
@@ -40,13 +41,13 @@ func (e *bodyError) Unwrap() error { return e.cause }
 // A body is the body of a request that is being sent. What was sent can be sent again, unless it is too large.
 type body struct {
 	from    io.Reader
-	length  int64 // -1: unknown, so it is sent in chunks
-	kept    []byte
+	length  int64      // -1: unknown, so it is sent in chunks
+	kept    []byte     // len(kept) <= taken
 	forgot  bool       // more was read than is kept
 	failure *bodyError // of reading from the client
 
 	memory *memory.Budget
-	taken  int64 // of the budget of memory, for kept
+	taken  int64 // of the budget of memory, for kept; 0 once it is forgotten
 }
 
 // addBody reads a small body into the head, which is then complete, or prepares to stream a larger one. It needs a buffer
@@ -109,7 +110,7 @@ func (q *request) finishHead(length int64) {
 }
 
 // sendTo writes the kept part and then the rest, which it keeps as far as there is memory.
-func (b *body) sendTo(c *conn, buffer []byte) error {
+func (b *body) sendTo(c *upstream.Conn, buffer []byte) error {
 	if err := b.sendPart(c, b.kept); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (b *body) sendTo(c *conn, buffer []byte) error {
 		}
 		switch {
 		case errors.Is(err, io.EOF) && b.length < 0:
-			_, err := c.send([]byte("0\r\n\r\n"))
+			_, err := c.Send([]byte("0\r\n\r\n"))
 			return err
 		case errors.Is(err, io.EOF):
 			return nil
@@ -163,20 +164,20 @@ func (b *body) forget() {
 	b.taken = 0
 }
 
-func (b *body) sendPart(c *conn, part []byte) error {
+func (b *body) sendPart(c *upstream.Conn, part []byte) error {
 	if len(part) == 0 {
 		return nil
 	}
 	if b.length >= 0 {
-		_, err := c.send(part)
+		_, err := c.Send(part)
 		return err
 	}
-	if _, err := c.send(chunkHead(nil, len(part))); err != nil {
+	if _, err := c.Send(chunkHead(nil, len(part))); err != nil {
 		return err
 	}
-	if _, err := c.send(part); err != nil {
+	if _, err := c.Send(part); err != nil {
 		return err
 	}
-	_, err := c.send([]byte("\r\n"))
+	_, err := c.Send([]byte("\r\n"))
 	return err
 }

@@ -1,14 +1,17 @@
 package proxy
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
 
 // A chunkScanner finds the frames in a chunked body (RFC 9112, 7.1), so that its bytes can be sent on unchanged. It accepts
 // only the form that members write, and nothing that could be read in two ways: no extensions, no bare line feeds, no
 // trailers.
 type chunkScanner struct {
 	state   chunkState
-	digits  int
-	left    uint64 // bytes of the chunk that have not come yet
+	digits  int    // of the present size; digits <= chunkDigits
+	left    uint64 // bytes of the chunk that have not come yet; left < 1 << 4*chunkDigits
 	payload bool   // there was a byte of the body
 	ended   bool   // the last chunk has come
 }
@@ -105,3 +108,6 @@ func (s *chunkScanner) digit(c byte) error {
 	s.left = s.left<<4 | uint64(value)
 	return nil
 }
+
+// chunkHead precedes the bytes of a chunk.
+func chunkHead(b []byte, n int) []byte { return append(strconv.AppendInt(b, int64(n), 16), "\r\n"...) }

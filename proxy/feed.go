@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"canopy/proxy/upstream"
 )
 
 // A feed is the stream of a member for a watch. Other watches of the same key may share it while it waits for its first
@@ -31,8 +33,8 @@ type feed struct {
 	serving sync.WaitGroup // the founder, once the feed is shared
 	served  bool
 
-	mu       sync.Mutex // guards what follows, and the end of streams
-	endpoint *endpoint  // that answers x
+	mu       sync.Mutex         // guards what follows, and the end of streams
+	endpoint *upstream.Endpoint // that answers x
 	streams  []*stream
 	after    uint64 // all events with a greater index are still to come
 	shared   bool   // there was a second stream
@@ -42,7 +44,7 @@ type feed struct {
 }
 
 func newFeed(p *Proxy, x *exchange, s *resumer, founder *stream) *feed {
-	f := &feed{p: p, founder: founder, resumer: s, x: x, endpoint: x.endpoint, streams: []*stream{founder}, stop: x.interrupt}
+	f := &feed{p: p, founder: founder, resumer: s, x: x, endpoint: x.endpoint, streams: []*stream{founder}, stop: x.Interrupt}
 	if s.pos != nil {
 		f.after = s.pos.after
 	}
@@ -50,10 +52,10 @@ func newFeed(p *Proxy, x *exchange, s *resumer, founder *stream) *feed {
 }
 
 // join adds a stream that the endpoint has just answered, if it causes neither a gap nor a delay.
-func (f *feed) join(s *stream, answered *endpoint) bool {
+func (f *feed) join(s *stream, answered *upstream.Endpoint) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.over || f.busy || s.after < f.after || f.endpoint != answered || answered.resting.Load() != nil {
+	if f.over || f.busy || s.after < f.after || f.endpoint != answered || !answered.IsAvailable() {
 		return false
 	}
 	f.shared = true
@@ -150,7 +152,7 @@ func (f *feed) resume(whole bool) bool {
 	f.giveLine()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.endpoint, f.busy, f.stop = next.endpoint, false, next.interrupt
+	f.endpoint, f.busy, f.stop = next.endpoint, false, next.Interrupt
 	return !f.over
 }
 

@@ -17,10 +17,11 @@ import (
 	"time"
 
 	"canopy/client/membertest"
+	"canopy/proxy/clustertest"
 )
 
-// calm makes watches for one event shared soon.
-func calm(o *Options) { o.calm = 10 * time.Millisecond }
+// waitsSoon makes watches for one event shared soon.
+func waitsSoon(o *Options) { o.longWait = 10 * time.Millisecond }
 
 // A prompter is a server that looks like a member; a test controls its watches.
 type prompter struct {
@@ -41,7 +42,7 @@ type prompted struct {
 func newPrompter(t testing.TB) *prompter {
 	t.Helper()
 	m := &prompter{t: t, index: "7", asked: make(chan *prompted, 100)} // more than any test opens
-	m.server = httptest.NewServer(versioned(func(w http.ResponseWriter, r *http.Request) {
+	m.server = httptest.NewServer(clustertest.Versioned(func(w http.ResponseWriter, r *http.Request) {
 		each := &prompted{r.URL.RawQuery, make(chan string), make(chan struct{})}
 		defer close(each.left)
 		w.Header().Set("X-Etcd-Index", m.index)
@@ -62,7 +63,7 @@ func newPrompter(t testing.TB) *prompter {
 		}
 	}))
 	t.Cleanup(m.server.Close)
-	m.site = newSite(t, []string{fakePeer(t, 1, func() []string { return []string{m.server.URL} }).URL}, calm).await(1)
+	m.site = newSite(t, []string{clustertest.Peer(t, 1, func() []string { return []string{m.server.URL} }).URL}, waitsSoon).await(1)
 	return m
 }
 
@@ -153,7 +154,7 @@ func TestAJoiningWatchGetsNoOldEvents(t *testing.T) {
 // awaitShared waits until this many watches share the only shared feed.
 func (s *site) awaitShared(watches int) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("a feed of %d watches", watches), func() bool {
+	clustertest.Eventually(s.t, fmt.Sprintf("a feed of %d watches", watches), func() bool {
 		s.feeds.mu.Lock()
 		defer s.feeds.mu.Unlock()
 		for _, f := range s.feeds.open {
@@ -196,19 +197,22 @@ func TestWatchesThatAreNotShared(t *testing.T) {
 // P41: a watch does not join a feed that is busy, moves, has ended, or comes from an endpoint that is unavailable or did not
 // answer the watch.
 func TestFeedsThatCannotBeJoined(t *testing.T) {
-	well, resting, other := &endpoint{}, &endpoint{}, &endpoint{}
-	resting.resting.Store(&rest{})
+	peer, _ := clustertest.Start(t, clustertest.OK, clustertest.OK, clustertest.OK)
+	s := newSite(t, []string{peer}, func(o *Options) { o.FailureWait = time.Hour }).await(3)
+	all := s.cluster.Endpoints()
+	available, unavailable, other := all[0], all[1], all[2]
+	s.cluster.MarkUnavailable(unavailable, "a test says so")
 	for name, each := range map[string]struct {
 		feed *feed
 		can  bool
 	}{
-		"none of it": {&feed{endpoint: well, after: 7}, true}, "behind": {&feed{endpoint: well, after: 8}, false},
-		"busy": {&feed{endpoint: well, busy: true}, false}, "over": {&feed{endpoint: well, over: true}, false},
-		"resting": {&feed{endpoint: resting}, false}, "elsewhere": {&feed{endpoint: other}, false},
+		"none of it": {&feed{endpoint: available, after: 7}, true}, "behind": {&feed{endpoint: available, after: 8}, false},
+		"busy": {&feed{endpoint: available, busy: true}, false}, "over": {&feed{endpoint: available, over: true}, false},
+		"unavailable": {&feed{endpoint: unavailable}, false}, "elsewhere": {&feed{endpoint: other}, false},
 	} {
-		answered := well
-		if each.feed.endpoint == resting {
-			answered = resting
+		answered := available
+		if each.feed.endpoint == unavailable {
+			answered = unavailable
 		}
 		if got := each.feed.join(&stream{after: 7}, answered); got != each.can || each.feed.shared != each.can {
 			t.Errorf("%s: %v", name, got)
@@ -220,10 +224,10 @@ func TestFeedsThatCannotBeJoined(t *testing.T) {
 func TestSharedWatchesAreOne(t *testing.T) {
 	for name, query := range kinds {
 		cluster := membertest.Start(t, 1)
-		s := newSite(t, cluster.PeerURLs(), calm).await(1)
+		s := newSite(t, cluster.PeerURLs(), waitsSoon).await(1)
 		watchers := func(n int) {
 			t.Helper()
-			eventually(t, fmt.Sprintf("%s: %d watchers at the member", name, n), func() bool {
+			clustertest.Eventually(t, fmt.Sprintf("%s: %d watchers at the member", name, n), func() bool {
 				a, err := send("GET", cluster.Members[0].ClientURL+"/v2/stats/store", "")
 				return err == nil && strings.HasSuffix(a.body, fmt.Sprintf(`"watchers":%d}`, n)) &&
 					(n > 0 || strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 0"))
@@ -268,7 +272,7 @@ func TestAnotherMemberContinuesASharedFeed(t *testing.T) {
 			m.Stop()
 		}
 		value := strconv.Itoa(n)
-		eventually(t, "a write", func() bool { return s.do("PUT", "/v2/keys/w/k", "value="+value).status < 300 })
+		clustertest.Eventually(t, "a write", func() bool { return s.do("PUT", "/v2/keys/w/k", "value="+value).status < 300 })
 		for i, each := range clients {
 			if line, err := each.ReadString('\n'); err != nil || !strings.Contains(line, `"value":"`+value+`"`) {
 				t.Fatalf("watch %d: %q, %v, want %s", i, line, err, value)
@@ -299,7 +303,7 @@ func TestASlowClientIsCut(t *testing.T) {
 	s.awaitShared(2)
 	value := strings.Repeat("x", 512<<10)
 	n := 0
-	eventually(t, "the slow client to be given up", func() bool {
+	clustertest.Eventually(t, "the slow client to be given up", func() bool {
 		n++
 		s.do("PUT", "/v2/keys/w?noValueOnSuccess=true", fmt.Sprintf("value=%d-%s", n, value))
 		if line, err := quick.ReadString('\n'); err != nil || !strings.Contains(line, fmt.Sprintf(`"value":"%d-x`, n)) {
@@ -320,7 +324,7 @@ func TestASlowClientIsCut(t *testing.T) {
 func TestSlowClientsDoNotDelayAStop(t *testing.T) {
 	s, _ := lagging(t, 3)
 	value := "value=" + strings.Repeat("x", 512<<10)
-	eventually(t, "the clients to lag", func() bool {
+	clustertest.Eventually(t, "the clients to lag", func() bool {
 		s.do("PUT", "/v2/keys/w?noValueOnSuccess=true", value)
 		return s.o.Memory.Used() > s.o.lag/2
 	})
@@ -394,7 +398,7 @@ func TestSharedWatchesGetTheSameEventsAsAlone(t *testing.T) {
 
 func checkSharing(t *testing.T, random *rand.Rand, restarts int) {
 	cluster := membertest.Start(t, 3)
-	s := newSite(t, cluster.PeerURLs(), calm).await(3)
+	s := newSite(t, cluster.PeerURLs(), waitsSoon).await(3)
 	begin := s.do("PUT", "/v2/keys/begin", "value=1")
 	end, done := context.WithCancel(soon(t))
 	var writing, watching sync.WaitGroup

@@ -16,6 +16,8 @@ import (
 
 	"canopy/client/membertest"
 	"canopy/internal/dialtest"
+	"canopy/proxy/clustertest"
+	"canopy/proxy/upstream"
 )
 
 // exchange writes raw bytes to the proxy, and reads up to this many answers.
@@ -36,14 +38,14 @@ func (s *site) exchange(text string, answers int) (statuses []int) {
 
 func (s *site) dial(text string) net.Conn {
 	s.t.Helper()
-	return dialtest.Dial(s.t, s.addr, text, patience)
+	return dialtest.Dial(s.t, s.addr, text, clustertest.Patience)
 }
 
 // newRawSite is a proxy in front of one raw server.
 func newRawSite(t testing.TB, answer func(string) string) (*site, *raw) {
 	t.Helper()
 	member := newRaw(t, answer)
-	peer := fakePeer(t, 1, func() []string { return []string{member.url} }).URL
+	peer := clustertest.Peer(t, 1, func() []string { return []string{member.url} }).URL
 	return newSite(t, []string{peer}).await(1), member
 }
 
@@ -96,7 +98,7 @@ func TestRequestsArriveUnchanged(t *testing.T) {
 		if got := s.exchange(each.sent, 1); !slices.Equal(got, []int{200}) && !slices.Equal(got, []int{100}) {
 			t.Errorf("%s: answered %v", name, got)
 		}
-		eventually(t, "the request", func() bool { return len(member.seen()) > before })
+		clustertest.Eventually(t, "the request", func() bool { return len(member.seen()) > before })
 		if diff := cmp.Diff(each.want, normal(member.seen()[before])); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
@@ -110,7 +112,7 @@ func TestRequestsArriveUnchanged(t *testing.T) {
 func normal(request string) string {
 	head, body, _ := strings.Cut(request, "\r\n\r\n")
 	lines := strings.Split(head, "\r\n")
-	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, headerProxies) })
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, upstream.HeaderProxies) })
 	rank := func(line string) string {
 		if strings.HasPrefix(line, "Content-Length") || strings.HasPrefix(line, "X-Forwarded") {
 			return "~" + fmt.Sprint(strings.HasPrefix(line, "X-")) + line
@@ -212,10 +214,10 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 		}
 		// The broken one must be the first choice, which is random.
 		var s *site
-		eventually(t, "the right order", func() bool {
-			s = newSite(t, []string{fakePeer(t, 1, func() []string { return []string{url, good} }).URL}, func(o *Options) { o.FailureWait = time.Hour })
-			eventually(t, "endpoints", func() bool { return len(s.list.all()) == 2 })
-			return s.list.all()[0].url == url
+		clustertest.Eventually(t, "the right order", func() bool {
+			s = newSite(t, []string{clustertest.Peer(t, 1, func() []string { return []string{url, good} }).URL}, func(o *Options) { o.FailureWait = time.Hour })
+			clustertest.Eventually(t, "endpoints", func() bool { return len(s.cluster.Endpoints()) == 2 })
+			return s.cluster.Endpoints()[0].URL == url
 		})
 		key := "/v2/keys/" + strings.ReplaceAll(name, " ", "-")
 		a := s.do("POST", key, "value=1")
@@ -247,7 +249,7 @@ func TestABadRequestAffectsNoOther(t *testing.T) {
 		return answerText(200, "ok")
 	}
 	one, two := newRaw(t, breaks), newRaw(t, breaks)
-	s := newSite(t, []string{fakePeer(t, 1, func() []string { return []string{one.url, two.url} }).URL}).await(2)
+	s := newSite(t, []string{clustertest.Peer(t, 1, func() []string { return []string{one.url, two.url} }).URL}).await(2)
 	for _, method := range []string{"GET", "PUT"} {
 		if a := s.do(method, "/break", ""); a.status != 502 {
 			t.Errorf("%s = %d %s", method, a.status, a.body)
@@ -285,14 +287,14 @@ func TestLargeBodies(t *testing.T) {
 	if a := s.get("/v2/keys/large"); a.status != 200 {
 		t.Errorf("afterwards: %d", a.status)
 	}
-	eventually(t, "all bodies to be given up", func() bool { return s.o.Memory.Used() == 0 })
+	clustertest.Eventually(t, "all bodies to be given up", func() bool { return s.o.Memory.Used() == 0 })
 }
 
 // A large body is kept for another endpoint, unless it is too large (P20).
 func TestAnotherMemberGetsALargeBody(t *testing.T) {
 	good := membertest.Start(t, 1).Members[0].ClientURL
-	s := newSite(t, []string{fakePeer(t, 1, func() []string { return []string{"http://127.0.0.1:1", good} }).URL})
-	eventually(t, "endpoints", func() bool { return len(s.list.all()) == 2 })
+	s := newSite(t, []string{clustertest.Peer(t, 1, func() []string { return []string{"http://127.0.0.1:1", good} }).URL})
+	clustertest.Eventually(t, "endpoints", func() bool { return len(s.cluster.Endpoints()) == 2 })
 	if a := s.do("PUT", "/v2/keys/k", "value="+strings.Repeat("v", 5<<20)); a.status != 201 {
 		t.Errorf("PUT = %d %.100s", a.status, a.body)
 	}
@@ -302,7 +304,7 @@ func TestAnotherMemberGetsALargeBody(t *testing.T) {
 func TestAbandonedRequests(t *testing.T) {
 	var open atomic.Int64
 	began := make(chan struct{}, 100)
-	peer, _ := fakeCluster(t, func(w http.ResponseWriter, r *http.Request) {
+	peer, _ := clustertest.Start(t, func(w http.ResponseWriter, r *http.Request) {
 		open.Add(1)
 		defer open.Add(-1)
 		began <- struct{}{}
@@ -320,9 +322,9 @@ func TestAbandonedRequests(t *testing.T) {
 		conn := s.dial(text)
 		<-began
 		conn.Close()
-		eventually(t, "the member to be left alone", func() bool { return open.Load() == 0 })
+		clustertest.Eventually(t, "the member to be left alone", func() bool { return open.Load() == 0 })
 	}
-	eventually(t, "P28: a line for each", func() bool { return strings.Count(s.log.String(), "closed request prematurely") >= 3 })
+	clustertest.Eventually(t, "P28: a line for each", func() bool { return strings.Count(s.log.String(), "closed request prematurely") >= 3 })
 }
 
 // R109: the end of a request can be read in two ways, and a second one follows: at most the first is served.
@@ -359,7 +361,7 @@ func TestNoRequestIsSmuggled(t *testing.T) {
 }
 
 func TestWebPages(t *testing.T) {
-	peer, _ := fakeCluster(t, func(w http.ResponseWriter, r *http.Request) {
+	peer, _ := clustertest.Start(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "http://member.example")
 		w.Header().Set("Vary", "Accept-Encoding")
 		w.Header().Set("X-Origin", r.Header.Get("Origin"))
@@ -405,7 +407,7 @@ func TestWebPages(t *testing.T) {
 
 // The guard applies to the proxy's own paths; some of them have no CORS headers.
 func TestWebPagesAndTheProxysOwnPaths(t *testing.T) {
-	peer, _ := fakeCluster(t, func(http.ResponseWriter, *http.Request) {})
+	peer, _ := clustertest.Start(t, func(http.ResponseWriter, *http.Request) {})
 	s := newSite(t, []string{peer}, func(o *Options) {
 		o.Origins = []string{"http://a.example"}
 		o.AllowHost = func(host string, _ bool) bool { return host == "good" }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"canopy/client/membertest"
+	"canopy/proxy/clustertest"
 )
 
 // A freezer is between a proxy and a member. Once frozen, it accepts connections, but forwards nothing, like a stopped
@@ -91,8 +92,8 @@ func frozenSite(t testing.TB, adjust ...func(*Options)) (s *site, first *freezer
 		freezers, urls = append(freezers, f), append(urls, f.url)
 	}
 	quick := func(o *Options) { o.FailureWait = 100 * time.Millisecond; o.Election = 10 * time.Millisecond }
-	s = newSite(t, []string{fakePeer(t, 1, func() []string { return urls }).URL}, append([]func(*Options){quick}, adjust...)...).await(3)
-	n := slices.IndexFunc(freezers, func(f *freezer) bool { return f.url == s.list.all()[0].url })
+	s = newSite(t, []string{clustertest.Peer(t, 1, func() []string { return urls }).URL}, append([]func(*Options){quick}, adjust...)...).await(3)
+	n := slices.IndexFunc(freezers, func(f *freezer) bool { return f.url == s.cluster.Endpoints()[0].URL })
 	return s, freezers[n], cluster
 }
 
@@ -117,7 +118,7 @@ func TestWatchesLeaveAFrozenMember(t *testing.T) {
 		a, err := send("GET", s.url+"/v2/keys/w?wait=true&waitIndex=1", "")
 		late <- fmt.Sprint(a.body, err)
 	}()
-	eventually(t, "the frozen endpoint to rest", func() bool { return !slices.Contains(s.available(), frozen.url) })
+	clustertest.Eventually(t, "the frozen endpoint to be unavailable", func() bool { return !slices.Contains(s.available(), frozen.url) })
 	if line, err := delivered.ReadString('\n'); err == nil {
 		t.Errorf("after the member froze, a stream went on with %q", line)
 	}
@@ -131,23 +132,5 @@ func TestWatchesLeaveAFrozenMember(t *testing.T) {
 	}
 	if got := <-late; !strings.Contains(got, `"value":"while-frozen"`) {
 		t.Errorf("a watch that met the frozen member: %s", got)
-	}
-}
-
-// While no other endpoint is available, watches stay: their member may recover.
-func TestWatchesStayWithoutAnotherEndpoint(t *testing.T) {
-	member := membertest.Start(t, 1).Members[0]
-	f := newFreezer(t, member.ClientURL)
-	s := newSite(t, []string{fakePeer(t, 1, func() []string { return []string{f.url, "http://127.0.0.1:1"} }).URL})
-	eventually(t, "the dead endpoint to rest", func() bool { return slices.Equal(s.available(), []string{f.url}) })
-	watch := bufio.NewReader(s.open(soon(t), "/v2/keys/w"+kinds["a stream"]).Body)
-	e := s.list.all()[slices.IndexFunc(s.list.all(), func(e *endpoint) bool { return e.url == f.url })]
-	s.rest(e, "a test says so")
-	s.moveWatches([]*endpoint{e})
-	if _, err := send("PUT", member.ClientURL+"/v2/keys/w", "value=1"); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := watch.ReadString('\n'); err != nil || !strings.Contains(line, `"value":"1"`) {
-		t.Errorf("%q, %v", line, err)
 	}
 }

@@ -9,22 +9,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"canopy/client/membertest"
 	"canopy/etcdserver/api"
 	"canopy/internal/disk"
 	"canopy/internal/httpserver"
+	"canopy/proxy/clustertest"
+	"canopy/proxy/upstream"
 )
-
-// patience is how long a test waits for what has to happen.
-const patience = 2 * time.Minute
 
 // site is a proxy behind a real listener.
 type site struct {
@@ -32,26 +28,8 @@ type site struct {
 	t    testing.TB
 	url  string
 	addr string
-	log  *lockedBuffer
+	log  *clustertest.Log
 	stop func()
-}
-
-// lockedBuffer takes log lines while a test reads them.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // newSite runs a proxy that finds its cluster by these peer URLs. adjust may change the options.
@@ -66,14 +44,11 @@ func newSite(t testing.TB, peers []string, adjust ...func(*Options)) *site {
 
 func newSiteOn(t testing.TB, listener net.Listener, peers []string, adjust ...func(*Options)) *site {
 	t.Helper()
-	s := &site{t: t, addr: listener.Addr().String(), url: "http://" + listener.Addr().String(), log: &lockedBuffer{}}
-	logger := logrus.New()
-	logger.SetOutput(s.log)
-	logger.SetLevel(logrus.DebugLevel)
-	o := Options{
+	s := &site{t: t, addr: listener.Addr().String(), url: "http://" + listener.Addr().String(), log: &clustertest.Log{}}
+	o := Options{Options: upstream.Options{
 		FS: disk.NewMem(), Dir: "/data/proxy", Peers: func(context.Context) ([]string, error) { return peers, nil },
-		FailureWait: 200 * time.Millisecond, RefreshInterval: time.Minute, Log: logger,
-	}
+		FailureWait: 200 * time.Millisecond, RefreshInterval: time.Minute, Log: s.log.Logger(),
+	}}
 	for _, each := range adjust {
 		each(&o)
 	}
@@ -89,7 +64,7 @@ func newSiteOn(t testing.TB, listener net.Listener, peers []string, adjust ...fu
 // run serves until the test ends, or stop is called.
 func (s *site) run(listener net.Listener) {
 	budget := httpserver.NewBudget(0, nil, nil)
-	server := httpserver.New(s.Proxy, httpserver.Options{ConnState: budget.ConnState, Fast: api.IsFast})
+	server := httpserver.New(s.Proxy, httpserver.Options{ConnState: budget.ConnState, Fast: api.IsShort})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { server.Serve(budget.Listener(listener)) })
@@ -99,7 +74,7 @@ func (s *site) run(listener net.Listener) {
 		}
 	})
 	s.stop = sync.OnceFunc(func() {
-		closing, done := context.WithTimeout(context.Background(), patience)
+		closing, done := context.WithTimeout(context.Background(), clustertest.Patience)
 		defer done()
 		if err := s.Close(closing); err != nil {
 			s.t.Errorf("watches are left: %v", err)
@@ -119,7 +94,7 @@ func (s *site) run(listener net.Listener) {
 // await waits until the proxy knows this many available endpoints.
 func (s *site) await(n int) *site {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("%d endpoints", n), func() bool { return len(s.available()) == n })
+	clustertest.Eventually(s.t, fmt.Sprintf("%d endpoints", n), func() bool { return len(s.available()) == n })
 	return s
 }
 
@@ -131,21 +106,6 @@ func (s *site) available() []string {
 		s.t.Fatal(err)
 	}
 	return answer.Endpoints
-}
-
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
 }
 
 // answer is the answer that a client got.
@@ -169,7 +129,7 @@ func (s *site) do(method, target, form string) answer {
 
 // bare follows no redirects, and shares no connections with other tests.
 var bare = &http.Client{
-	Timeout:       patience,
+	Timeout:       clustertest.Patience,
 	Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
@@ -193,66 +153,6 @@ func receive(request *http.Request) (answer, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	return answer{response.StatusCode, response.Header, string(body)}, err
-}
-
-// fake is a server that looks like a member: its peer port names the URLs of a whole cluster, and the test controls its client
-// port.
-type fake struct {
-	url   string
-	close func()
-}
-
-// fakeCluster gives servers with these handlers, and a peer URL that names them all.
-func fakeCluster(t testing.TB, handlers ...http.HandlerFunc) (peer string, members []*fake) {
-	t.Helper()
-	var urls []string
-	for _, h := range handlers {
-		server := httptest.NewServer(versioned(h))
-		t.Cleanup(server.Close)
-		urls = append(urls, server.URL)
-		members = append(members, &fake{server.URL, sync.OnceFunc(func() { server.CloseClientConnections(); server.Close() })})
-	}
-	return fakePeer(t, 0xc1, func() []string { return urls }).URL, members
-}
-
-// versioned answers the probes of a proxy, and gives other requests to a handler.
-func versioned(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/health":
-			return
-		case "/version":
-			io.WriteString(w, `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`)
-			return
-		}
-		h(w, r)
-	}
-}
-
-// fakePeer is a peer port that names members with these client URLs.
-func fakePeer(t testing.TB, cluster uint64, clientURLs func() []string) *httptest.Server {
-	return fakePeerOf(t, cluster, nil, clientURLs)
-}
-
-// fakePeerOf is one of several peers; nil: itself alone.
-func fakePeerOf(t testing.TB, cluster uint64, peers *[]string, clientURLs func() []string) *httptest.Server {
-	t.Helper()
-	var server *httptest.Server
-	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		type remote struct {
-			ID         uint64   `json:"id"`
-			PeerURLs   []string `json:"peerURLs"`
-			ClientURLs []string `json:"clientURLs"`
-		}
-		w.Header().Set("X-Etcd-Cluster-Id", fmt.Sprintf("%x", cluster))
-		peerURLs := []string{server.URL}
-		if peers != nil {
-			peerURLs = *peers
-		}
-		json.NewEncoder(w).Encode([]remote{{1, peerURLs, clientURLs()}})
-	}))
-	t.Cleanup(server.Close)
-	return server
 }
 
 // raw is a server that does what net/http does not do: it reads a request and writes a given text, or nothing.
@@ -358,7 +258,7 @@ func TestKeysThroughAProxy(t *testing.T) {
 }
 
 func TestOwnAnswers(t *testing.T) {
-	peer, _ := fakeCluster(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(418) })
+	peer, _ := clustertest.Start(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(418) })
 	s := newSite(t, []string{peer}).await(1)
 	a := s.get(pathEndpoints)
 	if !strings.HasPrefix(a.body, `{"endpoints":["http://127.0.0.1:`) || !strings.HasSuffix(a.body, "\"]}\n") || a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
@@ -387,7 +287,7 @@ func TestNoEndpointAnswers(t *testing.T) {
 		t.Errorf("P37: %+v", a)
 	}
 	silent := newRaw(t, func(string) string { return "" })
-	s = newSite(t, []string{fakePeer(t, 1, func() []string { return []string{silent.url} }).URL}).await(1)
+	s = newSite(t, []string{clustertest.Peer(t, 1, func() []string { return []string{silent.url} }).URL}).await(1)
 	if a := s.get("/v2/keys/"); a.status != 502 || a.body != `{"message":"proxy: unable to get response from 1 endpoint(s)"}` {
 		t.Errorf("P34: %+v", a)
 	}

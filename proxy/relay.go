@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"canopy/proxy/upstream"
 )
 
 // headBytes is enough for most heads; a head larger than headBytesKept is not kept for the next request.
@@ -73,14 +75,14 @@ func (p *Proxy) releaseHead(head *[]byte, q *request) {
 func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, q *request, x *exchange) (again bool) {
 	switch status := x.answer.StatusCode; {
 	case status == http.StatusServiceUnavailable:
-		wake(p.probeNow)
+		p.cluster.ProbeSoon()
 		if p.another(q) {
 			x.abort(w)
 			return true
 		}
-	case status == http.StatusLoopDetected && x.answer.Header[headerProxies] != nil:
-		if x.answer.Header.Get(headerProxies) == p.id { // else it leads back to a proxy in front of this one
-			p.rest(x.endpoint, errLeadsBack.Error())
+	case status == http.StatusLoopDetected && x.answer.Header[upstream.HeaderProxies] != nil:
+		if x.answer.Header.Get(upstream.HeaderProxies) == p.id { // else it leads back to a proxy in front of this one
+			p.cluster.MarkUnavailable(x.endpoint, upstream.ErrLeadsBack.Error())
 		}
 		if p.another(q) {
 			x.abort(w)
@@ -93,7 +95,7 @@ func (p *Proxy) relay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if n := x.answer.ContentLength; n >= 0 && n <= bufferBytes || q.method == http.MethodHead {
 		return p.relaySmall(w, r, q, x)
 	}
-	out, ok := p.newWriter(w, q, bufferBytes+readerBytes)
+	out, ok := p.newWriter(w, q, bufferBytes+upstream.ReaderBytes)
 	if !ok {
 		x.abort(w)
 		p.refuse(w, r, errMemory)
@@ -145,7 +147,7 @@ func (p *Proxy) copyBody(out *patientWriter, q *request, x *exchange) error {
 	defer p.release(buffer)
 	_ = out.control.SetReadDeadline(time.Time{}) // of the request
 	for {
-		x.expectBy(p.answerTime(q))
+		x.ExpectBy(p.answerTime(q))
 		n, err := x.answer.Body.Read(*buffer)
 		if n > 0 {
 			if err := out.write((*buffer)[:n]); err != nil {
@@ -171,7 +173,7 @@ func (p *Proxy) answerTime(q *request) time.Duration {
 	if q.watch {
 		return p.o.ReadTimeout
 	}
-	return p.o.patience
+	return p.cluster.AnswerTime()
 }
 
 // copyHeader copies the headers that are not for one connection only (P26). If this proxy decides about web pages, it leaves
@@ -208,7 +210,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errLoop):
 		status = http.StatusLoopDetected
-		w.Header().Set(headerProxies, p.id)
+		w.Header().Set(upstream.HeaderProxies, p.id)
 	case errors.Is(err, errTarget):
 		status = http.StatusBadRequest
 	case errors.Is(err, errMemory):
@@ -220,7 +222,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "1")
 		p.metrics.droppedForNone(r.Method)
-		wake(p.refreshNow)
+		p.cluster.RefreshSoon()
 	}
 	p.o.Log.Debugf("%s %s: %v", r.Method, r.URL.Path, err)
 	writeMessage(w, status, err.Error())

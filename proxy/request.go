@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"canopy/proxy/upstream"
 )
 
 // A request is what the proxy sends to members: the same bytes to each.
@@ -16,16 +18,13 @@ type request struct {
 	body    *body  // a large body; nil: it is small
 	watch   bool   // the answer may take any time
 	streams bool   // a stream uses the head
-	tried   []*endpoint
-	fresh   bool        // no idle connections are used any more
-	silent  []*endpoint // got it on a fresh connection, and did not answer
+	tried   []*upstream.Endpoint
+	fresh   bool                 // no idle connections are used any more
+	silent  []*upstream.Endpoint // got it on a fresh connection, and did not answer
 }
 
 // repeatable tells whether it may be carried out twice (P23).
 func (q *request) repeatable() bool { return q.method == http.MethodGet || q.method == http.MethodHead }
-
-// headerProxies names the proxies that a request has passed (P19).
-const headerProxies = "X-Canopy-Proxies"
 
 // proxiesMax is how many proxies a request may pass.
 const proxiesMax = 8
@@ -37,7 +36,7 @@ var (
 
 // newRequest writes the head of a request for members into b.
 func (p *Proxy) newRequest(r *http.Request, b []byte) (*request, error) {
-	through := r.Header[headerProxies]
+	through := r.Header[upstream.HeaderProxies]
 	if len(through) > proxiesMax || slices.Contains(through, p.id) {
 		return nil, errLoop
 	}
@@ -98,10 +97,10 @@ func (p *Proxy) appendHead(b []byte, r *http.Request, target string) []byte {
 		}
 	}
 	b = appendForwarded(b, r)
-	for _, id := range r.Header[headerProxies] {
-		b = appendHeader(b, headerProxies, id)
+	for _, id := range r.Header[upstream.HeaderProxies] {
+		b = appendHeader(b, upstream.HeaderProxies, id)
 	}
-	return appendHeader(b, headerProxies, p.id)
+	return appendHeader(b, upstream.HeaderProxies, p.id)
 }
 
 func appendHeader(b []byte, name, value string) []byte {
@@ -149,7 +148,7 @@ func isHop(name string) bool {
 // ownedHere tells whether the proxy writes a header of a request itself.
 func ownedHere(name string) bool {
 	switch name {
-	case "Content-Length", "Expect", "Host", headerForwarded, headerProxies:
+	case "Content-Length", "Expect", "Host", headerForwarded, upstream.HeaderProxies:
 		return true
 	}
 	return false

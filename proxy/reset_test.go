@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"canopy/client/membertest"
+	"canopy/proxy/clustertest"
 )
 
 // Clients watch a directory whose parent is deleted, again and again, on kept connections, like the Go client of etcd 2. No
 // request may fail, at whatever time an event comes.
 func TestNoConnectionIsResetUnderAClient(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, membertest.Start(t, 1).PeerURLs(), func(o *Options) { o.calm = 2 * time.Millisecond }).await(1)
+	s := newSite(t, membertest.Start(t, 1).PeerURLs(), func(o *Options) { o.longWait = 2 * time.Millisecond }).await(1)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	var all sync.WaitGroup
@@ -84,14 +85,14 @@ func ask(transport *http.Transport, method, url, form string) error {
 // The next request is sent while a watch waits, and is answered on the same connection.
 func TestAConnectionIsReusedAfterAWatch(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, membertest.Start(t, 1).PeerURLs(), calm).await(1)
+	s := newSite(t, membertest.Start(t, 1).PeerURLs(), waitsSoon).await(1)
 	conn := s.dial("GET /v2/keys/w?wait=true HTTP/1.1\r\nHost: h\r\n\r\n")
 	in := bufio.NewReader(conn)
 	watch, err := http.ReadResponse(in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the watch to be taken over", func() bool { s.feeds.mu.Lock(); defer s.feeds.mu.Unlock(); return len(s.feeds.open) == 1 })
+	clustertest.Eventually(t, "the watch to be taken over", func() bool { s.feeds.mu.Lock(); defer s.feeds.mu.Unlock(); return len(s.feeds.open) == 1 })
 	if _, err := io.WriteString(conn, "GET /v2/keys/w HTTP/1.1\r\nHost: h\r\n\r\nGET /v2/keys/none HTTP/1.1\r\nHo"); err != nil {
 		t.Fatal(err)
 	}

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
+
+	"canopy/proxy/upstream"
 )
 
 // An exchange is a request that a member has begun to answer.
 type exchange struct {
-	*conn
-	endpoint *endpoint
+	*upstream.Conn
+	endpoint *upstream.Endpoint
 	answer   *http.Response
 	upload   *upload
 	unbind   func() bool // ends the effect of the context on the connection
@@ -56,7 +57,7 @@ const (
 // continues from there. The error is that of ctx or of the client's body, or a *noEndpointError.
 func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*exchange, error) {
 	for {
-		e, c := p.choose(q)
+		e, c := p.cluster.Choose(q.tried, q.fresh)
 		if e == nil {
 			return nil, &noEndpointError{tried: len(q.tried)}
 		}
@@ -73,8 +74,8 @@ func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*e
 		}
 		p.metrics.dropped(q.method, how)
 		if how == lost && !q.repeatable() {
-			wake(p.probeNow)
-			p.o.Log.Warnf("proxy: %s may have carried out a %s, or not: %v", e.url, q.method, err)
+			p.cluster.ProbeSoon()
+			p.o.Log.Warnf("proxy: %s may have carried out a %s, or not: %v", e.URL, q.method, err)
 			return nil, &noEndpointError{tried: max(1, len(q.tried)), unknown: true}
 		}
 		if q.body != nil && q.body.forgot {
@@ -83,32 +84,16 @@ func (p *Proxy) send(ctx context.Context, w http.ResponseWriter, q *request) (*e
 	}
 }
 
-// choose gives the endpoint for a request, and a usable idle connection to it if there is one.
-func (p *Proxy) choose(q *request) (*endpoint, *conn) {
-	for {
-		e := p.list.next(q.tried)
-		if e == nil || q.fresh {
-			return e, nil
-		}
-		known := e.unproven.Load()
-		c := e.take()
-		if c != nil || known || !e.unproven.Load() {
-			return e, c
-		}
-		wake(p.probeNow) // probe again: the first choice has changed
-	}
-}
-
 // sendTo sends a request to an endpoint, on an idle connection or else on a fresh one. A dead idle connection says nothing
 // about the endpoint, so it does not count as tried.
-func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
+func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e *upstream.Endpoint, c *upstream.Conn) (*exchange, try, error) {
 	reused := c != nil
 	if !reused {
 		q.tried = append(q.tried, e)
 		var err error
-		if c, err = e.dial(ctx); err != nil {
-			if ctx.Err() == nil && !isOwnFault(err) {
-				p.rest(e, err.Error())
+		if c, err = e.Dial(ctx); err != nil {
+			if ctx.Err() == nil && !upstream.IsOwnFault(err) {
+				p.cluster.MarkUnavailable(e, err.Error())
 			}
 			return nil, unsent, err
 		}
@@ -121,9 +106,8 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 		q.silent = append(q.silent, e)
 	default:
 		q.fresh = true
-		e.unproven.Store(true)
-		e.drop() // the others are as old
-		wake(p.probeNow)
+		e.Distrust()
+		p.cluster.ProbeSoon()
 	}
 	if err != nil && reused && (frozen || how == lost && !q.repeatable()) {
 		q.tried = append(q.tried, e)
@@ -131,29 +115,24 @@ func (p *Proxy) sendTo(ctx context.Context, w http.ResponseWriter, q *request, e
 	return x, how, err
 }
 
-// isOwnFault tells whether a connection failed because of this machine: it lacks descriptors or ports.
-func isOwnFault(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
-}
-
 // over sends a request on a connection, and reads the head of the answer. Without an answer it closes the connection.
-func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *endpoint, c *conn) (*exchange, try, error) {
-	x := &exchange{conn: c, endpoint: e}
+func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *upstream.Endpoint, c *upstream.Conn) (*exchange, try, error) {
+	x := &exchange{Conn: c, endpoint: e}
 	if q.watch {
-		e.hold(c)
+		e.Hold(c)
 	}
-	x.unbind = context.AfterFunc(ctx, c.interrupt)
+	x.unbind = context.AfterFunc(ctx, c.Interrupt)
 	patience := p.answerTime(q)
 	if q.body != nil {
 		patience += p.o.BodyTimeout
 	}
-	c.expectBy(patience)
-	sent, err := c.send(q.head)
+	c.ExpectBy(patience)
+	sent, err := c.Send(q.head)
 	if err == nil {
 		if q.body != nil {
 			x.startUpload(p, q.body)
 		}
-		x.answer, err = c.receive(q.method)
+		x.answer, err = c.Receive(q.method)
 	}
 	if err != nil {
 		x.abort(w)
@@ -162,9 +141,9 @@ func (p *Proxy) over(ctx context.Context, w http.ResponseWriter, q *request, e *
 		}
 		return nil, unsent, err
 	}
-	e.answered.Store(p.o.now())
+	e.MarkAnswered()
 	if x.answer.Close && !(q.watch && isChunked(x.answer)) { // a stream does not give its connection back
-		p.noteLeaving(e, x.answer)
+		markStopping(e, x.answer)
 	}
 	return x, 0, nil
 }
@@ -176,7 +155,7 @@ func (x *exchange) startUpload(p *Proxy, b *body) {
 		defer close(x.upload.done)
 		buffer := p.buffer()
 		defer p.release(buffer)
-		err := b.sendTo(x.conn, *buffer)
+		err := b.sendTo(x.Conn, *buffer)
 		x.upload.whole = err == nil
 		if b.failure != nil {
 			x.Close() // the member must not wait for the rest of half a body
@@ -224,15 +203,13 @@ func (u *upload) ended() bool {
 
 // done ends an exchange whose answer was read to its end. The connection can be used again, unless there is more input.
 func (x *exchange) done(w http.ResponseWriter) {
-	if x.heldBy != nil {
-		x.endpoint.unhold(x.conn)
-	}
-	clean := x.release() && !x.interrupted.Load() && !x.answer.Close && (x.in == nil || x.in.Buffered() == 0)
+	x.Unhold()
+	clean := x.release() && !x.answer.Close && x.IsClean()
 	if x.upload != nil {
 		clean = clean && x.upload.ended() && x.upload.whole
 	}
 	if clean {
-		x.endpoint.give(x.conn)
+		x.endpoint.Give(x.Conn)
 		return
 	}
 	x.Close()
@@ -240,46 +217,24 @@ func (x *exchange) done(w http.ResponseWriter) {
 }
 
 // judgeSilent makes endpoints unavailable that did not answer what another one did (P17).
-func (p *Proxy) judgeSilent(q *request, answered *endpoint) {
+func (p *Proxy) judgeSilent(q *request, answered *upstream.Endpoint) {
 	for _, e := range q.silent {
 		if e != answered {
-			p.rest(e, "no response to a request that "+answered.url+" answered")
+			p.cluster.MarkUnavailable(e, "no response to a request that "+answered.URL+" answered")
 		}
 	}
 	q.silent = nil
 }
 
-// rest makes an endpoint unavailable until a probe succeeds.
-func (p *Proxy) rest(e *endpoint, reason string) { p.restAs(e, rest{reason: reason}) }
-
-// restAs is rest, also for endpoints that remain the last choice. It tells whether the endpoint was available before.
-func (p *Proxy) restAs(e *endpoint, r rest) bool {
-	before := e.resting.Load()
-	if before != nil && before.answers == r.answers {
-		return false
-	}
-	r.since = time.Now()
-	if before != nil {
-		r.since = before.since
-	}
-	if !e.resting.CompareAndSwap(before, &r) || before != nil {
-		return false // if it has changed meanwhile, a probe corrects it
-	}
-	p.o.Log.Warnf("proxy: marked endpoint %s unavailable: %s", e.url, r.reason)
-	e.drop()
-	wake(p.refreshNow)
-	return true
-}
-
-// noteLeaving makes an endpoint a second choice for a while. A member whose answer closes the connection is about to stop,
+// markStopping makes an endpoint a second choice for a while. A member whose answer closes the connection is about to stop,
 // unless it closes because it did not understand the request.
-func (p *Proxy) noteLeaving(e *endpoint, answer *http.Response) {
+func markStopping(e *upstream.Endpoint, answer *http.Response) {
 	if answer.StatusCode < http.StatusBadRequest || answer.StatusCode == http.StatusNotFound {
-		e.leaving.Store(p.o.now() + int64(p.o.FailureWait))
+		e.MarkStopping()
 	}
 }
 
 // another tells whether another endpoint could answer what this one declined.
 func (p *Proxy) another(q *request) bool {
-	return (q.body == nil || !q.body.forgot) && p.list.next(q.tried) != nil
+	return (q.body == nil || !q.body.forgot) && p.cluster.Next(q.tried) != nil
 }

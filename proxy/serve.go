@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"canopy/internal/middleware"
@@ -67,20 +66,20 @@ func (p *Proxy) serveEndpoints(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
 		return
 	}
-	type resting struct {
+	type unavailable struct {
 		Endpoint string    `json:"endpoint"`
 		Reason   string    `json:"reason"`
 		Since    time.Time `json:"since"`
 	}
 	answer := struct {
-		Endpoints   []string  `json:"endpoints"`
-		Unavailable []resting `json:"unavailable,omitempty"`
+		Endpoints   []string      `json:"endpoints"`
+		Unavailable []unavailable `json:"unavailable,omitempty"`
 	}{Endpoints: []string{}}
-	for _, e := range p.list.all() {
-		if rest := e.resting.Load(); rest != nil {
-			answer.Unavailable = append(answer.Unavailable, resting{e.url, rest.reason, rest.since.UTC()})
+	for _, e := range p.cluster.Endpoints() {
+		if outage := e.Outage(); outage != nil {
+			answer.Unavailable = append(answer.Unavailable, unavailable{e.URL, outage.Reason, outage.Since.UTC()})
 		} else {
-			answer.Endpoints = append(answer.Endpoints, e.url)
+			answer.Endpoints = append(answer.Endpoints, e.URL)
 		}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -92,11 +91,7 @@ func (p *Proxy) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
 		return
 	}
-	since := p.o.now() - int64(max(p.o.RefreshInterval, 2*p.o.FailureWait))
-	healthy := slices.ContainsFunc(p.list.all(), func(e *endpoint) bool {
-		answered := e.answered.Load()
-		return e.resting.Load() == nil && answered != 0 && answered > since
-	})
+	healthy := p.cluster.IsHealthy()
 	w.Header().Set("Content-Type", "application/json")
 	if !healthy {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -17,12 +17,12 @@ type startup struct {
 const (
 	// waitingMax bounds the requests that wait: each has a connection and a goroutine.
 	waitingMax = 1024
-	// startupLook is how often a waiting request checks for an endpoint. Only few requests wait, and only for seconds after
+	// startupCheck is how often a waiting request checks for an endpoint. Only few requests wait, and only for seconds after
 	// the start, so changes of endpoints need not be announced.
-	startupLook = 20 * time.Millisecond
+	startupCheck = 20 * time.Millisecond
 )
 
-// await waits for an endpoint, if a request failed for want of one at the start, and tells whether there is one. A request
+// await waits for an endpoint, if a request failed at the start because there was none, and tells whether there is one. A request
 // that may have been carried out is not tried again.
 func (p *Proxy) await(ctx context.Context, q *request, err error) bool {
 	var none *noEndpointError
@@ -33,16 +33,16 @@ func (p *Proxy) await(ctx context.Context, q *request, err error) bool {
 	if p.startup.waiting.Add(1) > waitingMax {
 		return false
 	}
-	wake(p.refreshNow)
-	wake(p.probeNow)
+	p.cluster.RefreshSoon()
+	p.cluster.ProbeSoon()
 	end := time.NewTimer(time.Until(p.startup.until))
 	defer end.Stop()
-	tick := time.NewTicker(startupLook)
+	tick := time.NewTicker(startupCheck)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if p.list.next(nil) != nil {
+			if p.cluster.Next(nil) != nil {
 				q.tried, q.silent, q.fresh = nil, nil, false
 				return true
 			}

@@ -4,15 +4,17 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"canopy/proxy/clustertest"
 )
 
 // At its start a proxy lets requests wait until it knows a member that answers, for at most the configured time.
 func TestRequestsWaitForTheFirstEndpoint(t *testing.T) {
 	t.Parallel()
-	peer, _ := fakeCluster(t, ok)
+	peer, _ := clustertest.Start(t, clustertest.OK)
 	found := make(chan struct{})
 	s := newSite(t, nil, func(o *Options) {
-		o.StartupGrace = patience
+		o.StartupGrace = clustertest.Patience
 		o.Peers = func(ctx context.Context) ([]string, error) {
 			select {
 			case <-found:
@@ -31,7 +33,7 @@ func TestRequestsWaitForTheFirstEndpoint(t *testing.T) {
 			answers <- a
 		}()
 	}
-	eventually(t, "both to wait", func() bool { return s.startup.waiting.Load() == 2 })
+	clustertest.Eventually(t, "both to wait", func() bool { return s.startup.waiting.Load() == 2 })
 	close(found)
 	for range 2 {
 		if a := <-answers; a.status != 200 {

@@ -22,7 +22,7 @@ type stream struct {
 	waiting chan struct{} // holds one signal: the fields below have changed
 	mu      sync.Mutex    // guards them
 	queue   []*event      // of a feed that is shared
-	queued  int64         // bytes of them
+	queued  int64         // bytes of them; the sum of len(frame)
 	ended   bool          // no further event comes
 	whole   bool          // the answer ends as a complete one
 }
@@ -76,7 +76,7 @@ func (s *stream) run(ctx context.Context, own *feed, head []byte) {
 			own.run(ctx)
 			return
 		}
-		own.x.discard()
+		own.x.Discard()
 		own = nil
 		s.serve(ctx, shared)
 	})
@@ -166,8 +166,16 @@ func (s *stream) give(e *event) bool {
 	}
 	s.queued += int64(len(e.frame))
 	s.queue = append(s.queue, e)
-	wake(s.waiting)
+	s.signal()
 	return true
+}
+
+// signal tells the goroutine of the stream that a field has changed.
+func (s *stream) signal() {
+	select {
+	case s.waiting <- struct{}{}:
+	default:
+	}
 }
 
 // end ends the stream after its queue. Unless whole is set, the client sees a cut.
@@ -175,7 +183,7 @@ func (s *stream) end(whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended, s.whole = true, whole
-	wake(s.waiting)
+	s.signal()
 }
 
 // finish ends the answer with its last chunk.

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"canopy/internal/httpserver/hijack"
+	"canopy/proxy/upstream"
 )
 
 var errClosing = errors.New("proxy: it is shutting down")
@@ -25,6 +27,20 @@ type watchSet struct {
 	mu     sync.Mutex // guards closed and adding to open
 	closed bool
 	open   sync.WaitGroup
+
+	returned int64 // of the goroutine that probes: open watches when memory was returned last
+}
+
+// manyWatches is how many watches must come or go before their memory is returned to the system: opening a watch takes
+// several times the memory of an open one, and open ones alone cause no collection.
+const manyWatches = 256
+
+// returnMemory returns memory to the system if many watches have come or gone since the last time.
+func (s *watchSet) returnMemory() {
+	if n := s.n.Load(); n > s.returned+manyWatches || n < s.returned-manyWatches {
+		s.returned = n
+		debug.FreeOSMemory()
+	}
 }
 
 func (s *watchSet) init() { s.ctx, s.end = context.WithCancel(context.Background()) }
@@ -126,7 +142,7 @@ type resumer struct {
 var errNotResumed = errors.New("no other member can continue the watch")
 
 // resume asks an endpoint other than the one whose answer broke for the same; nil: any.
-func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, error) {
+func (s *resumer) resume(ctx context.Context, broken *upstream.Endpoint) (*exchange, error) {
 	if s.early++; time.Since(s.begun) > earlyBreak {
 		s.early = 0
 	}
@@ -144,12 +160,12 @@ func (s *resumer) resume(ctx context.Context, broken *endpoint) (*exchange, erro
 			return nil, err
 		}
 		if x.answer.StatusCode == http.StatusOK && isChunked(x.answer) {
-			s.p.o.Log.Debugf("proxy: continued a watch at %s", x.endpoint.url)
+			s.p.o.Log.Debugf("proxy: continued a watch at %s", x.endpoint.URL)
 			return x, nil
 		}
 		x.abort(nil)
 		if x.answer.StatusCode < http.StatusInternalServerError { // else it may be about to stop
-			s.p.o.Log.Debugf("proxy: %s does not continue a watch from index %d: status %d", x.endpoint.url, s.pos.after+1, x.answer.StatusCode)
+			s.p.o.Log.Debugf("proxy: %s does not continue a watch from index %d: status %d", x.endpoint.URL, s.pos.after+1, x.answer.StatusCode)
 			return nil, errNotResumed
 		}
 	}
@@ -163,7 +179,7 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 	defer p.metrics.watches.Dec()
 	s := &resumer{p: p, pos: positionOf(q, x.answer), begun: time.Now()}
 	p.copyHeader(w.Header(), x.answer.Header)
-	if isTrue(r.URL.Query(), "stream") && p.startStream(w, r, x, s, hijack.Head(w.Header().Clone())) {
+	if isTrue(r.URL.Query(), "stream") && p.startStream(w, r, x, s, hijack.Head(w.Header().Clone(), false)) {
 		q.streams = true
 		return
 	}
@@ -174,17 +190,17 @@ func (p *Proxy) relayWatch(ctx context.Context, w http.ResponseWriter, r *http.R
 		x.abort(w)
 		return
 	}
-	x.detach()
-	if x.isCalm(p.o.calm) && p.startStream(w, r, x, s, nil) {
+	x.Detach()
+	if x.IsQuietFor(p.o.longWait) && p.startStream(w, r, x, s, nil) {
 		q.streams = true
 		return
 	}
 	p.passEvents(ctx, w, x, s)
 }
 
-// defaultCalm is when a watch counts as one that waits for long. Then hijacking, and a new connection for the client's next
-// request, cost less than its buffers and its stack would.
-const defaultCalm = time.Second
+// defaultLongWait is how long a watch has no event until it counts as one that waits for long. Then hijacking, and a new
+// connection for the client's next request, cost less than its buffers and its stack would.
+const defaultLongWait = time.Second
 
 // passEvents sends events on through net/http.
 func (p *Proxy) passEvents(ctx context.Context, w http.ResponseWriter, x *exchange, s *resumer) {
@@ -223,15 +239,14 @@ func isChunked(answer *http.Response) bool {
 // passChunks scans a chunked answer and gives its bytes to a function, until the last chunk. While it waits, the connection
 // holds no buffer.
 func (p *Proxy) passChunks(x *exchange, chunks *chunkScanner, pass func([]byte) error) error {
-	x.detach()
+	x.Detach()
 	var err error
-	if len(x.held) > 0 {
-		err = pass(x.held)
-		x.held = nil
+	if held := x.TakeHeld(); len(held) > 0 {
+		err = pass(held)
 	}
 	for err == nil && !chunks.ended {
-		x.expectBy(p.o.ReadTimeout)
-		if err = x.awaitInput(); err == nil {
+		x.ExpectBy(p.o.ReadTimeout)
+		if err = x.AwaitInput(); err == nil {
 			err = p.passRead(x, pass)
 		}
 	}
@@ -242,7 +257,7 @@ func (p *Proxy) passChunks(x *exchange, chunks *chunkScanner, pass func([]byte) 
 func (p *Proxy) passRead(x *exchange, pass func([]byte) error) error {
 	buffer := p.buffer()
 	defer p.release(buffer)
-	n, err := x.Conn.Read(*buffer)
+	n, err := x.Read(*buffer)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"canopy/client/membertest"
+	"canopy/proxy/clustertest"
 )
 
 // open starts a request whose answer must begin at once.
@@ -32,7 +33,7 @@ func (s *site) open(ctx context.Context, target string) *http.Response {
 }
 
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -84,7 +85,7 @@ func TestWatchesEndWithTheirClients(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 		leave()
-		eventually(t, "the watchers to end", func() bool { return watchers() == `"watchers":0}` })
+		clustertest.Eventually(t, "the watchers to end", func() bool { return watchers() == `"watchers":0}` })
 	}
 }
 
@@ -92,7 +93,7 @@ func TestWatchesEndWithTheirClients(t *testing.T) {
 func first(s *site, c *membertest.Cluster) *membertest.Member {
 	s.t.Helper()
 	for _, m := range c.Members {
-		if m.ClientURL == s.list.all()[0].url {
+		if m.ClientURL == s.cluster.Endpoints()[0].URL {
 			return m
 		}
 	}
@@ -119,7 +120,7 @@ func TestAnotherMemberContinuesWatches(t *testing.T) {
 			// The member has stopped, and the change is made, before another one can be asked.
 			m := first(s, cluster)
 			m.Stop()
-			eventually(t, "a write elsewhere", func() bool {
+			clustertest.Eventually(t, "a write elsewhere", func() bool {
 				return s.do("PUT", "/v2/keys/w/k", "value=while-moving").status == 201
 			})
 			line, err := bufio.NewReader(watch.Body).ReadString('\n')
@@ -135,11 +136,11 @@ func TestAnotherMemberContinuesWatches(t *testing.T) {
 func TestWatchesDoNotChangeTheFirstChoice(t *testing.T) {
 	cluster := membertest.Start(t, 3)
 	s := newSite(t, cluster.PeerURLs(), func(o *Options) { o.FailureWait = time.Hour }).await(3)
-	before := s.list.next(nil)
+	before := s.cluster.Next(nil)
 	for _, query := range kinds {
 		s.open(soon(t), "/v2/keys/w"+query)
-		if got := s.list.next(nil); got != before {
-			t.Errorf("after %s the choice is %s, before it was %s", query, got.url, before.url)
+		if got := s.cluster.Next(nil); got != before {
+			t.Errorf("after %s the choice is %s, before it was %s", query, got.URL, before.URL)
 		}
 	}
 }
@@ -241,12 +242,12 @@ func TestCutWatchesLeaveNothing(t *testing.T) {
 		}
 		fmt.Fprintf(conn, "GET /v2/keys/w%s HTTP/1.1\r\nHost: h\r\n\r\n", []string{kinds["one event"], kinds["a stream"]}[n%2])
 		if n%3 > 0 {
-			conn.SetReadDeadline(time.Now().Add(patience))
+			conn.SetReadDeadline(time.Now().Add(clustertest.Patience))
 			conn.Read(make([]byte, 1))
 		}
 		conn.Close()
 	}
-	eventually(t, "the watches to end", func() bool { return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 0") })
+	clustertest.Eventually(t, "the watches to end", func() bool { return strings.Contains(s.get(pathMetrics).body, "canopy_proxy_watches 0") })
 }
 
 func TestChunks(t *testing.T) {

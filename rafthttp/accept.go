@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
 )
 
 const (
@@ -35,8 +36,8 @@ func (t *Transport) Handler() http.Handler {
 	})
 }
 
-// Beside serves the paths of members, and passes all other paths to a handler.
-func (t *Transport) Beside(others http.Handler) http.Handler {
+// HandlerWith serves the paths of members, and gives all other requests to another handler.
+func (t *Transport) HandlerWith(others http.Handler) http.Handler {
 	members := t.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
@@ -49,34 +50,34 @@ func (t *Transport) Beside(others http.Handler) http.Handler {
 	})
 }
 
-// welcome checks the headers of a handshake. If the handshake fails, it answers and gives nil.
-func (t *Transport) welcome(w http.ResponseWriter, r *http.Request, method string) *hello {
+// acceptHandshake checks the headers of a handshake. If the handshake fails, it answers and gives nil.
+func (t *Transport) acceptHandshake(w http.ResponseWriter, r *http.Request, method string) *wire.Hello {
 	if r.Method != method {
 		w.Header().Set("Allow", method)
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 		return nil
 	}
-	h, err := parseHello(r.Header)
+	h, err := wire.ParseHello(r.Header)
 	if err != nil {
 		t.journal.warn(subject{0, "malformed"}, "a handshake from %s: %v", r.RemoteAddr, err)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return nil
 	}
-	answer := t.greet(h.from, nil)
-	refusal := t.examine(&h)
+	answer := t.newHello(h.From, nil)
+	refusal := t.checkDialer(&h)
 	if refusal != nil {
-		answer.incarnation = [16]byte{} // the incarnation is enough to speak as this member
+		answer.Incarnation = [16]byte{} // the incarnation is enough to speak as this member
 	}
-	answer.highest = min(versionMax, max(versionMin, h.highest))
-	answer.lowest = answer.highest
-	answer.write(w.Header())
+	answer.Highest = min(wire.VersionMax, max(wire.VersionMin, h.Highest))
+	answer.Lowest = answer.Highest
+	answer.Write(w.Header())
 	if refusal == nil {
-		t.o.Welcomed(r.Context())
+		t.o.HandshakeDone(r.Context())
 		return &h
 	}
-	t.o.Observer.refused(h.from, refusal.Reason)
-	t.journal.warnAfter(refusal.Reason.grace(), subject{h.from, refusal.Reason.String()}, "refused member %s at %s (URLs %.200q): %v",
-		t.title(h.from), r.RemoteAddr, r.Header.Get(headerPeerURLs), refusal)
+	t.o.Observer.refused(h.From, refusal.Reason)
+	t.journal.warnAfter(refusal.Reason.grace(), subject{h.From, refusal.Reason.String()}, "refused member %s at %s (URLs %.200q): %v",
+		t.title(h.From), r.RemoteAddr, r.Header.Get(wire.HeaderPeerURLs), refusal)
 	refusal.write(w)
 	return nil
 }
@@ -93,8 +94,8 @@ type inbound struct {
 	key     inboundKey
 	conn    net.Conn
 	cancel  context.CancelFunc // ends a wait for the owner
-	frames  frameReader
-	decoder decoder
+	frames  wire.Reader
+	decoder wire.Decoder
 	reply   []byte
 
 	messages []raft.Message // decoded, and not delivered yet
@@ -115,12 +116,12 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	h := t.welcome(w, r, "GET")
+	h := t.acceptHandshake(w, r, "GET")
 	if h == nil {
 		return
 	}
-	key := inboundKey{h.from, controlLane}
-	switch lane := r.Header.Get(headerLane); {
+	key := inboundKey{h.From, controlLane}
+	switch lane := r.Header.Get(wire.HeaderLane); {
 	case r.Header.Get("Upgrade") != upgradeToken:
 		w.Header().Set("Upgrade", upgradeToken)
 		http.Error(w, "Upgrade Required", http.StatusUpgradeRequired)
@@ -128,14 +129,14 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 	case lane == logLane.String():
 		key.lane = logLane
 	case lane != controlLane.String():
-		http.Error(w, badHeader(r.Header, headerLane).Error(), http.StatusBadRequest)
+		http.Error(w, wire.BadHeader(r.Header, wire.HeaderLane).Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithCancel(life)
 	defer cancel()
 	in, err := t.upgrade(w, key, cancel)
 	if err != nil {
-		t.journal.warn(subject{h.from, "upgrade"}, "a stream from %s could not begin: %v", t.title(h.from), err)
+		t.journal.warn(subject{h.From, "upgrade"}, "a stream from %s could not begin: %v", t.title(h.From), err)
 		return
 	}
 	if in.begin(h) {
@@ -160,13 +161,13 @@ func (t *Transport) upgrade(w http.ResponseWriter, key inboundKey, cancel contex
 	in := &inbound{t: t, key: key, conn: conn, cancel: cancel}
 	if rw.Reader.Buffered() > 0 {
 		in.close()
-		return nil, &malformed{"bytes before the answer"}
+		return nil, &wire.Malformed{What: "bytes before the answer"}
 	}
 	size := controlBuffer
 	if key.lane == logLane {
 		size = logBuffer
 	}
-	in.frames.r = bufio.NewReaderSize(&patientReader{conn, 3 * t.patience(key.lane)}, size)
+	in.frames = wire.NewReader(bufio.NewReaderSize(&patientReader{conn, 3 * t.patience(key.lane)}, size))
 	return in, nil
 }
 
@@ -189,10 +190,10 @@ func (in *inbound) answer(header http.Header) {
 	}
 }
 
-// begin makes it the stream of its key, and closes a previous one that the other side has given up. It runs before the answer,
+// begin makes it the stream of its key, and closes an earlier one, which the other side has given up. It runs before the answer,
 // so that two streams cannot be exchanged. False: the stream is not allowed any more, since the peers have changed after the
 // handshake, when it was not yet registered.
-func (in *inbound) begin(h *hello) bool {
+func (in *inbound) begin(h *wire.Hello) bool {
 	t := in.t
 	t.mu.Lock()
 	if t.life == nil {
@@ -204,13 +205,13 @@ func (in *inbound) begin(h *hello) bool {
 	}
 	t.inbound[in.key] = in
 	t.mu.Unlock()
-	if t.o.Owner.Admit(h.from, h.incarnation) != nil {
+	if t.o.Owner.Admit(h.From, h.Incarnation) != nil {
 		return false
 	}
-	if p := t.peer(h.from); p != nil && in.key.lane == controlLane {
-		p.found(in.conn.RemoteAddr())
+	if p := t.peer(h.From); p != nil && in.key.lane == controlLane {
+		p.recordAddress(in.conn.RemoteAddr())
 		for _, l := range p.lanes {
-			l.dialNow() // the peer is there
+			l.dialNow() // the peer is alive
 		}
 	}
 	return true
@@ -223,7 +224,7 @@ func (in *inbound) run(ctx context.Context) {
 	for err == nil && ctx.Err() == nil {
 		err = in.step(ctx)
 	}
-	if errors.As(err, new(*malformed)) {
+	if errors.As(err, new(*wire.Malformed)) {
 		in.t.journal.warn(subject{in.key.from, "malformed"}, "closed the stream %s from %s at %s: %v", in.key.lane,
 			in.t.title(in.key.from), in.conn.RemoteAddr(), err)
 		return
@@ -233,26 +234,26 @@ func (in *inbound) run(ctx context.Context) {
 
 // step reads one frame. It delivers messages when no other one has arrived.
 func (in *inbound) step(ctx context.Context) error {
-	k, payload, err := in.frames.next()
+	k, payload, err := in.frames.Next()
 	if err != nil {
 		return err
 	}
 	switch k {
-	case kindPing:
+	case wire.KindPing:
 		err = in.pong(payload)
-	case kindEnvelope:
+	case wire.KindEnvelope:
 		in.deliver(ctx)
 		in.t.o.Owner.ReceiveEnvelope(ctx, in.key.from, payload)
-	case kindPong, kindSnapshot:
-		err = &malformed{fmt.Sprintf("a frame of kind %d on a stream", k)}
+	case wire.KindPong, wire.KindSnapshot:
+		err = &wire.Malformed{What: fmt.Sprintf("a frame of kind %d on a stream", k)}
 	default:
 		var msg raft.Message
-		if msg, err = in.decoder.message(k, payload); err == nil {
+		if msg, err = in.decoder.Message(k, payload); err == nil {
 			in.messages = append(in.messages, msg)
 		}
 	}
-	in.bytes += frameHead + len(payload)
-	if !in.frames.ready() || len(in.messages) >= receiveItemsMax || in.bytes >= receiveBytesMax {
+	in.bytes += wire.FrameHead + len(payload)
+	if !in.frames.Ready() || len(in.messages) >= receiveItemsMax || in.bytes >= receiveBytesMax {
 		in.deliver(ctx)
 	}
 	return err
@@ -262,7 +263,7 @@ func (in *inbound) step(ctx context.Context) error {
 func (in *inbound) deliver(ctx context.Context) {
 	in.t.o.Observer.received(in.key.from, in.bytes)
 	if p := in.t.peer(in.key.from); p != nil {
-		p.hears(time.Now())
+		p.recordHeard(time.Now())
 	}
 	messages := in.messages
 	in.messages, in.bytes = nil, 0
@@ -273,11 +274,11 @@ func (in *inbound) deliver(ctx context.Context) {
 
 // pong answers a ping at once, even before messages that came with it: the ping asks whether this member is alive.
 func (in *inbound) pong(payload []byte) error {
-	number, err := pingNumber(payload)
+	number, err := wire.PingNumber(payload)
 	if err != nil {
 		return err
 	}
-	in.reply = appendPing(in.reply[:0], kindPong, number)
+	in.reply = wire.AppendPing(in.reply[:0], wire.KindPong, number)
 	if err := in.conn.SetWriteDeadline(time.Now().Add(in.t.stall(in.key.lane))); err != nil {
 		return err
 	}

@@ -12,19 +12,24 @@ import (
 	"testing"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
+	"canopy/rafthttp/wire/wiretest"
 )
 
-// intruder is a connection that has passed the handshake as another member, and that the test controls.
-func intruder(t *testing.T, n *node, as raft.MemberID, lane laneKind) (net.Conn, *bufio.Reader) {
+// rawStream is a connection that has passed the handshake as another member, and that the test controls.
+func rawStream(t *testing.T, n *node, as raft.MemberID, lane laneKind) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", n.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgradeToken}, headerLane: {lane.String()}}
-	h := hello{1, 1, testCluster, as, n.self.Member, [16]byte{byte(as)}, nil, "2.3.8", testHeartbeat, testElection}
-	h.write(header)
+	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgradeToken}, wire.HeaderLane: {lane.String()}}
+	h := wire.Hello{
+		Lowest: 1, Highest: 1, Cluster: testCluster, From: as, To: n.self.Member, Incarnation: [16]byte{byte(as)},
+		Version: "2.3.8", Heartbeat: testHeartbeat, Election: testElection,
+	}
+	h.Write(header)
 	if err := writeRequest(conn, "GET", streamPath, "peer", header); err != nil {
 		t.Fatal(err)
 	}
@@ -57,22 +62,22 @@ func closed(t *testing.T, what string, r io.Reader) {
 // Each stream sends what no member sends; the others continue meanwhile (R24 of the known failures).
 func TestHostileStreamsAffectNoOther(t *testing.T) {
 	a, b := pair(t)
-	huge := frameOf(kindStale, []byte{8, 1})
+	huge := wiretest.Frame(byte(wire.KindStale), []byte{8, 1})
 	binary.LittleEndian.PutUint32(huge, 1<<31)
-	var e encoder
-	snapshot, _ := e.append(nil, raft.Snapshot{Term: 1})
+	var e wire.Encoder
+	snapshot, _ := e.Append(nil, raft.Snapshot{Term: 1})
 	for name, bytes := range map[string][]byte{
 		"garbage":             []byte("GET / HTTP/1.1\r\n\r\n and more of it"),
-		"absurd length":       huge,
-		"pong":                appendPing(nil, kindPong, 1),
-		"short ping":          frameOf(kindPing, []byte{1}),
+		"length out of range": huge,
+		"pong":                wire.AppendPing(nil, wire.KindPong, 1),
+		"short ping":          wiretest.Frame(byte(wire.KindPing), []byte{1}),
 		"snapshot":            snapshot,
-		"malformed message":   frameOf(kindVote, []byte{255}),
-		"malformed append":    frameOf(kindAppend, []byte{1, 0, 0, 0}),
-		"append of no length": frameOf(kindAppend, nil),
+		"malformed message":   wiretest.Frame(byte(wire.KindVote), []byte{255}),
+		"malformed append":    wiretest.Frame(byte(wire.KindAppend), []byte{1, 0, 0, 0}),
+		"append of no length": wiretest.Frame(byte(wire.KindAppend), nil),
 	} {
 		for _, lane := range []laneKind{controlLane, logLane} {
-			conn, r := intruder(t, b, 0xc, lane)
+			conn, r := rawStream(t, b, 0xc, lane)
 			if _, err := conn.Write(bytes); err != nil {
 				t.Fatal(err)
 			}
@@ -94,15 +99,15 @@ func TestGarbageOnStreams(t *testing.T) {
 	b := newNode(t, 0xb).run()
 	for _, seed := range seeds(50) {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		var e encoder
+		var e wire.Encoder
 		var bytes []byte
 		for range 1 + rng.IntN(20) {
-			bytes, _ = e.append(bytes, randomMessage(rng))
+			bytes, _ = e.Append(bytes, wiretest.RandomMessage(rng))
 		}
 		for range 1 + rng.IntN(5) {
 			bytes[rng.IntN(len(bytes))] = byte(rng.Uint32())
 		}
-		conn, r := intruder(t, b, 0x100+raft.MemberID(seed), laneKind(rng.IntN(2)))
+		conn, r := rawStream(t, b, 0x100+raft.MemberID(seed), laneKind(rng.IntN(2)))
 		if _, err := conn.Write(bytes); err != nil {
 			continue // closed already
 		}
@@ -115,16 +120,16 @@ func TestGarbageOnStreams(t *testing.T) {
 func TestPingsAreAnsweredOnBothLanes(t *testing.T) {
 	b := newNode(t, 0xb).run()
 	for _, lane := range []laneKind{controlLane, logLane} {
-		conn, r := intruder(t, b, 0xc, lane)
-		frames := frameReader{r: r}
-		var e encoder
+		conn, r := rawStream(t, b, 0xc, lane)
+		frames := wire.NewReader(r)
+		var e wire.Encoder
 		for number := range uint64(10) {
-			bytes, _ := e.append(nil, raft.Stale{Term: 1})
-			if _, err := conn.Write(appendPing(bytes, kindPing, number)); err != nil {
+			bytes, _ := e.Append(nil, raft.Stale{Term: 1})
+			if _, err := conn.Write(wire.AppendPing(bytes, wire.KindPing, number)); err != nil {
 				t.Fatal(err)
 			}
-			k, payload, err := frames.next()
-			if err != nil || k != kindPong || binary.LittleEndian.Uint64(payload) != number {
+			k, payload, err := frames.Next()
+			if err != nil || k != wire.KindPong || binary.LittleEndian.Uint64(payload) != number {
 				t.Fatalf("%v: ping %d: kind %d, %v, %v", lane, number, k, payload, err)
 			}
 		}
@@ -135,14 +140,15 @@ func TestPingsAreAnsweredOnBothLanes(t *testing.T) {
 // A member dials again while its first connection seems to be open.
 func TestSecondStreamReplacesTheFirst(t *testing.T) {
 	b := newNode(t, 0xb).run()
-	_, first := intruder(t, b, 0xc, controlLane)
-	_, other := intruder(t, b, 0xc, logLane)
-	second, r := intruder(t, b, 0xc, controlLane)
+	_, first := rawStream(t, b, 0xc, controlLane)
+	_, other := rawStream(t, b, 0xc, logLane)
+	second, r := rawStream(t, b, 0xc, controlLane)
 	closed(t, "the first", first)
-	if _, err := second.Write(appendPing(nil, kindPing, 1)); err != nil {
+	if _, err := second.Write(wire.AppendPing(nil, wire.KindPing, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if k, _, err := (&frameReader{r: r}).next(); err != nil || k != kindPong {
+	frames := wire.NewReader(r)
+	if k, _, err := frames.Next(); err != nil || k != wire.KindPong {
 		t.Errorf("the second: kind %d, %v", k, err)
 	}
 	b.SetPeers([]Peer{{ID: 0xc, URLs: []string{"http://127.0.0.1:1"}}})
@@ -152,9 +158,9 @@ func TestSecondStreamReplacesTheFirst(t *testing.T) {
 }
 
 func TestSilentStreamIsClosed(t *testing.T) {
-	b := newNode(t, 0xb, hasty).run()
-	conn, r := intruder(t, b, 0xc, controlLane)
-	if _, err := conn.Write(frameOf(kindStale, []byte{8, 1})[:7]); err != nil {
+	b := newNode(t, 0xb, withShortElection).run()
+	conn, r := rawStream(t, b, 0xc, controlLane)
+	if _, err := conn.Write(wiretest.Frame(byte(wire.KindStale), []byte{8, 1})[:7]); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, "silent", r)
@@ -169,18 +175,18 @@ func TestOwnerThatWaitsHoldsUpOneStream(t *testing.T) {
 		}
 	}
 	b.run()
-	slow, _ := intruder(t, b, 0xc, controlLane)
-	if _, err := slow.Write(frameOf(kindStale, []byte{8, 1})); err != nil {
+	slow, _ := rawStream(t, b, 0xc, controlLane)
+	if _, err := slow.Write(wiretest.Frame(byte(wire.KindStale), []byte{8, 1})); err != nil {
 		t.Fatal(err)
 	}
-	fast, _ := intruder(t, b, 0xd, controlLane)
-	if _, err := fast.Write(frameOf(kindStale, []byte{8, 1})); err != nil {
+	fast, _ := rawStream(t, b, 0xd, controlLane)
+	if _, err := fast.Write(wiretest.Frame(byte(wire.KindStale), []byte{8, 1})); err != nil {
 		t.Fatal(err)
 	}
 	b.until("the other member's message", func() bool { return len(b.messages[0xd]) == 1 })
 }
 
-// Otherwise each attempt of a peer would leave a goroutine behind.
+// Otherwise each attempt of a peer would leave a goroutine.
 func TestReplacedStreamReleasesTheOwner(t *testing.T) {
 	b := newNode(t, 0xb)
 	var waiting atomic.Int32
@@ -191,9 +197,9 @@ func TestReplacedStreamReleasesTheOwner(t *testing.T) {
 	}
 	b.run()
 	for range 3 {
-		conn, _ := intruder(t, b, 0xc, controlLane)
+		conn, _ := rawStream(t, b, 0xc, controlLane)
 		eventually(t, "the one before has given up", func() bool { return waiting.Load() == 0 })
-		if _, err := conn.Write(frameOf(kindStale, []byte{8, 1})); err != nil {
+		if _, err := conn.Write(wiretest.Frame(byte(wire.KindStale), []byte{8, 1})); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the owner waits", func() bool { return waiting.Load() == 1 })
@@ -210,10 +216,10 @@ func TestWrongUpgradesAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := hello{1, 1, testCluster, 0xa, 0xb, [16]byte{0xa}, nil, "2.3.8", testHeartbeat, testElection}
-		h.write(request.Header)
+		h := wire.Hello{Lowest: 1, Highest: 1, Cluster: testCluster, From: 0xa, To: 0xb, Incarnation: [16]byte{0xa}, Version: "2.3.8", Heartbeat: testHeartbeat, Election: testElection}
+		h.Write(request.Header)
 		request.Header.Set("Upgrade", c.upgrade)
-		request.Header.Set(headerLane, c.lane)
+		request.Header.Set(wire.HeaderLane, c.lane)
 		answer, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)

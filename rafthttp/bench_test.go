@@ -16,8 +16,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 	y.onReceive = func(context.Context, raft.MemberID, []raft.Message) {
 		y.Send([]raft.Outbound{{To: 0xa, Message: raft.HeartbeatReply{Term: 1}}})
 	}
-	x.deaf, y.deaf = true, true
-	meet(x, y)
+	x.discards, y.discards = true, true
+	connect(x, y)
 	x.run()
 	y.run()
 	connected(x, y)
@@ -40,8 +40,8 @@ func BenchmarkAppends(b *testing.B) {
 					<-room
 				}
 			}
-			x.deaf, y.deaf = true, true
-			meet(x, y)
+			x.discards, y.discards = true, true
+			connect(x, y)
 			x.run()
 			y.run()
 			connected(x, y)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
 )
 
 const (
@@ -30,10 +31,10 @@ func (t *Transport) dialTimeout() time.Duration { return time.Second + t.o.Elect
 func (t *Transport) dialStream(ctx context.Context, to target, lane laneKind, preferred string) (*stream, string, error) {
 	var s *stream
 	url, err := t.reach(ctx, to.urls, preferred, func(conn net.Conn, host string) error {
-		frames, err := t.shake(ctx, conn, host, to, lane)
+		frames, err := t.handshake(ctx, conn, host, to, lane)
 		if err == nil {
 			if p := t.peer(to.id); p != nil {
-				p.found(conn.RemoteAddr())
+				p.recordAddress(conn.RemoteAddr())
 			}
 			s = newStream(conn, frames)
 		}
@@ -145,43 +146,43 @@ func hostOf(raw string) string {
 	return u.Host
 }
 
-// shake begins a stream on a connection.
-func (t *Transport) shake(ctx context.Context, conn net.Conn, host string, to target, lane laneKind) (frameReader, error) {
+// handshake begins a stream on a connection.
+func (t *Transport) handshake(ctx context.Context, conn net.Conn, host string, to target, lane laneKind) (wire.Reader, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if err := conn.SetDeadline(time.Now().Add(t.dialTimeout())); err != nil {
-		return frameReader{}, err
+		return wire.Reader{}, err
 	}
-	header := t.askHeader(to)
+	header := t.requestHeader(to)
 	header.Set("Connection", "Upgrade")
 	header.Set("Upgrade", upgradeToken)
-	header.Set(headerLane, lane.String())
+	header.Set(wire.HeaderLane, lane.String())
 	if err := writeRequest(conn, "GET", streamPath, host, header); err != nil {
-		return frameReader{}, err
+		return wire.Reader{}, err
 	}
 	limited := &io.LimitedReader{R: conn, N: answerBytesMax}
 	r := bufio.NewReaderSize(limited, pongBufferBytes)
 	answer, err := http.ReadResponse(r, &http.Request{Method: "GET"})
 	if err != nil {
-		return frameReader{}, fmt.Errorf("no answer to the handshake: %w", err)
+		return wire.Reader{}, fmt.Errorf("no answer to the handshake: %w", err)
 	}
 	if answer.StatusCode != http.StatusSwitchingProtocols {
-		return frameReader{}, t.refusedBy(to, answer)
+		return wire.Reader{}, t.refusedBy(to, answer)
 	}
 	if err := t.checkAnswer(to, answer.Header); err != nil {
-		return frameReader{}, err
+		return wire.Reader{}, err
 	}
 	limited.N = math.MaxInt64
-	return frameReader{r: r}, conn.SetDeadline(time.Time{})
+	return wire.NewReader(r), conn.SetDeadline(time.Time{})
 }
 
-// askHeader is the header of a handshake.
-func (t *Transport) askHeader(to target) http.Header {
+// requestHeader is the header of a handshake.
+func (t *Transport) requestHeader(to target) http.Header {
 	header := http.Header{}
-	h := t.greet(to.id, to.incarnation)
-	h.write(header)
+	h := t.newHello(to.id, to.incarnation)
+	h.Write(header)
 	if urls := t.o.PeerURLs(); len(urls) > 0 {
-		header.Set(headerPeerURLs, strings.Join(urls, ","))
+		header.Set(wire.HeaderPeerURLs, strings.Join(urls, ","))
 	}
 	return header
 }
@@ -199,18 +200,18 @@ func writeRequest(w io.Writer, method, path, host string, header http.Header) er
 
 // checkAnswer checks the headers of the other side. The error is a *Refusal of this side.
 func (t *Transport) checkAnswer(to target, header http.Header) error {
-	answer, err := parseHello(header)
+	answer, err := wire.ParseHello(header)
 	if err != nil {
 		return err
 	}
-	if refusal := t.accept(&answer, to); refusal != nil {
+	if refusal := t.checkAcceptor(&answer, to); refusal != nil {
 		t.o.Observer.refused(to.id, refusal.Reason)
 		t.journal.warn(subject{to.id, refusal.Reason.String()}, "refused to talk to %s: %v", to.title(), refusal)
 		return refusal
 	}
-	if answer.election != t.o.Election || answer.heartbeat != t.o.Heartbeat {
+	if answer.Election != t.o.Election || answer.Heartbeat != t.o.Heartbeat {
 		t.journal.warn(subject{to.id, "times"}, "member %s has a heartbeat of %v and an election time-out of %v, this one of %v and %v: they should be the same",
-			to.title(), answer.heartbeat, answer.election, t.o.Heartbeat, t.o.Election)
+			to.title(), answer.Heartbeat, answer.Election, t.o.Heartbeat, t.o.Election)
 	}
 	return nil
 }
@@ -224,7 +225,7 @@ func (t *Transport) refusedBy(to target, answer *http.Response) error {
 		return err
 	}
 	t.journal.warnAfter(refusal.Reason.grace(), subject{to.id, "by " + refusal.Reason.String()}, "%s refuses to talk to this member: %v", to.title(), refusal)
-	if h, err := parseHello(answer.Header); refusal.Reason == Removed && err == nil && h.from == to.id && h.cluster == t.o.Self.Cluster {
+	if h, err := wire.ParseHello(answer.Header); refusal.Reason == Removed && err == nil && h.From == to.id && h.Cluster == t.o.Self.Cluster {
 		t.o.Owner.Removed(raft.MemberID(to.id), refusal.Term, refusal.Index)
 	}
 	return refusal

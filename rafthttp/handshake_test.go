@@ -7,80 +7,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
 )
-
-func TestHelloIsParsed(t *testing.T) {
-	life := [16]byte{1, 2, 3}
-	for _, want := range []hello{
-		{1, 1, 5, 6, 7, life, nil, "2.3.8", 100 * time.Millisecond, time.Second},
-		{1, 9, 1<<64 - 1, 1<<64 - 1, 0, life, &life, "10.20.30", time.Millisecond, time.Hour},
-	} {
-		header := http.Header{}
-		want.write(header)
-		got, err := parseHello(header)
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(hello{})); err != nil || diff != "" {
-			t.Errorf("%v\n%s", err, diff)
-		}
-	}
-}
-
-func TestMalformedHelloIsRefused(t *testing.T) {
-	good := hello{1, 1, 5, 6, 7, [16]byte{1}, nil, "2.3.8", time.Second, time.Second}
-	for _, bad := range [][2]string{
-		{headerProtocol, ""}, {headerProtocol, "1"}, {headerProtocol, "2-1"}, {headerProtocol, "1-99999999999"}, {headerProtocol, "-1-1"},
-		{headerTimes, "x-y"}, {headerTimes, ""}, {headerCluster, ""}, {headerCluster, "xyz"}, {headerCluster, "10000000000000000"},
-		{headerFrom, "0"}, {headerFrom, ""}, {headerTo, "-1"}, {headerIncarnation, ""}, {headerIncarnation, "01"},
-		{headerIncarnation, strings.Repeat("g", 32)}, {headerToIncarnation, "1"}, {headerVersion, ""}, {headerVersion, "2.3"},
-		{headerVersion, "a.b.c"}, {headerVersion, "2.3.8" + strings.Repeat("0", 100)},
-	} {
-		header := http.Header{}
-		good.write(header)
-		header.Set(bad[0], bad[1])
-		if h, err := parseHello(header); err == nil {
-			t.Errorf("%s: %q was understood as %v", bad[0], bad[1], h)
-		} else if len(err.Error()) > 300 {
-			t.Errorf("%s: the error has %d bytes", bad[0], len(err.Error()))
-		}
-	}
-}
-
-func FuzzHandshake(f *testing.F) {
-	good := http.Header{}
-	h := hello{1, 1, 5, 6, 7, [16]byte{1}, &[16]byte{2}, "2.3.8", time.Second, time.Second}
-	h.write(good)
-	names := []string{headerProtocol, headerCluster, headerFrom, headerTo, headerIncarnation, headerToIncarnation, headerVersion, headerTimes}
-	for i, name := range names {
-		f.Add(i, good.Get(name))
-		f.Add(i, "")
-	}
-	f.Fuzz(func(t *testing.T, which int, value string) {
-		header := good.Clone()
-		header[names[uint(which)%uint(len(names))]] = []string{value}
-		h, err := parseHello(header)
-		if err != nil {
-			return
-		}
-		again := http.Header{}
-		h.write(again)
-		got, err := parseHello(again)
-		if diff := cmp.Diff(h, got, cmp.AllowUnexported(hello{})); err != nil || diff != "" {
-			t.Fatalf("%v\n%s", err, diff)
-		}
-	})
-}
-
-func FuzzSnapshotHeader(f *testing.F) {
-	f.Add("CAMQBw==")
-	f.Add("")
-	f.Fuzz(func(t *testing.T, value string) {
-		_, _ = parseSnapshot(http.Header{headerSnapshot: {value}})
-	})
-}
 
 // The cases show each reason, its status, and its text.
 func TestReasonsOfTheHandshake(t *testing.T) {
@@ -92,29 +24,29 @@ func TestReasonsOfTheHandshake(t *testing.T) {
 	other := [16]byte{9}
 	for _, c := range []struct {
 		name   string
-		change func(h *hello)
+		change func(h *wire.Hello)
 		status int
 		want   Refusal
 	}{
-		{"too old", func(h *hello) { h.lowest, h.highest = 0, 0 }, 412, Refusal{Reason: TooOld, Text: "protocol versions are up to 0, here they begin at 1"}},
-		{"too new", func(h *hello) { h.lowest, h.highest = 2, 3 }, 412, Refusal{Reason: TooNew, Text: "protocol versions begin at 2, here they are up to 1"}},
-		{"other cluster", func(h *hello) { h.cluster = 5 }, 412, Refusal{Reason: OtherCluster, Text: "member a is of cluster 5, and b of cluster c1"}},
-		{"other member", func(h *hello) { h.to = 0xc }, 412, Refusal{Reason: NotYou, Text: "this is member b, not c"}},
-		{"itself", func(h *hello) { h.from = 0xb }, 404, Refusal{Reason: Unknown, Text: "member b is this one itself"}},
-		{"other life of mine", func(h *hello) { h.expected = &other }, 409, Refusal{Reason: NotMyIncarnation, Text: "member b does not have the data directory that you know, 09000000"}},
-		{"removed", func(h *hello) { h.from = 0xd }, 410, *n.refuse[0xd]},
-		{"unknown", func(h *hello) { h.from = 0xe }, 404, *n.refuse[0xe]},
-		{"other life", func(h *hello) { h.from = 0xf }, 409, *n.refuse[0xf]},
+		{"too old", func(h *wire.Hello) { h.Lowest, h.Highest = 0, 0 }, 412, Refusal{Reason: TooOld, Text: "protocol versions are up to 0, here they begin at 1"}},
+		{"too new", func(h *wire.Hello) { h.Lowest, h.Highest = 2, 3 }, 412, Refusal{Reason: TooNew, Text: "protocol versions begin at 2, here they are up to 1"}},
+		{"other cluster", func(h *wire.Hello) { h.Cluster = 5 }, 412, Refusal{Reason: OtherCluster, Text: "member a is of cluster 5, and b of cluster c1"}},
+		{"other member", func(h *wire.Hello) { h.To = 0xc }, 412, Refusal{Reason: NotYou, Text: "this is member b, not c"}},
+		{"itself", func(h *wire.Hello) { h.From = 0xb }, 404, Refusal{Reason: Unknown, Text: "member b is this one itself"}},
+		{"other incarnation of mine", func(h *wire.Hello) { h.Expected = &other }, 409, Refusal{Reason: NotMyIncarnation, Text: "member b does not have the data directory that you know, 09000000"}},
+		{"removed", func(h *wire.Hello) { h.From = 0xd }, 410, *n.refuse[0xd]},
+		{"unknown", func(h *wire.Hello) { h.From = 0xe }, 404, *n.refuse[0xe]},
+		{"other incarnation", func(h *wire.Hello) { h.From = 0xf }, 409, *n.refuse[0xf]},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, path := range [][2]string{{"GET", streamPath}, {"POST", snapshotPath}} {
-				h := hello{1, 1, testCluster, 0xa, 0xb, [16]byte{0xa}, nil, "2.3.8", testHeartbeat, testElection}
+				h := wire.Hello{Lowest: 1, Highest: 1, Cluster: testCluster, From: 0xa, To: 0xb, Incarnation: [16]byte{0xa}, Version: "2.3.8", Heartbeat: testHeartbeat, Election: testElection}
 				c.change(&h)
 				request, err := http.NewRequest(path[0], n.url+path[1], nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				h.write(request.Header)
+				h.Write(request.Header)
 				answer, err := http.DefaultClient.Do(request)
 				if err != nil {
 					t.Fatal(err)
@@ -128,10 +60,10 @@ func TestReasonsOfTheHandshake(t *testing.T) {
 				if diff := cmp.Diff(c.want, got); err != nil || diff != "" || answer.StatusCode != c.status {
 					t.Errorf("%s: %d %s, %v\n%s", path[1], answer.StatusCode, text, err, diff)
 				}
-				if answer.Header.Get(headerCluster) != "c1" || answer.Header.Get(headerVersion) != "2.3.8" {
+				if answer.Header.Get(wire.HeaderCluster) != "c1" || answer.Header.Get(wire.HeaderVersion) != "2.3.8" {
 					t.Errorf("%s: headers %v", path[1], answer.Header)
 				}
-				if told := answer.Header.Get(headerIncarnation); told != strings.Repeat("0", 32) {
+				if told := answer.Header.Get(wire.HeaderIncarnation); told != strings.Repeat("0", 32) {
 					t.Errorf("%s: whom it refuses, it tells its incarnation: %s", path[1], told)
 				}
 			}
@@ -149,30 +81,30 @@ func TestReasonsOfTheHandshake(t *testing.T) {
 
 // A member other than the one that was dialled answers.
 func TestTheDiallerChecksToo(t *testing.T) {
-	life := [16]byte{7}
+	incarnation := [16]byte{7}
 	for name, c := range map[string]struct {
-		answer hello
+		answer wire.Hello
 		known  *[16]byte
 		refuse *Refusal
 		want   Reason
 	}{
-		"other cluster": {answer: hello{cluster: 5, from: 0xb}, want: OtherCluster},
-		"other member":  {answer: hello{cluster: testCluster, from: 0xc}, want: NotYou},
-		"other life":    {answer: hello{cluster: testCluster, from: 0xb}, known: &life, want: OtherIncarnation},
-		"not admitted":  {answer: hello{cluster: testCluster, from: 0xb}, refuse: &Refusal{Reason: Unknown}, want: Unknown},
-		"the right one": {answer: hello{cluster: testCluster, from: 0xb, incarnation: life}, known: &life},
+		"other cluster":     {answer: wire.Hello{Cluster: 5, From: 0xb}, want: OtherCluster},
+		"other member":      {answer: wire.Hello{Cluster: testCluster, From: 0xc}, want: NotYou},
+		"other incarnation": {answer: wire.Hello{Cluster: testCluster, From: 0xb}, known: &incarnation, want: OtherIncarnation},
+		"not admitted":      {answer: wire.Hello{Cluster: testCluster, From: 0xb}, refuse: &Refusal{Reason: Unknown}, want: Unknown},
+		"the right one":     {answer: wire.Hello{Cluster: testCluster, From: 0xb, Incarnation: incarnation}, known: &incarnation},
 	} {
 		n := newNode(t, 0xa)
 		if c.refuse != nil {
 			n.refuse[0xb] = c.refuse
 		}
-		c.answer.lowest, c.answer.highest = versionMax, versionMax
-		got := n.accept(&c.answer, target{id: 0xb, incarnation: c.known})
+		c.answer.Lowest, c.answer.Highest = wire.VersionMax, wire.VersionMax
+		got := n.checkAcceptor(&c.answer, target{id: 0xb, incarnation: c.known})
 		if c.want == 0 && got != nil || c.want != 0 && (got == nil || got.Reason != c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
-		c.answer.highest = versionMax + 1
-		if got := n.accept(&c.answer, target{id: 0xb, incarnation: c.known}); got == nil {
+		c.answer.Highest = wire.VersionMax + 1
+		if got := n.checkAcceptor(&c.answer, target{id: 0xb, incarnation: c.known}); got == nil {
 			t.Errorf("%s: a version that was not offered was accepted", name)
 		}
 	}
@@ -235,7 +167,7 @@ func TestMembersOfTheReferenceAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, value := range map[string]string{headerCluster: c.cluster, headerVersion: c.version, "X-Min-Cluster-Version": c.least, headerFrom: "1"} {
+		for name, value := range map[string]string{wire.HeaderCluster: c.cluster, wire.HeaderVersion: c.version, "X-Min-Cluster-Version": c.least, wire.HeaderFrom: "1"} {
 			if value != "" {
 				request.Header.Set(name, value)
 			}
@@ -249,10 +181,10 @@ func TestMembersOfTheReferenceAreRefused(t *testing.T) {
 		if answer.StatusCode != c.status || string(body) != c.body {
 			t.Errorf("%s %s: %d %q, want %d %q", c.method, c.path, answer.StatusCode, body, c.status, c.body)
 		}
-		if c.status == 412 && answer.Header.Get(headerCluster) != "c1" {
+		if c.status == 412 && answer.Header.Get(wire.HeaderCluster) != "c1" {
 			t.Errorf("%s %s: headers %v", c.method, c.path, answer.Header)
 		}
-		if strings.HasPrefix(c.path, "/raft/stream") && c.status == 412 && answer.Header.Get(headerVersion) != "2.3.8" {
+		if strings.HasPrefix(c.path, "/raft/stream") && c.status == 412 && answer.Header.Get(wire.HeaderVersion) != "2.3.8" {
 			t.Errorf("%s %s: headers %v", c.method, c.path, answer.Header)
 		}
 	}

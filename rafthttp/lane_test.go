@@ -19,12 +19,14 @@ import (
 	"time"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
+	"canopy/rafthttp/wire/wiretest"
 )
 
-// hastyElection is for tests that wait for it; the others must work on busy machines.
-const hastyElection = 500 * time.Millisecond
+// shortElection is for tests that wait for it; other tests must work on busy machines.
+const shortElection = 500 * time.Millisecond
 
-func hasty(o *Options) { o.Election = hastyElection }
+func withShortElection(o *Options) { o.Election = shortElection }
 
 func heartbeat(to raft.MemberID, round uint64) []raft.Outbound {
 	return []raft.Outbound{{To: to, Message: raft.Heartbeat{Term: 1, Round: round}}}
@@ -39,7 +41,7 @@ func bulk(to raft.MemberID, index raft.Index, size int) []raft.Outbound {
 func TestOrderAndContentsSurviveLoad(t *testing.T) {
 	for _, seed := range seeds(1) {
 		nodes := []*node{newNode(t, 1), newNode(t, 2), newNode(t, 3)}
-		meet(nodes...)
+		connect(nodes...)
 		for _, n := range nodes {
 			n.run()
 		}
@@ -54,7 +56,7 @@ func TestOrderAndContentsSurviveLoad(t *testing.T) {
 				rng := rand.New(rand.NewPCG(seed, uint64(i)))
 				senders.Go(func() {
 					for k := range raft.Index(count) {
-						m := randomAppend(rng, 1, k, rng.IntN(4), 1<<rng.IntN(17))
+						m := wiretest.RandomAppend(rng, 1, k, rng.IntN(4), 1<<rng.IntN(17))
 						for e := range m.Entries {
 							if data := m.Entries[e].Data; len(data) >= 8 {
 								binary.LittleEndian.PutUint64(data, uint64(len(data))) // checked on arrival
@@ -115,7 +117,7 @@ func TestBulkDoesNotDelayHeartbeats(t *testing.T) {
 			}
 		}
 	}
-	meet(a, b)
+	connect(a, b)
 	a.run()
 	b.run()
 	connected(a, b)
@@ -140,8 +142,8 @@ func TestBulkDoesNotDelayHeartbeats(t *testing.T) {
 	eventually(t, "the queue is written", func() bool { return a.statusOf(0xb).QueuedMessages == 0 })
 }
 
-// stubborn is a member that makes the handshake and then never reads or writes.
-func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int) {
+// unresponsive is a member that makes the handshake and then never reads or writes.
+func unresponsive(t *testing.T, id raft.MemberID) (peer Peer, connections func() int) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -150,13 +152,13 @@ func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int
 	var held []net.Conn
 	var count atomic.Int32
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, err := parseHello(r.Header)
+		h, err := wire.ParseHello(r.Header)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		answer := hello{1, 1, h.cluster, id, h.from, [16]byte{byte(id)}, nil, "2.3.8", h.heartbeat, h.election}
-		answer.write(w.Header())
+		answer := wire.Hello{Lowest: 1, Highest: 1, Cluster: h.Cluster, From: id, To: h.From, Incarnation: [16]byte{byte(id)}, Version: "2.3.8", Heartbeat: h.Heartbeat, Election: h.Election}
+		answer.Write(w.Header())
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", upgradeToken)
 		w.WriteHeader(http.StatusSwitchingProtocols)
@@ -187,10 +189,10 @@ func stubborn(t *testing.T, id raft.MemberID) (peer Peer, connections func() int
 	return Peer{ID: id, URLs: []string{"http://" + listener.Addr().String()}}, func() int { return int(count.Load()) }
 }
 
-// One peer hangs within its connections (R24, R42).
+// One peer hangs in its connections (R24, R42).
 func TestAStuckPeerBlocksNoOther(t *testing.T) {
-	a, b := newNode(t, 0xa, hasty), newNode(t, 0xb, hasty)
-	stuck, connections := stubborn(t, 0xc)
+	a, b := newNode(t, 0xa, withShortElection), newNode(t, 0xb, withShortElection)
+	stuck, connections := unresponsive(t, 0xc)
 	a.SetPeers([]Peer{b.as(), stuck})
 	b.SetPeers([]Peer{a.as()})
 	a.run()
@@ -210,14 +212,14 @@ func TestAStuckPeerBlocksNoOther(t *testing.T) {
 	if !strings.Contains(fmt.Sprint(a.statusOf(0xc).LastError), "no data received") {
 		t.Errorf("the error is %v", a.statusOf(0xc).LastError)
 	}
-	eventually(t, "both streams of the stuck peer are dialled anew", func() bool { return connections() >= 4 })
+	eventually(t, "both streams of the stuck peer are dialled again", func() bool { return connections() >= 4 })
 }
 
 // Nothing passes on a peer's connections any more, but they stay open (R42).
 func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cut atomic.Bool
-		a, b := pipedPair(t, hasty, func(o *Options) {
+		a, b := pipedPair(t, withShortElection, func(o *Options) {
 			dial := o.Dial
 			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				if cut.Load() {
@@ -225,7 +227,7 @@ func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 					return nil, ctx.Err()
 				}
 				c, err := dial(ctx, network, address)
-				return &blackHole{Conn: c, cut: &cut}, err
+				return &droppingConn{Conn: c, cut: &cut}, err
 			}
 		})
 		for round := range uint64(10) {
@@ -235,8 +237,8 @@ func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 		cut.Store(true)
 		began := time.Now()
 		eventually(t, "the peer is inactive", func() bool { return !a.statusOf(0xb).Active })
-		if took := time.Since(began); took > hastyElection {
-			t.Errorf("noticed after %v, the election time-out is %v", took, hastyElection)
+		if took := time.Since(began); took > shortElection {
+			t.Errorf("noticed after %v, the election time-out is %v", took, shortElection)
 		}
 		a.until("the loss", func() bool { return a.lost[0xb] > 0 })
 		cut.Store(false)
@@ -245,13 +247,13 @@ func TestDeadPeerIsNoticedWithinAnElection(t *testing.T) {
 	})
 }
 
-// blackHole drops what is written while it is cut.
-type blackHole struct {
+// droppingConn drops what is written while it is cut.
+type droppingConn struct {
 	net.Conn
 	cut *atomic.Bool
 }
 
-func (h *blackHole) Write(b []byte) (int, error) {
+func (h *droppingConn) Write(b []byte) (int, error) {
 	if h.cut.Load() {
 		return len(b), nil
 	}
@@ -272,7 +274,7 @@ func TestPeerThatStartsAgainIsFoundAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.listener, again.url = listener, "http://"+address
-	meet(a, again)
+	connect(a, again)
 	again.run()
 	connected(a, again)
 	a.until("word that there are streams again", func() bool { return a.lost[0xb] >= lost+2 })
@@ -283,7 +285,7 @@ func TestPeerThatStartsAgainIsFoundAgain(t *testing.T) {
 	}
 }
 
-// A peer moves while its old address still answers, and then to URLs of which the first is dead.
+// A peer moves while its old address still answers, and then to URLs; the first of these is dead.
 func TestChangedURLsAreDialledAtOnce(t *testing.T) {
 	a, b := pair(t)
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
@@ -303,7 +305,7 @@ func TestChangedURLsAreDialledAtOnce(t *testing.T) {
 	})
 }
 
-// The first URL of a peer hangs within connecting (R41).
+// The first URL of a peer hangs while connecting (R41).
 func TestSlowURLIsRaced(t *testing.T) {
 	b := newNode(t, 0xb).run()
 	a := newNode(t, 0xa, func(o *Options) {
@@ -332,7 +334,7 @@ func TestURLOfAnotherMemberIsSkipped(t *testing.T) {
 
 func TestALossIsReported(t *testing.T) {
 	a, b := pair(t)
-	if a.SendEnvelope(0xb, make([]byte, envelopeBytesMax+1)) {
+	if a.SendEnvelope(0xb, make([]byte, wire.EnvelopeBytesMax+1)) {
 		t.Error("an envelope that is too long was queued")
 	}
 	if a.SendEnvelope(0xc, []byte("x")) {
@@ -340,7 +342,7 @@ func TestALossIsReported(t *testing.T) {
 	}
 	a.Send([]raft.Outbound{{To: 0xb, Message: raft.Snapshot{Term: 1}}})
 	a.until("the loss", func() bool { return a.lost[0xb] == 1 })
-	long := bytes.Repeat([]byte("n"), envelopeBytesMax)
+	long := bytes.Repeat([]byte("n"), wire.EnvelopeBytesMax)
 	if !a.SendEnvelope(0xb, long) {
 		t.Fatal("the longest envelope was dropped")
 	}
@@ -370,7 +372,7 @@ func TestRemovedMemberIsToldWithProof(t *testing.T) {
 func TestCrossedClustersStayApart(t *testing.T) {
 	a := newNode(t, 0xa)
 	b := newNode(t, 0xb, func(o *Options) { o.Self.Cluster = 0xc2 })
-	meet(a, b)
+	connect(a, b)
 	a.run()
 	b.run()
 	a.logs("of cluster c2")
@@ -453,7 +455,7 @@ func TestWhatOperatorsSee(t *testing.T) {
 		},
 	}
 	a, b := newNode(t, 0xa, func(o *Options) { o.Observer = observer }), newNode(t, 0xb)
-	meet(a, b)
+	connect(a, b)
 	if s := a.statusOf(0xb); s.Active || !s.Since.IsZero() || !s.LastHeard.IsZero() || s.LastError != nil {
 		t.Errorf("before the first connection: %+v", s)
 	}
@@ -465,7 +467,7 @@ func TestWhatOperatorsSee(t *testing.T) {
 	b.run()
 	a.run()
 	connected(a, b)
-	a.until("the time to send anew", func() bool { return a.lost[0xb] == 2 })
+	a.until("the time to send again", func() bool { return a.lost[0xb] == 2 })
 	eventually(t, "pings are answered", func() bool {
 		s := a.statusOf(0xb)
 		return s.RoundTrip > 0 && time.Since(s.LastHeard) < time.Minute

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"canopy/rafthttp/wire"
 )
 
 // RemoteMember is a member in the list of a running cluster.
@@ -50,9 +52,9 @@ func fetchMembers(ctx context.Context, client *http.Client, url string) (uint64,
 	case len(body) > membersBytesMax:
 		return 0, nil, fmt.Errorf("answered with more than %d bytes", membersBytesMax)
 	}
-	cluster, err := strconv.ParseUint(answer.Header.Get(headerCluster), 16, 64)
+	cluster, err := strconv.ParseUint(answer.Header.Get(wire.HeaderCluster), 16, 64)
 	if err != nil {
-		return 0, nil, fmt.Errorf("answered without a readable %s", headerCluster)
+		return 0, nil, fmt.Errorf("answered without a readable %s", wire.HeaderCluster)
 	}
 	var members []RemoteMember
 	if err := json.Unmarshal(body, &members); err != nil {

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"canopy/rafthttp/wire"
 )
 
 func TestMembersAreFetched(t *testing.T) {
 	const list = `[{"id":1616522855126947658,"peerURLs":["http://127.0.0.1:15480","http://127.0.0.1:15481"]},` +
 		`{"id":18446744073709551615,"peerURLs":["http://127.0.0.1:15180"],"name":"m1","clientURLs":["http://127.0.0.1:15179"]}]` + "\n"
 	answer := func(w http.ResponseWriter, cluster, body string) {
-		w.Header().Set(headerCluster, cluster)
+		w.Header().Set(wire.HeaderCluster, cluster)
 		_, _ = w.Write([]byte(body))
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +50,7 @@ func TestMembersAreFetched(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/nowhere": "answered 404 with 19 bytes", "/huge": "more than 1048576 bytes", "/nocluster": headerCluster, "/badcluster": headerCluster,
+		"/nowhere": "answered 404 with 19 bytes", "/huge": "more than 1048576 bytes", "/nocluster": wire.HeaderCluster, "/badcluster": wire.HeaderCluster,
 		"/garbage": "6 bytes that are not a list of members", "/hangs": "deadline exceeded",
 	} {
 		patience := 10 * time.Second

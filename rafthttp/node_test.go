@@ -67,7 +67,7 @@ type owner struct {
 	removed   []raft.Index
 	refuse    map[raft.MemberID]*Refusal
 
-	deaf       bool // drops messages
+	discards   bool // drops messages
 	onReceive  func(ctx context.Context, from raft.MemberID, messages []raft.Message)
 	onSnapshot func(ctx context.Context, from raft.MemberID, m raft.Snapshot, body io.Reader) error
 }
@@ -89,7 +89,7 @@ func (o *owner) Receive(ctx context.Context, from raft.MemberID, messages []raft
 	if o.onReceive != nil {
 		o.onReceive(ctx, from, messages)
 	}
-	if o.deaf {
+	if o.discards {
 		return
 	}
 	o.locked(func() { o.messages[from] = append(o.messages[from], messages...) })
@@ -196,8 +196,8 @@ func (n *node) stop() {
 
 func (n *node) as() Peer { return Peer{ID: n.self.Member, URLs: []string{n.url}} }
 
-// meet makes members peers of each other.
-func meet(nodes ...*node) {
+// connect makes members peers of each other.
+func connect(nodes ...*node) {
 	for _, n := range nodes {
 		var peers []Peer
 		for _, other := range nodes {
@@ -219,7 +219,7 @@ func (n *node) until(what string, holds func() bool) {
 	defer n.lock.Unlock()
 	for !holds() {
 		if expired {
-			n.t.Fatalf("member %x: waited in vain: %s\nlog:\n%s", n.self.Member, what, n.logged)
+			n.t.Fatalf("member %x: waited for: %s\nlog:\n%s", n.self.Member, what, n.logged)
 		}
 		n.changed.Wait()
 	}
@@ -235,7 +235,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-expired:
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("waited for: %s", what)
 		}
 	}
 }
@@ -269,7 +269,7 @@ func (n *node) logs(what string) {
 func pair(t testing.TB, more ...func(*Options)) (a, b *node) {
 	t.Helper()
 	a, b = newNode(t, 0xa, more...), newNode(t, 0xb, more...)
-	meet(a, b)
+	connect(a, b)
 	a.run()
 	b.run()
 	connected(a, b)

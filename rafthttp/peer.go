@@ -22,7 +22,7 @@ type PeerStatus struct {
 	Active         bool          // both lanes have their stream
 	DialsHere      bool          // it has a stream to this member, too
 	Since          time.Time     // when Active changed last; zero: it never has
-	LastHeard      time.Time     // the last bytes from it; zero: never
+	LastHeard      time.Time     // the last bytes from it, with a monotonic part; zero: never
 	LastError      error         // the last failure to reach it; nil: none since the start
 	RoundTrip      time.Duration // smoothed; 0: not measured yet
 	QueuedMessages int           // on both lanes, not written yet
@@ -48,7 +48,7 @@ type peer struct {
 	stop  context.CancelFunc // nil until started; guarded by t.mu
 
 	target       atomic.Pointer[target]
-	heard        atomic.Int64 // unix nanoseconds
+	heard        atomic.Int64 // nanoseconds since t.began, by the monotonic clock; 0: never
 	roundTrip    atomic.Int64 // nanoseconds
 	snapshotSent atomic.Int64
 	snapshotSize atomic.Int64
@@ -135,8 +135,8 @@ func (t *Transport) Knows(network netip.Prefix) bool {
 	return false
 }
 
-// found records the address of the peer.
-func (p *peer) found(at net.Addr) {
+// recordAddress records the address of the peer.
+func (p *peer) recordAddress(at net.Addr) {
 	if tcp, ok := at.(*net.TCPAddr); ok {
 		a := tcp.AddrPort().Addr().Unmap().WithZone("")
 		p.address.Store(&a)
@@ -158,11 +158,11 @@ func addressesOf(urls []string) []netip.Addr {
 	return all
 }
 
-// hears records that the peer has sent something.
-func (p *peer) hears(now time.Time) { p.heard.Store(now.UnixNano()) }
+// recordHeard records that the peer has sent something.
+func (p *peer) recordHeard(now time.Time) { p.heard.Store(max(1, int64(now.Sub(p.t.began)))) }
 
-// measured records the round trip of a ping.
-func (p *peer) measured(d time.Duration) {
+// recordRoundTrip records the round trip of a ping.
+func (p *peer) recordRoundTrip(d time.Duration) {
 	const weight = 8 // of the previous value, as in TCP
 	smooth := time.Duration(p.roundTrip.Load())
 	if smooth == 0 {
@@ -214,7 +214,7 @@ func (to *target) about() string {
 func (p *peer) status() PeerStatus {
 	s := PeerStatus{ID: p.id, RoundTrip: time.Duration(p.roundTrip.Load())}
 	if heard := p.heard.Load(); heard != 0 {
-		s.LastHeard = time.Unix(0, heard)
+		s.LastHeard = p.t.began.Add(time.Duration(heard))
 	}
 	s.SnapshotSent, s.SnapshotSize = p.snapshotSent.Load(), p.snapshotSize.Load()
 	for _, l := range p.lanes {

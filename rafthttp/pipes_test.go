@@ -74,7 +74,7 @@ func (p *pipes) node(t *testing.T, id raft.MemberID, name string, more ...func(*
 func pipedPair(t *testing.T, more ...func(*Options)) (a, b *node) {
 	p := &pipes{listeners: map[string]*pipeListener{}}
 	a, b = p.node(t, 0xa, "a.example", more...), p.node(t, 0xb, "b.example", more...)
-	meet(a, b)
+	connect(a, b)
 	a.run()
 	b.run()
 	connected(a, b)

@@ -36,9 +36,9 @@ type queue struct {
 	// mu guards what is below, for a few lines.
 	mu    sync.Mutex
 	open  bool
-	items []item // not taken yet
-	count int    // of items that are not written yet, taken or not
-	bytes int64  // of those
+	items []item // not taken yet; len(items) <= count
+	count int    // of items that are not written yet, taken or not; 0 <= count <= itemsMax
+	bytes int64  // of those; 0 <= bytes <= bytesMax
 	lossy bool   // an item was dropped since lost was called
 }
 

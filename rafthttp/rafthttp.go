@@ -20,21 +20,16 @@
 // may wait for the owner; then TCP delays that stream, and no other.
 //
 // A connection begins as HTTP, so that all kinds of members and tools share the port. Its headers state what each side must know
-// of the other: protocol versions, cluster, member, incarnation. Either side may refuse, with a reason: see Refusal.
+// of the other: protocol versions, cluster, member, incarnation. Either side may refuse, with a reason: see Refusal. Package
+// wire has the coding of headers and frames. raft interprets the messages in them, and the owner interprets envelopes.
+//
+//	GET /canopy/peer/stream     Upgrade: canopy-peer   ->  101, then frames; or a status of 4xx and a Refusal in JSON
+//	POST /canopy/peer/snapshot  the file's bytes       ->  204 when it is stored and raft has processed it
 //
 // The accepting side uses net/http, and hijacks the connection after the handshake. The dialling side writes its two requests
 // by hand, and parses the answers with http.ReadResponse. http.Transport cannot race several URLs of one peer, gives no
 // connection with deadlines after status 101, and has no deadline for each write and each informational answer of a
 // snapshot.
-//
-//	GET /canopy/peer/stream     Upgrade: canopy-peer   ->  101, then frames; or a status of 4xx and a Refusal in JSON
-//	POST /canopy/peer/snapshot  the file's bytes       ->  204 when it is stored and raft has processed it
-//
-//	frame    | length 4 | crc 4 | kind 1 | payload … |       crc-32c of length, kind and payload
-//	append   | length 4 | message | data of the entries … |  other kinds: the message alone; an envelope: its bytes
-//
-// Numbers are little-endian, length counts the payload's bytes, messages are protobuf (rafthttppb). An invalid frame closes its
-// connection, and has no other effect. raft interprets the messages, and the owner interprets envelopes.
 package rafthttp
 
 import (
@@ -48,6 +43,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
 )
 
 // Identity names this member, its cluster, and its incarnation: a random number of the data directory.
@@ -96,8 +92,8 @@ type Options struct {
 	Owner         Owner
 	Observer      Observer
 	Log           *logrus.Entry
-	// Welcomed is called with the context of each request whose handshake as a member succeeds; nil: it is not called.
-	Welcomed func(request context.Context)
+	// HandshakeDone is called with the context of each request whose handshake as a member has succeeded; nil: it is not called.
+	HandshakeDone func(request context.Context)
 	// Dial opens a connection, and must fail when ctx ends; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -115,8 +111,8 @@ func (o Options) withDefaults() Options {
 	if o.Election <= 0 {
 		o.Election = 10 * o.Heartbeat
 	}
-	if o.Welcomed == nil {
-		o.Welcomed = func(context.Context) {}
+	if o.HandshakeDone == nil {
+		o.HandshakeDone = func(context.Context) {}
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
@@ -127,6 +123,7 @@ func (o Options) withDefaults() Options {
 // Transport connects a member to its peers. Any goroutine may call its methods.
 type Transport struct {
 	o       Options
+	began   time.Time // LastHeard of peers counts from here
 	journal journal
 	peers   atomic.Pointer[map[raft.MemberID]*peer] // never changed, only replaced
 
@@ -140,7 +137,7 @@ type Transport struct {
 
 // New makes a transport without peers. It does nothing before Run.
 func New(o Options) *Transport {
-	t := &Transport{o: o.withDefaults(), inbound: map[inboundKey]*inbound{}, snapshots: map[raft.MemberID]bool{}}
+	t := &Transport{o: o.withDefaults(), began: time.Now(), inbound: map[inboundKey]*inbound{}, snapshots: map[raft.MemberID]bool{}}
 	t.journal.log = o.Log
 	t.peers.Store(&map[raft.MemberID]*peer{})
 	return t
@@ -211,14 +208,14 @@ func (t *Transport) SetPeers(peers []Peer) {
 	for id, p := range before {
 		if after[id] == nil {
 			p.retire()
-			t.turnAway(id)
+			t.closeInbound(id)
 			t.o.Observer.removed(id)
 		}
 	}
 }
 
-// turnAway closes the streams that a member has dialled. t.mu is held.
-func (t *Transport) turnAway(id raft.MemberID) {
+// closeInbound closes the streams that a member has dialled. t.mu is held.
+func (t *Transport) closeInbound(id raft.MemberID) {
 	for lane := range laneKind(laneKinds) {
 		if in := t.inbound[inboundKey{id, lane}]; in != nil {
 			in.close()
@@ -250,10 +247,10 @@ func (t *Transport) Send(out []raft.Outbound) {
 }
 
 // SendEnvelope queues an envelope for Owner.ReceiveEnvelope of the other side, after the appends sent before. Its bytes must not change
-// any more. False: it was dropped, for want of a peer, a stream or room, or since it has more than 32 MiB.
+// any more. False: it was dropped, since there is no peer, stream or room, or since it has more than 32 MiB.
 func (t *Transport) SendEnvelope(to raft.MemberID, envelope []byte) bool {
 	p := t.peer(to)
-	if p == nil || len(envelope) > envelopeBytesMax {
+	if p == nil || len(envelope) > wire.EnvelopeBytesMax {
 		return false
 	}
 	return p.lanes[logLane].put(item{envelope: envelope, size: itemOverhead + int64(len(envelope))})

@@ -1,10 +1,11 @@
 package rafthttp
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"canopy/rafthttp/wire"
 )
 
 // Versions of the reference's protocol.
@@ -21,7 +22,7 @@ func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(path, "/raft/stream/message/"), strings.HasPrefix(path, "/raft/stream/msgapp/"):
 		method = "GET"
-		w.Header().Set(headerVersion, t.o.ServerVersion)
+		w.Header().Set(wire.HeaderVersion, t.o.ServerVersion)
 	case path != "/raft" && path != "/raft/snapshot":
 		http.NotFound(w, r)
 		return
@@ -32,16 +33,16 @@ func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	own := strconv.FormatUint(t.o.Self.Cluster, 16)
-	w.Header().Set(headerCluster, own)
+	w.Header().Set(wire.HeaderCluster, own)
 	compatible, err := t.compatible(r.Header)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	cluster := r.Header.Get(headerCluster)
+	cluster := r.Header.Get(wire.HeaderCluster)
 	if !compatible || cluster == own {
 		t.journal.warn(subject{0, "reference"}, "a member of etcd at %s (remote[%.20q]=%.20q) was told that it is not compatible", r.RemoteAddr,
-			r.Header.Get(headerFrom), r.Header.Get(headerVersion))
+			r.Header.Get(wire.HeaderFrom), r.Header.Get(wire.HeaderVersion))
 		http.Error(w, "incompatible version", http.StatusPreconditionFailed)
 		return
 	}
@@ -51,7 +52,7 @@ func (t *Transport) serveReference(w http.ResponseWriter, r *http.Request) {
 
 // compatible compares versions by the rule of the reference. The error is for an invalid header (R9).
 func (t *Transport) compatible(header http.Header) (bool, error) {
-	sender, err := versionOf(header, headerVersion)
+	sender, err := versionOf(header, wire.HeaderVersion)
 	if err != nil {
 		return false, err
 	}
@@ -59,49 +60,25 @@ func (t *Transport) compatible(header http.Header) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	least, err := parseVersion(referenceVersionMin)
+	least, err := wire.ParseVersion(referenceVersionMin)
 	if err != nil {
 		return false, err
 	}
-	own, err := parseVersion(t.o.ServerVersion)
+	own, err := wire.ParseVersion(t.o.ServerVersion)
 	if err != nil {
 		return false, err
 	}
-	return !sender.before(least) && !own.before(needed), nil
+	return !sender.Before(least) && !own.Before(needed), nil
 }
 
-func versionOf(header http.Header, name string) (version, error) {
+func versionOf(header http.Header, name string) (wire.Version, error) {
 	text := header.Get(name)
 	if text == "" {
 		text = referenceVersionMissing
 	}
-	v, err := parseVersion(text)
+	v, err := wire.ParseVersion(text)
 	if err != nil {
-		return version{}, badHeader(header, name)
+		return wire.Version{}, wire.BadHeader(header, name)
 	}
 	return v, nil
-}
-
-// version is the part of a server's version that is compared.
-type version struct{ major, minor uint64 }
-
-func (v version) before(o version) bool {
-	return v.major < o.major || v.major == o.major && v.minor < o.minor
-}
-
-// parseVersion parses major.minor.patch; a suffix may follow.
-func parseVersion(text string) (version, error) {
-	parts := strings.SplitN(text, ".", 3)
-	if len(parts) != 3 || len(text) > 64 {
-		return version{}, fmt.Errorf("%.80q is no version", text)
-	}
-	major, errMajor := strconv.ParseUint(parts[0], 10, 31)
-	minor, errMinor := strconv.ParseUint(parts[1], 10, 31)
-	patch, _, _ := strings.Cut(parts[2], "-")
-	patch, _, _ = strings.Cut(patch, "+")
-	_, errPatch := strconv.ParseUint(patch, 10, 31)
-	if errMajor != nil || errMinor != nil || errPatch != nil {
-		return version{}, fmt.Errorf("%.80q is no version", text)
-	}
-	return version{major, minor}, nil
 }

@@ -3,7 +3,6 @@ package rafthttp
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"canopy/raft"
+	"canopy/rafthttp/wire"
 )
 
 const (
@@ -105,13 +105,12 @@ func (o *outgoing) announce(ctx context.Context, host string, to target, m raft.
 	if err := o.conn.SetDeadline(time.Now().Add(t.dialTimeout())); err != nil {
 		return err
 	}
-	var e encoder
-	frame, ok := e.append(nil, m)
+	message, ok := wire.EncodeSnapshot(m)
 	if !ok {
 		return errors.New("its message is too big")
 	}
-	header := t.askHeader(to)
-	header.Set(headerSnapshot, base64.StdEncoding.EncodeToString(frame[frameHead:]))
+	header := t.requestHeader(to)
+	header.Set(wire.HeaderSnapshot, message)
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Content-Length", strconv.FormatInt(size, 10))
 	header.Set("Expect", "100-continue")
@@ -202,22 +201,22 @@ func (t *Transport) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	h := t.welcome(w, r, "POST")
+	h := t.acceptHandshake(w, r, "POST")
 	if h == nil {
 		return
 	}
-	message, err := parseSnapshot(r.Header)
+	message, err := wire.ParseSnapshot(r.Header)
 	if err != nil || r.ContentLength < 0 {
-		http.Error(w, badHeader(r.Header, headerSnapshot).Error(), http.StatusBadRequest)
+		http.Error(w, wire.BadHeader(r.Header, wire.HeaderSnapshot).Error(), http.StatusBadRequest)
 		return
 	}
-	if !t.admitSnapshot(h.from) {
+	if !t.admitSnapshot(h.From) {
 		http.Error(w, "busy with other snapshots", http.StatusServiceUnavailable)
 		return
 	}
-	defer t.dismissSnapshot(h.from)
-	if err := t.receiveSnapshot(life, w, r, h.from, message); err != nil {
-		t.journal.log.Warnf("the snapshot up to index %d from %s was not accepted: %v", message.Meta.Index, t.title(h.from), err)
+	defer t.dismissSnapshot(h.From)
+	if err := t.receiveSnapshot(life, w, r, h.From, message); err != nil {
+		t.journal.log.Warnf("the snapshot up to index %d from %s was not accepted: %v", message.Meta.Index, t.title(h.From), err)
 		http.Error(w, fmt.Sprintf("the snapshot was not accepted: %.300v", err), http.StatusInternalServerError)
 		return
 	}
@@ -238,7 +237,7 @@ func (t *Transport) receiveSnapshot(life context.Context, w http.ResponseWriter,
 	signs.Wait()
 	err = errors.Join(err, body.control.SetWriteDeadline(time.Now().Add(snapshotStall))) // for the final answer
 	if p := t.peer(from); p != nil {
-		p.hears(time.Now())
+		p.recordHeard(time.Now())
 	}
 	return err
 }
@@ -258,19 +257,6 @@ func (t *Transport) dismissSnapshot(from raft.MemberID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.snapshots, from)
-}
-
-func parseSnapshot(header http.Header) (raft.Snapshot, error) {
-	payload, err := base64.StdEncoding.DecodeString(header.Get(headerSnapshot))
-	if err != nil || len(payload) == 0 || len(payload) > smallBytesMax {
-		return raft.Snapshot{}, badHeader(header, headerSnapshot)
-	}
-	var d decoder
-	message, err := d.message(kindSnapshot, payload)
-	if err != nil {
-		return raft.Snapshot{}, err
-	}
-	return message.(raft.Snapshot), nil
 }
 
 // incoming is the body of a snapshot being received. It fails if nothing arrives for a while.

@@ -79,7 +79,7 @@ func TestSnapshotGoesFromDiskToDisk(t *testing.T) {
 	}
 }
 
-// A failing body, the sender's context or the receiver interrupts it.
+// A body that fails, the sender's context, or the receiver interrupts it.
 func TestInterruptedSnapshotFailsOnBothSides(t *testing.T) {
 	a, b := pair(t)
 	received := make(chan error, 1)
@@ -162,7 +162,7 @@ func TestStalledSnapshotEnds(t *testing.T) {
 	})
 }
 
-// Storing takes longer than a silent receiver is waited for.
+// Storing takes longer than the sender waits for a silent receiver.
 func TestLongInstallationKeepsItsSender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pipedPair(t)
@@ -191,7 +191,7 @@ func TestFewSnapshotsAreReceivedAtOnce(t *testing.T) {
 		<-release
 		return nil
 	}
-	meet(nodes...)
+	connect(nodes...)
 	for _, n := range nodes {
 		n.run()
 	}
@@ -203,7 +203,7 @@ func TestFewSnapshotsAreReceivedAtOnce(t *testing.T) {
 		go func() { results <- send(n) }()
 		eventually(t, "it is being received", func() bool { return int(receiving.Load()) == i+1 })
 	}
-	for _, n := range []*node{nodes[0], nodes[3]} { // one more of one member, and a third one in all
+	for _, n := range []*node{nodes[0], nodes[3]} { // a second one of one member, and a third one in all
 		if err := send(n); err == nil || !strings.Contains(err.Error(), "503 Service Unavailable") {
 			t.Errorf("one too many: %v", err)
 		}

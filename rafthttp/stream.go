@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"canopy/rafthttp/wire"
 )
 
 const (
@@ -48,14 +50,14 @@ func (t *Transport) stall(l laneKind) time.Duration {
 type stream struct {
 	lane   *lane
 	conn   net.Conn
-	frames frameReader
+	frames wire.Reader
 	began  time.Time     // pings count from here
 	broken chan struct{} // closed by the first failure
 
 	// The goroutine that writes uses these.
 	buf     []byte
 	spare   []item
-	encoder encoder
+	encoder wire.Encoder
 	busy    bool // something was sent since the last ping
 
 	// mu guards err, for a few lines.
@@ -63,7 +65,7 @@ type stream struct {
 	err error // the first failure
 }
 
-func newStream(conn net.Conn, frames frameReader) *stream {
+func newStream(conn net.Conn, frames wire.Reader) *stream {
 	return &stream{conn: conn, frames: frames, began: time.Now(), broken: make(chan struct{})}
 }
 
@@ -111,10 +113,10 @@ func (s *stream) send(q *queue) {
 // encode adds an item to the next write.
 func (s *stream) encode(i *item) {
 	if i.message == nil {
-		s.buf = appendEnvelope(s.buf, i.envelope)
+		s.buf = wire.AppendEnvelope(s.buf, i.envelope)
 		return
 	}
-	b, ok := s.encoder.append(s.buf, i.message)
+	b, ok := s.encoder.Append(s.buf, i.message)
 	if !ok { // not reported as a loss: raft would send it again at once
 		p := s.lane.peer
 		p.t.journal.warn(subject{p.id, "unsendable"}, "a message %T to %x is too big to be sent", i.message, uint64(p.id))
@@ -130,7 +132,7 @@ func (s *stream) ping() {
 		s.buf, s.spare = nil, nil
 	}
 	s.busy = false
-	s.buf = appendPing(s.buf, kindPing, uint64(time.Since(s.began)))
+	s.buf = wire.AppendPing(s.buf, wire.KindPing, uint64(time.Since(s.began)))
 	s.flush()
 }
 
@@ -179,22 +181,22 @@ func (s *stream) listen() {
 }
 
 func (s *stream) pong() error {
-	k, payload, err := s.frames.next()
+	k, payload, err := s.frames.Next()
 	if err != nil {
 		return err
 	}
-	if k != kindPong {
-		return &malformed{"a frame that answers no ping"}
+	if k != wire.KindPong {
+		return &wire.Malformed{What: "a frame that answers no ping"}
 	}
-	sent, err := pingNumber(payload)
+	sent, err := wire.PingNumber(payload)
 	if err != nil {
 		return err
 	}
 	p := s.lane.peer
 	now := time.Now()
-	p.hears(now)
+	p.recordHeard(now)
 	if trip := now.Sub(s.began) - time.Duration(sent); s.lane.kind == controlLane && trip >= 0 && trip < time.Hour {
-		p.measured(trip)
+		p.recordRoundTrip(trip)
 	}
 	return nil
 }

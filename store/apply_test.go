@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"canopy/store/watch"
 )
 
 const testTime Time = 1_700_000_000_000_000_000
 
-// want is what a command should come to: the answer's JSON without its newline, or "code cause".
+// try applies a command, and returns the JSON of its event without the newline, or "code cause".
 func try(s *Store, t Time, c Command) string {
 	e, err := s.Apply(t, c)
 	var refused *Error
@@ -20,7 +22,7 @@ func try(s *Store, t Time, c Command) string {
 }
 
 // must applies commands that succeed, and publishes.
-func must(t testing.TB, s *Store, commands ...Command) (last *Event) {
+func must(t testing.TB, s *Store, commands ...Command) (last *watch.Event) {
 	t.Helper()
 	for _, c := range commands {
 		e, err := s.Apply(testTime, c)
@@ -45,7 +47,7 @@ func prepared(t testing.TB) *Store {
 	return s
 }
 
-// TestEveryCellOfTheTargetTable checks K51, and that a failure leaves the index alone (K47).
+// TestEveryCellOfTheTargetTable checks K51, and that a failure does not change the index (K47).
 func TestEveryCellOfTheTargetTable(t *testing.T) {
 	targets := []string{"/m", "/f", "/e", "/d", "/f/x", "/"}
 	rows := []struct {
@@ -106,7 +108,7 @@ func TestEveryCellOfTheTargetTable(t *testing.T) {
 	}
 }
 
-// TestAnswers pins answers to the byte: what the specification records, with its rules.
+// TestAnswers compares answers with those of the specification, byte by byte.
 func TestAnswers(t *testing.T) {
 	const day = `"expiration":"2023-11-15T22:13:20Z","ttl":86400,`
 	ttl := TTL{Set: true, Seconds: 86400}
@@ -187,12 +189,12 @@ func TestUpdatedDirectoryKeepsItsStoredIndex(t *testing.T) {
 	}
 }
 
-// TestInOrderNamesPassPlantedOnes checks K56 and R56: the next free number is taken, and the numbers end.
+// TestInOrderNamesPassPlantedOnes checks K56 and R56: the child gets the next free number, until there is none.
 func TestInOrderNamesPassPlantedOnes(t *testing.T) {
 	s := New(Options{})
 	must(t, s, file("/q/00000000000000000003", "planted"), file("/q/00000000000000000004", "planted"))
 	for _, want := range []string{"/q/00000000000000000005", "/q/00000000000000000006"} {
-		// Indexes are 3 and 4; the second would come to 4 and 5, both taken.
+		// The indexes are 3 and 4, and the numbers 4 and 5 are not free for the second.
 		if e := must(t, s, CreateInOrder{Dir: mustKey("/q")}); e.Key() != want {
 			t.Errorf("key %s, want %s", e.Key(), want)
 		}
@@ -217,7 +219,7 @@ func TestPreviousValuesAreComparedByByte(t *testing.T) {
 	}
 }
 
-// TestStatsCountOutcomes checks S12 and S13a on what the reference counts wrongly.
+// TestStatsCountOutcomes checks S12 and S13a for commands that the reference counts wrongly.
 func TestStatsCountOutcomes(t *testing.T) {
 	s := prepared(t)
 	for _, c := range []Command{
@@ -240,7 +242,7 @@ func TestStatsCountOutcomes(t *testing.T) {
 // reloaded is the store after a save and a load.
 func reloaded(t testing.TB, s *Store) *Store {
 	t.Helper()
-	copied, err := Load(strings.NewReader(string(save(t, s))), s.hub.options)
+	copied, err := Load(strings.NewReader(string(save(t, s))), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

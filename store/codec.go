@@ -8,8 +8,8 @@ import (
 	"canopy/store/storepb"
 )
 
-// EncodeCommand appends the log form of c to dst. It refuses what DecodeCommand would refuse, and a child that no other
-// command could name, with ErrTooDeep.
+// EncodeCommand appends the log form of c to dst. It refuses what DecodeCommand would refuse. If the key would be so deep that
+// no other command could name it, the error is ErrTooDeep.
 func EncodeCommand(dst []byte, c Command) ([]byte, error) {
 	var m storepb.Command
 	switch c := c.(type) {
@@ -52,12 +52,12 @@ func EncodeCommand(dst []byte, c Command) ([]byte, error) {
 	return dst, nil
 }
 
-// DecodeCommand reads what EncodeCommand wrote, in this version or in an older one, which took a POST into a directory of
-// MaxDepth. The command keeps nothing of b. It refuses unclean keys, so that a Key is valid whatever the log says, and
-// kinds of command that only a newer version knows.
+// DecodeCommand reads what EncodeCommand of this version or an older one wrote; older ones accepted a POST into a directory
+// of MaxDepth. The command keeps nothing of b. DecodeCommand refuses keys that are not clean, so that each Key is valid
+// whatever the log has, and commands that only a newer version knows.
 func DecodeCommand(b []byte) (Command, error) {
 	var m storepb.Command
-	if err := m.UnmarshalVTUnsafe(b); err != nil { // what is kept is copied below
+	if err := m.UnmarshalVTUnsafe(b); err != nil { // the command gets copies
 		return nil, fmt.Errorf("store: decode command: %w", err)
 	}
 	key, err := ParseKey(string(m.Key))

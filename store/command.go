@@ -1,26 +1,26 @@
 package store
 
-// Command is one thing that can be done to the tree; each operation of the v2 API is a type of its own, chosen before
-// the log (K50). EncodeCommand and DecodeCommand carry commands through the log.
+// Command is one change of the tree. Each operation of the v2 API is a type of its own, and is chosen before the command is
+// in the log (K50). EncodeCommand and DecodeCommand make its form in the log.
 type Command interface{ command() }
 
-// TTL is a time to live. The zero TTL means "none": the node is permanent.
+// TTL is a time to live. The zero TTL means none: the node is permanent.
 type TTL struct {
-	Set     bool   // a TTL was given
-	Seconds uint64 // from the log's time when the command is applied; 0 is due at once (K81)
+	Set     bool   // there is a TTL
+	Seconds uint64 // from the log's time when the command is applied; 0: the node expires at once (K81)
 }
 
-// Set writes a file or makes a directory, whatever was there before, except over a directory (K52-K54). With Refresh
-// it changes nothing but the TTL of an existing file, wakes no watcher, and still acts as a set (K67, K68).
+// Set writes a file or makes a directory, and replaces a file but no directory (K52-K54). With Refresh it changes only the
+// TTL of an existing file and wakes no watcher; its event is still a set (K67, K68).
 type Set struct {
 	Key     Key
 	Value   string // ignored with Dir or Refresh
 	Dir     bool
 	TTL     TTL
-	Refresh bool // with Dir it has no meaning: the API refuses the combination (K71)
+	Refresh bool // not with Dir: the API refuses both together (K71)
 }
 
-// Create makes a node where none is (K55).
+// Create makes a node if there is none (K55).
 type Create struct {
 	Key   Key
 	Value string // ignored with Dir
@@ -28,17 +28,16 @@ type Create struct {
 	TTL   TTL
 }
 
-// CreateInOrder makes a child of Dir whose name is the new store index, zero-padded to 20 digits, or the next free
-// number after it (K56).
+// CreateInOrder makes a child of Dir. Its name is the new store index with 20 digits, or the next free number after it (K56).
 type CreateInOrder struct {
-	Dir   Key // made when it is missing
+	Dir   Key // made if there is none
 	Value string
 	AsDir bool // the child is a directory
 	TTL   TTL
 }
 
-// Update replaces value and TTL of a file, or the TTL of a directory, and keeps createdIndex (K57-K62). With Refresh
-// the value stays and no watcher wakes.
+// Update replaces value and TTL of a file, or the TTL of a directory. It keeps createdIndex (K57-K62). With Refresh it keeps
+// the value and wakes no watcher.
 type Update struct {
 	Key     Key
 	Value   string // must be empty for a directory; ignored with Refresh
@@ -46,7 +45,7 @@ type Update struct {
 	Refresh bool
 }
 
-// CompareAndSwap is an Update of a file that only happens when all conditions given hold (K63-K66).
+// CompareAndSwap updates a file if its value and index are as expected (K63-K66).
 type CompareAndSwap struct {
 	Key       Key
 	Value     string // ignored with Refresh
@@ -56,14 +55,14 @@ type CompareAndSwap struct {
 	PrevIndex Index  // the file's modifiedIndex; 0 is not compared
 }
 
-// Delete removes a file, an empty directory (Dir), or a directory and all below it (Recursive) (K72, K73).
+// Delete removes a file, an empty directory (Dir), or a directory and all nodes below it (Recursive) (K72, K73).
 type Delete struct {
 	Key       Key
 	Dir       bool
 	Recursive bool // implies Dir
 }
 
-// CompareAndDelete removes a file when all conditions given hold.
+// CompareAndDelete removes a file if its value and index are as expected.
 type CompareAndDelete struct {
 	Key       Key
 	PrevValue string // "" is not compared

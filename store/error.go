@@ -2,12 +2,12 @@ package store
 
 import "fmt"
 
-// Code is an error number of the v2 API (errors.md, E9-E28). Codes from 200 to 299 are given by the API layer, except
-// CodeTTLNotNumber; they are listed here so that the numbers stand in one place.
+// Code is an error number of the v2 API (errors.md, E9-E28). The API layer returns codes from 200 to 299, except
+// CodeTTLNotNumber; they are here so that all numbers are in one place.
 type Code int
 
-// The codes in use. Every other number that v2 clients may know (103, 106, 109, 200, 204-208, 301, 400, 402-404, 500)
-// is reserved and never sent (E28).
+// The codes in use. All other numbers that v2 clients may know (103, 106, 109, 200, 204-208, 301, 400, 402-404, 500) are
+// reserved and never sent (E28).
 const (
 	CodeKeyNotFound      Code = 100
 	CodeCompareFailed    Code = 101
@@ -69,14 +69,14 @@ func (c Code) Message() string {
 	return "Unknown error"
 }
 
-// Error is the store's answer to a command, a read or a watch that cannot be served.
+// Error is the error of a command, a read or a watch.
 type Error struct {
 	Code  Code
-	Cause string // the part that differs, as clients see it: a key, a comparison; may be empty
-	Index Index  // the store index at judgement; 0 for CodeTTLNotNumber, which is a fault of the request (E6, K89)
+	Cause string // details for clients, such as a key or a comparison; may be empty
+	Index Index  // the store index when it happened; 0 for CodeTTLNotNumber, which is a malformed request (E6, K89)
 }
 
-// Error gives code, message and cause in one line.
+// Error has code, message and cause in one line.
 func (e *Error) Error() string {
 	if e.Cause == "" {
 		return fmt.Sprintf("store: %d: %s", e.Code, e.Code.Message())

@@ -3,9 +3,11 @@ package store
 import (
 	"errors"
 	"testing"
+
+	"canopy/store/watch"
 )
 
-// TestMessages pins the texts clients see (E9-E26).
+// TestMessages checks the texts that clients see (E9-E26).
 func TestMessages(t *testing.T) {
 	for code, want := range map[Code]string{
 		100: "Key not found", 101: "Compare failed", 102: "Not a file", 104: "Not a directory", 105: "Key already exists",
@@ -21,7 +23,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestErrorsSayWhatIsWrong reads the errors as a person would.
+// TestErrorsSayWhatIsWrong checks the texts that people read.
 func TestErrorsSayWhatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -29,7 +31,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	}{
 		{&Error{Code: CodeKeyNotFound, Cause: "/a"}, "store: 100: Key not found: /a"},
 		{&Error{Code: CodeRootReadOnly}, "store: 107: Root is read only"},
-		{&ErrWatchEnded{Next: 7, Cause: ErrHistoryLost}, "store: watch ended before index 7: the history no longer reaches back to the next event"},
+		{&watch.EndedError{Next: 7, Cause: watch.ErrHistoryLost}, "store: watch ended before index 7: the history no longer reaches back to the next event"},
 		{&SnapshotError{Record: 3, Reason: "content", Cause: errors.New("why")}, "store: snapshot record 3: content: why"},
 	} {
 		if got := c.err.Error(); got != c.want {
@@ -38,15 +40,15 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestActions pins the names on the wire.
+// TestActions checks the names that clients see.
 func TestActions(t *testing.T) {
 	names := []string{"unknown", "get", "set", "create", "update", "compareAndSwap", "delete", "compareAndDelete", "expire", "unknown"}
 	for i, want := range names {
-		if got := Action(i).String(); got != want {
+		if got := watch.Action(i).String(); got != want {
 			t.Errorf("action %d is %q, want %q", i, got, want)
 		}
 	}
-	if e := must(t, New(Options{}), file("/k", "")); e.Action() != ActionSet {
+	if e := must(t, New(Options{}), file("/k", "")); e.Action() != watch.ActionSet {
 		t.Errorf("a set is %v", e.Action())
 	}
 }

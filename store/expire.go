@@ -1,14 +1,15 @@
 package store
 
 import (
-	"strings"
-
 	"github.com/tidwall/btree"
+
+	"canopy/store/tree"
+	"canopy/store/watch"
 )
 
-// deadline is one node that will expire. Equal times are ordered by key, so that all members agree (K88).
+// deadline is one node that will expire. Deadlines are ordered by time and then by key, so that all members agree (K88).
 type deadline struct {
-	at  Time // as the node has it
+	at  Time // Node.Deadline
 	key string
 }
 
@@ -22,19 +23,21 @@ func newDeadlines() *btree.BTreeG[deadline] {
 	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }
 
-// Expire moves the log's time to t and removes at most most nodes whose deadline has come by then, the earliest first
-// and equal ones by key, each with an event and an index of its own (K45, K84, K86). It returns how many it removed.
+// Expire moves the log's time to t, and removes at most most nodes whose deadline has come, in the order of deadlines. Each
+// gets an event and an index of its own (K45, K84, K86). Expire returns how many it removed.
 func (s *Store) Expire(t Time, most int) int {
 	s.Pass(t)
 	removed := 0
 	for removed < most {
 		first, ok := s.deadlines.Min()
-		if !ok || first.at.shifted(s.clock.shift) > s.clock.now {
+		if !ok || s.clock.Expiration(first.at) > s.clock.Now {
 			break
 		}
-		n, err := find(s.root, first.key)
-		assert(err == nil && n.deadline == first.at, "a deadline has its node")
-		s.remove(ActionExpire, first.key, n)
+		n, at := tree.Find(s.tree.Root(), first.key)
+		if n == nil || at < len(first.key) || n.Deadline() != first.at {
+			panic("store: invariant broken: a deadline has its node")
+		}
+		s.remove(watch.ActionExpire, first.key, n)
 		s.counters.expired++
 		s.dirty = true
 		removed++
@@ -42,63 +45,45 @@ func (s *Store) Expire(t Time, most int) int {
 	return removed
 }
 
-// NextDeadline returns the earliest deadline, if any node has one.
-func (s *Store) NextDeadline() (Time, bool) {
+// NextDeadline returns the time of the earliest deadline. ok is false if no node has one.
+func (s *Store) NextDeadline() (at Time, ok bool) {
 	first, ok := s.deadlines.Min()
-	return first.at.shifted(s.clock.shift), ok
+	return s.clock.Expiration(first.at), ok
 }
 
-// Shift moves every deadline there is by gap nanoseconds, as a new leader does with the time nobody led, in which
-// nobody could refresh anything (R51). It costs the same however many there are. A gap that is not positive does nothing.
+// Shift adds gap to all deadlines in O(1). A new leader does this with the time in which there was no leader, since nobody
+// could refresh a key then (R51). A gap that is not positive does nothing.
 func (s *Store) Shift(gap Duration) {
 	if gap <= 0 {
 		return
 	}
-	s.clock.shift = Duration(Time(s.clock.shift).shifted(gap))
+	s.clock.Shift = Duration(Time(s.clock.Shift).Add(gap))
 	s.dirty = true
 }
 
-// Shifted is the sum of all gaps of Shift. Log time less Shifted is the time that counts.
-func (s *Store) Shifted() Duration { return s.clock.shift }
+// Shifted is the sum of all gaps of Shift. Log time less Shifted is the time in which there was a leader.
+func (s *Store) Shifted() Duration { return s.clock.Shift }
 
-// remember enters the deadline of the node at key, if it has one.
-func (s *Store) remember(key string, at Time) {
+// addDeadline adds the deadline of the node at key, if it has one.
+func (s *Store) addDeadline(key string, at Time) {
 	if at != 0 {
 		s.deadlines.Set(deadline{at: at, key: key})
 	}
 }
 
-// forget drops the deadline of the node at key, if it has one.
-func (s *Store) forget(key string, at Time) {
+// dropDeadline drops the deadline of the node at key, if it has one.
+func (s *Store) dropDeadline(key string, at Time) {
 	if at != 0 {
 		s.deadlines.Delete(deadline{at: at, key: key})
 	}
 }
 
-// forgetBelow drops the deadlines of all that is below the removed directory d at key. Directories without any below
-// are passed over, so that removing a large permanent tree costs nothing.
-func (s *Store) forgetBelow(key string, d *directory) {
-	type place struct {
-		d    *directory
-		path string
-	}
-	if d == nil || d.timed == 0 {
+// dropDeadlinesBelow drops the deadlines of all nodes below d, a directory at key that was removed, or nil.
+func (s *Store) dropDeadlinesBelow(key string, d *tree.Dir) {
+	if d == nil {
 		return
 	}
-	var c cursor
-	for open := []place{{d, key}}; len(open) > 0; {
-		top := open[len(open)-1]
-		open = open[:len(open)-1]
-		c.start(top.d)
-		for n := c.next(); n != nil; n = c.next() {
-			if n.timedNodes() == 0 {
-				continue
-			}
-			path := strings.Join([]string{top.path, n.name}, "/")
-			s.forget(path, n.deadline)
-			if n.dir != nil && n.dir.timed > 0 {
-				open = append(open, place{n.dir, path})
-			}
-		}
+	for path, at := range d.Deadlines(key) {
+		s.dropDeadline(path, at)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew; only before a format has been released")
 
-// golden returns the bytes of a format as they were when it was frozen.
+// golden returns the bytes of a frozen format.
 func golden(t *testing.T, file string, now []byte) []byte {
 	t.Helper()
 	if *rewrite {
@@ -24,7 +24,7 @@ func golden(t *testing.T, file string, now []byte) []byte {
 	return b
 }
 
-// TestVersion1SnapshotIsRead keeps snapshots that exist readable, and equal states equal to the byte across builds.
+// TestVersion1SnapshotIsRead checks that old snapshots can be read, and that all versions save a state as the same bytes.
 func TestVersion1SnapshotIsRead(t *testing.T) {
 	now := save(t, sample(t))
 	frozen := golden(t, "testdata/version-1.snapshot", now)
@@ -40,7 +40,7 @@ func TestVersion1SnapshotIsRead(t *testing.T) {
 	}
 }
 
-// TestVersion1CommandsAreRead keeps logs that exist readable.
+// TestVersion1CommandsAreRead checks that old logs can be read.
 func TestVersion1CommandsAreRead(t *testing.T) {
 	var encoded [][]byte
 	for _, c := range someCommands {

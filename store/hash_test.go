@@ -42,8 +42,8 @@ func TestTheHashTellsStatesApart(t *testing.T) {
 	}
 }
 
-// TestASnapshotOfAnotherStateIsRefused: what was saved is not what its hash was counted from, so memory was damaged on
-// the way; without a hash, as it was written before there was one, it is taken.
+// TestASnapshotOfAnotherStateIsRefused: the hash in a snapshot is not that of its state, so memory was damaged. A snapshot of
+// an old version has no hash, and is accepted.
 func TestASnapshotOfAnotherStateIsRefused(t *testing.T) {
 	all := records(t, save(t, sample(t)))
 	for _, test := range []struct {

@@ -3,36 +3,37 @@ package store
 import (
 	"errors"
 	"strings"
+
+	"canopy/store/tree"
 )
 
-// MaxDepth is the most components that the key of a command may have. It is far beyond any tree people build, and low
-// enough that the one answer whose size grows with its square, a recursive listing of a single deep chain, stays below
-// 300 MB. It is a part of the format of the log: members of all versions agree on it.
+// MaxDepth is the most components that the key of a command may have. No tree that people build is as deep. The size of one
+// answer grows with the square of the depth, the recursive listing of a single chain of directories; with this limit it stays
+// below 300 MB. MaxDepth is part of the format of the log: members of all versions agree on it.
 const MaxDepth = 16_384
 
-// deepest is the most components that a node can have: an older version took a POST into a directory of MaxDepth, so a
-// log or a snapshot may hold the child. It can be read, and is deleted with its directory.
+// deepest is the most components that a node can have. An older version accepted a POST into a directory of MaxDepth, so a
+// log or a snapshot may have the child. It can be read, and is deleted with its directory.
 const deepest = MaxDepth + 1
 
 // OrderedNameBytes is the length of each name that CreateInOrder makes.
 const OrderedNameBytes = 20
 
-// ErrAboveRoot is ParseKey's answer to a path whose ".." components climb over the root (K23).
+// ErrAboveRoot is ParseKey's error for a path whose ".." components lead above the root (K23).
 var ErrAboveRoot = errors.New("store: the path climbs above the root")
 
-// ErrTooDeep is ParseKey's answer to a path that still has more components than any node once it is clean, and
-// EncodeCommand's to a command whose node would be deeper than MaxDepth.
+// ErrTooDeep is ParseKey's error for a path that, once it is clean, has more components than any node, and EncodeCommand's
+// for a command whose node would be deeper than MaxDepth.
 var ErrTooDeep = errors.New("store: the path has too many components")
 
-// Key is the clean, absolute path of a node. Only ParseKey makes one, so whoever holds a Key holds a valid one; the
-// zero Key is the root. Keys are byte strings: case counts, and nothing is assumed about their encoding (K22, K130).
+// Key is the clean, absolute path of a node. Only ParseKey makes one, so every Key is valid. The zero Key is the root. Keys
+// are strings of bytes: upper and lower case differ, and any encoding is allowed (K22, K130).
 type Key struct {
 	clean string // "" for the root, else "/a/b": a slash before each component, none at the end
 }
 
-// ParseKey cleans a decoded path below /v2/keys as K20 to K23 say: empty and "." components go, ".." takes the
-// component before it along, a trailing slash is dropped. Every other byte is literal. A path that is clean already
-// is not copied.
+// ParseKey cleans a decoded path below /v2/keys as K20 to K23 say. It drops empty and "." components, a trailing slash, and
+// each ".." with the component before it. All other bytes are literal. It does not copy a path that is clean already.
 func ParseKey(raw string) (Key, error) {
 	clean := raw
 	if !isClean(raw) {
@@ -56,10 +57,10 @@ func (k Key) String() string {
 	return k.clean
 }
 
-// Depth is the number of components; the root has none.
+// Depth is the number of components; that of the root is 0.
 func (k Key) Depth() int { return strings.Count(k.clean, "/") }
 
-// Bytes is the length of the key; the root has none.
+// Bytes is the length of the key; that of the root is 0.
 func (k Key) Bytes() int { return len(k.clean) }
 
 // IsRoot reports whether k is the root of the tree.
@@ -72,14 +73,14 @@ func isClean(raw string) bool {
 			return false
 		}
 		var name string
-		if name, rest = cutName(rest); !isName(name) {
+		if name, rest = tree.CutName(rest); !tree.IsName(name) {
 			return false
 		}
 	}
 	return true
 }
 
-// cleanPath resolves empty, "." and ".." components; ok is false when the path leaves the root.
+// cleanPath resolves empty, "." and ".." components. ok is false if the path leads above the root.
 func cleanPath(raw string) (clean string, ok bool) {
 	out := make([]byte, 0, len(raw)+1)
 	for name := range strings.SplitSeq(raw, "/") {
@@ -100,29 +101,5 @@ func cleanPath(raw string) (clean string, ok bool) {
 	return string(out), true
 }
 
-// isName reports whether s can be one component of a key.
-func isName(s string) bool {
-	return s != "" && s != "." && s != ".." && strings.IndexByte(s, '/') < 0
-}
-
-// isHidden reports whether a node of this name is left out of listings (K75).
+// isHidden reports whether listings omit a node of this name (K75).
 func isHidden(name string) bool { return name != "" && name[0] == '_' }
-
-// cutName splits "/a/b/c" into "a" and "/b/c". Its argument is a non-empty clean path.
-func cutName(path string) (name, rest string) {
-	if i := strings.IndexByte(path[1:], '/'); i >= 0 {
-		return path[1 : i+1], path[i+1:]
-	}
-	return path[1:], ""
-}
-
-// splitLast splits the non-empty clean path "/a/b/c" into "/a/b" and "c".
-func splitLast(path string) (parent, name string) {
-	i := strings.LastIndexByte(path, '/')
-	return path[:i], path[i+1:]
-}
-
-// isBelow reports whether the clean path p lies strictly below dir, by components: /foobar is not below /foo (K98).
-func isBelow(p, dir string) bool {
-	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
-}

@@ -36,14 +36,14 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// TestParsingACleanKeyAllocatesNothing holds for what nearly all requests send.
+// TestParsingACleanKeyAllocatesNothing checks the keys of nearly all requests.
 func TestParsingACleanKeyAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { _, _ = ParseKey("/config/service/key") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// FuzzParseKey checks the rules on any path, against the plainest way to write them.
+// FuzzParseKey compares ParseKey with the simplest form of its rules.
 func FuzzParseKey(f *testing.F) {
 	for _, raw := range []string{"", "/", "/a//b/../c/", "..", "a/./b", "/a/../..", "/\xff/...", "/a/b/"} {
 		f.Add(raw)

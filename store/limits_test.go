@@ -22,8 +22,8 @@ func postIntoTheDeepest(t *testing.T, dir string) []byte {
 	return b
 }
 
-// TestAPostIntoTheDeepestDirectory: a new one is refused, as no command could name the child; one in the log is applied
-// as ever, and its child is saved, loaded, read, and deleted with its directory.
+// TestAPostIntoTheDeepestDirectory: a new POST is refused, since no command could name the child. One that is in the log is
+// applied, and its child can be saved, loaded, read, and deleted with its directory.
 func TestAPostIntoTheDeepestDirectory(t *testing.T) {
 	dir := strings.Repeat("/a", MaxDepth)
 	for _, c := range []Command{CreateInOrder{Dir: mustKey(dir)}, Delete{Key: mustKey(dir + "/b")}} {
@@ -50,7 +50,7 @@ func TestAPostIntoTheDeepestDirectory(t *testing.T) {
 	}
 }
 
-// survivor saves the store, and loads it: the copy is the same to the byte, with its history, and Verify knows its hash.
+// survivor saves the store and loads it. The copy must be equal to the byte, history included, and Verify must find its hash.
 func survivor(t *testing.T, s *Store, o Options) *Store {
 	t.Helper()
 	saved := save(t, s)
@@ -69,8 +69,8 @@ func survivor(t *testing.T, s *Store, o Options) *Store {
 }
 
 // TestWhatIsAcceptedIsSavedLoadedAndReplayed runs commands at and beyond every limit: of depth, length, names, values,
-// TTLs, times and history. Whatever is accepted goes through the log, through snapshots and into a member that installs
-// one, and comes out the same.
+// TTLs, times and history. All that is accepted goes through the log, through snapshots, and into a store that installs one,
+// and must be the same afterwards.
 func TestWhatIsAcceptedIsSavedLoadedAndReplayed(t *testing.T) {
 	t.Parallel()
 	seed := rng.Seed(t)
@@ -84,6 +84,13 @@ func TestWhatIsAcceptedIsSavedLoadedAndReplayed(t *testing.T) {
 		e.run()
 	}
 }
+
+// Limits inside package watch.
+const (
+	chunkEvents  = 256
+	chunkBytes   = 256 << 10
+	arenaJSONMax = 1 << 10
+)
 
 // extremes is a store that gets commands at its limits, and one that replays its log.
 type extremes struct {
@@ -128,7 +135,7 @@ func (e *extremes) run() {
 	}
 }
 
-// pass lets some time go by, now and then nearly all there is.
+// pass lets some time pass, and sometimes nearly all that is left.
 func (e *extremes) pass() {
 	late := []Time{deadlineLast - 1, deadlineLast, deadlineLast + 1, math.MaxInt64}
 	if e.now += Time(e.rng.Int64N(int64(5 * Second))); e.rng.IntN(10) == 0 {
@@ -182,17 +189,17 @@ func (e *extremes) seconds() uint64 {
 func (e *extremes) value() string {
 	size := e.oneOf(0, 1, 100)
 	if e.rng.IntN(10) == 0 {
-		size = e.oneOf(shelvedMax, recordStep-1, recordStep, recordStep+1)
+		size = e.oneOf(arenaJSONMax, recordStep-1, recordStep, recordStep+1)
 	}
 	return strings.Repeat(string([]byte{byte(e.rng.Uint32())}), size)
 }
 
-// names sort, hash, print or count in an unusual way.
+// oddNames are sorted, hashed, printed or counted in an unusual way.
 var oddNames = []string{"a", "a\x00", "aa", "\x00", "\xff", "\xff\xff", "...", "_", "_hidden", " ", "\n", "é", "e\u0301", "\u2028",
 	`"\`, "<&>", orderedName(math.MaxUint64), orderedName(0), strings.Repeat("9", 20), strings.Repeat("n", 255)}
 
 func (e *extremes) key(s *Store) Key {
-	if e.rng.IntN(10) == 0 { // a name that CreateInOrder is about to come to
+	if e.rng.IntN(10) == 0 { // one of the next names of CreateInOrder
 		return mustKey("/a/" + orderedName(uint64(s.index)+e.rng.Uint64N(4)))
 	}
 	if e.rng.IntN(40) == 0 {

@@ -3,55 +3,58 @@ package store
 import (
 	"io"
 	"unicode/utf8"
+
+	"canopy/store/nodejson"
+	"canopy/store/tree"
 )
 
-// Listing is a node found by Get, to be encoded as the answer to the read (K36-K39).
+// Listing is a node that Get has found. It writes the answer to the read (K36-K39).
 type Listing struct {
-	node      *node
+	node      *tree.Node
 	key       string
 	recursive bool
-	clock     clock
+	clock     tree.Clock
 }
 
 const (
 	smallNodes = 64       // most nodes of a small listing
 	smallBytes = 16 << 10 // about the most bytes of its answer
-	nodeBytes  = 80       // what a node takes in an answer besides its key and value
-	pieceBytes = 64 << 10 // WriteJSON writes pieces of at most this size
-	partBytes  = 8 << 10  // of a long value are escaped at a time; at most six times as many come out
+	otherBytes = 80       // bytes of a node in an answer besides its key and value
+	pieceBytes = 64 << 10 // most bytes that WriteJSON writes at a time
+	partBytes  = 8 << 10  // bytes of a long value that are escaped at a time; at most six times as many result
 )
 
-// File gives the size of the value, and a name of its memory, if the node is a file. Listings of the same value have
-// it in common, also with the tree as long as the value is there.
+// File returns the size of the value, if the node is a file, and an identity of its memory. Listings of the same value share
+// this memory, and the tree does while the value is in it.
 func (l *Listing) File() (memory any, bytes int64, isFile bool) {
-	return l.node, int64(len(l.node.value)), l.node.dir == nil
+	return l.node, int64(len(l.node.Value())), l.node.Dir() == nil
 }
 
-// Small reports whether there are so few and small nodes that AppendJSON is the better way. It looks at no more than a
-// few dozen nodes.
+// Small reports whether the nodes are so few and small that AppendJSON is better than WriteJSON. It reads at most a few dozen
+// nodes.
 func (l *Listing) Small() bool {
 	type level struct {
-		d   *directory
+		d   *tree.Dir
 		key int // its key's length
 	}
-	if l.node.dir == nil {
-		return len(l.node.value) <= smallBytes
+	if l.node.Dir() == nil {
+		return len(l.node.Value()) <= smallBytes
 	}
 	nodes, bytes := 0, 0
-	var c cursor
-	for open := []level{{l.node.dir, len(l.key)}}; len(open) > 0; {
+	var c tree.Cursor
+	for open := []level{{l.node.Dir(), len(l.key)}}; len(open) > 0; {
 		top := open[len(open)-1]
 		open = open[:len(open)-1]
-		if nodes+top.d.count > smallNodes {
+		if nodes+top.d.Len() > smallNodes {
 			return false
 		}
-		c.start(top.d)
-		for n := c.next(); n != nil; n = c.next() {
-			key := top.key + 1 + len(n.name)
+		c.Start(top.d)
+		for n := c.Next(); n != nil; n = c.Next() {
+			key := top.key + 1 + len(n.Name())
 			nodes++
-			bytes += nodeBytes + key + len(n.value)
-			if l.recursive && n.dir != nil {
-				open = append(open, level{n.dir, key})
+			bytes += otherBytes + key + len(n.Value())
+			if l.recursive && n.Dir() != nil {
+				open = append(open, level{n.Dir(), key})
 			}
 		}
 		if bytes > smallBytes {
@@ -61,18 +64,18 @@ func (l *Listing) Small() bool {
 	return true
 }
 
-// AppendJSON appends the whole answer, newline included. For a file it allocates nothing but what dst lacks.
+// AppendJSON appends the whole answer, newline included. For a short file it allocates nothing, if dst has room.
 func (l *Listing) AppendJSON(dst []byte) []byte {
 	e := encoder{buf: dst, recursive: l.recursive, clock: l.clock}
-	_ = e.answer(l) // without a writer nothing can fail
+	_ = e.answer(l) // only a writer returns errors
 	return e.buf
 }
 
-// WriteBytes is about what WriteJSON needs.
+// WriteBytes is about the memory that WriteJSON needs.
 const WriteBytes = 2 * pieceBytes
 
-// WriteJSON writes the whole answer, newline included, in pieces of at most 64 KiB and in memory that depends on the
-// depth of the tree and its longest key, not on its size or that of a value. The error is the writer's.
+// WriteJSON writes the whole answer, newline included, in pieces of at most 64 KiB. Its memory depends on the depth of the
+// tree and its longest key, and not on the size of the tree or of a value. The error is that of w.
 func (l *Listing) WriteJSON(w io.Writer) error {
 	e := encoder{buf: make([]byte, 0, WriteBytes), out: w, recursive: l.recursive, clock: l.clock}
 	if err := e.answer(l); err != nil {
@@ -81,42 +84,42 @@ func (l *Listing) WriteJSON(w io.Writer) error {
 	return e.drain(1)
 }
 
-// encoder writes the answer to a read. It goes through the tree with a stack of its own, so that depth costs memory
-// and not Go stack.
+// encoder writes the answer to a read. It walks the tree with a stack of its own, since the Go stack is bounded and keys can
+// be deep.
 type encoder struct {
 	buf       []byte
-	out       io.Writer // nil: all stays in buf
+	out       io.Writer // nil: the answer stays in buf
 	recursive bool
-	clock     clock
-	path      []byte  // the key of the innermost open directory, escaped for JSON
-	open      []level // directories whose nodes are being written, innermost last
+	clock     tree.Clock
+	path      []byte  // the key of open[len(open)-1], escaped for JSON
+	open      []level // the directories whose children are being written, from the outermost on
 }
 
-// level is a directory whose nodes are being written.
+// level is a directory whose children are being written.
 type level struct {
-	n        *node
-	children cursor
-	pathUp   int // length of its parent's path
-	any      bool
+	n        *tree.Node
+	children tree.Cursor
+	pathUp   int  // length of its parent's path
+	any      bool // a child was written
 }
 
-// answer writes action, node and what is below it.
+// answer writes the action, and the node with what is below it.
 func (e *encoder) answer(l *Listing) error {
 	e.buf = append(e.buf, `{"action":"get","node":`...)
-	if l.node.dir == nil && len(l.node.value) <= partBytes { // without a path, so that nothing is allocated
-		e.buf = append(appendNode(e.buf, l.key, l.node, e.clock), "}\n"...)
+	if l.node.Dir() == nil && len(l.node.Value()) <= partBytes { // this way allocates nothing
+		e.buf = append(nodejson.AppendNode(e.buf, l.key, l.node, e.clock), "}\n"...)
 		return nil
 	}
 	if l.key == "" {
 		e.buf = append(e.buf, `{"dir":true`...) // the root has no key (K38)
 	} else {
-		e.path = appendEscaped(e.path, l.key)
+		e.path = nodejson.AppendEscaped(e.path, l.key)
 		if err := e.head(l.node); err != nil {
 			return err
 		}
 	}
-	if l.node.dir == nil {
-		e.buf = append(appendIndexes(e.buf, l.node.modified, l.node.created), "}}\n"...)
+	if l.node.Dir() == nil {
+		e.buf = append(nodejson.AppendIndexes(e.buf, l.node.Modified(), l.node.Created()), "}}\n"...)
 		return nil
 	}
 	e.enter(l.node, 0)
@@ -131,11 +134,11 @@ func (e *encoder) answer(l *Listing) error {
 func (e *encoder) nodes() error {
 	for len(e.open) > 0 {
 		top := &e.open[len(e.open)-1]
-		n := top.children.next()
+		n := top.children.Next()
 		switch {
 		case n == nil:
 			e.leave()
-		case isHidden(n.name): // K75
+		case isHidden(n.Name()): // K75
 		default:
 			if err := e.child(top, n); err != nil {
 				return err
@@ -148,8 +151,8 @@ func (e *encoder) nodes() error {
 	return nil
 }
 
-// child writes a child of the directory top, or, when it is to be expanded, its beginning.
-func (e *encoder) child(top *level, n *node) error {
+// child writes a child of the directory top. If its own children follow, it writes only the first part.
+func (e *encoder) child(top *level, n *tree.Node) error {
 	if top.any {
 		e.buf = append(e.buf, ',')
 	} else {
@@ -157,41 +160,41 @@ func (e *encoder) child(top *level, n *node) error {
 		top.any = true
 	}
 	pathUp := len(e.path)
-	e.path = appendEscaped(append(e.path, '/'), n.name)
+	e.path = nodejson.AppendEscaped(append(e.path, '/'), n.Name())
 	if err := e.head(n); err != nil {
 		return err
 	}
-	if e.recursive && n.dir != nil {
+	if e.recursive && n.Dir() != nil {
 		e.enter(n, pathUp)
 		return nil
 	}
 	e.path = e.path[:pathUp]
-	e.buf = append(appendIndexes(e.buf, n.modified, n.created), '}')
+	e.buf = append(nodejson.AppendIndexes(e.buf, n.Modified(), n.Created()), '}')
 	return nil
 }
 
-// head writes a node, whose key is the path, up to its nodes. A long value goes out in parts.
-func (e *encoder) head(n *node) error {
+// head writes the node whose key is in path, up to its children. It writes a long value in parts.
+func (e *encoder) head(n *tree.Node) error {
 	e.buf = append(append(e.buf, `{"key":"`...), e.path...)
 	e.buf = append(e.buf, '"')
-	if n.dir != nil || len(n.value) <= partBytes {
-		e.buf = appendContent(e.buf, n, e.clock)
+	if n.Dir() != nil || len(n.Value()) <= partBytes {
+		e.buf = nodejson.AppendContent(e.buf, n, e.clock)
 		return nil
 	}
 	e.buf = append(e.buf, `,"value":"`...)
-	for rest := n.value; rest != ""; {
+	for rest := n.Value(); rest != ""; {
 		end := partEnd(rest)
-		e.buf = appendEscaped(e.buf, rest[:end])
+		e.buf = nodejson.AppendEscaped(e.buf, rest[:end])
 		rest = rest[end:]
 		if err := e.drainFull(); err != nil {
 			return err
 		}
 	}
-	e.buf = appendDeadline(append(e.buf, '"'), n, e.clock)
+	e.buf = nodejson.AppendDeadline(append(e.buf, '"'), n, e.clock)
 	return nil
 }
 
-// partEnd is the length of the next part of a long value: parts do not end within a character.
+// partEnd is the length of the next part of a long value. A part does not end within a character.
 func partEnd(s string) int {
 	if len(s) <= partBytes {
 		return len(s)
@@ -201,11 +204,11 @@ func partEnd(s string) int {
 			return end
 		}
 	}
-	return partBytes // s is not UTF-8 here
+	return partBytes // this is not UTF-8
 }
 
-// enter opens a directory. The memory of levels left before is used again.
-func (e *encoder) enter(n *node, pathUp int) {
+// enter opens a directory. It reuses the memory of earlier levels.
+func (e *encoder) enter(n *tree.Node, pathUp int) {
 	if len(e.open) < cap(e.open) {
 		e.open = e.open[:len(e.open)+1]
 	} else {
@@ -213,21 +216,21 @@ func (e *encoder) enter(n *node, pathUp int) {
 	}
 	top := &e.open[len(e.open)-1]
 	top.n, top.pathUp, top.any = n, pathUp, false
-	top.children.start(n.dir)
+	top.children.Start(n.Dir())
 }
 
-// leave writes the end of the innermost directory and closes it.
+// leave writes the end of the innermost open directory, and closes it.
 func (e *encoder) leave() {
 	top := &e.open[len(e.open)-1]
 	if top.any {
 		e.buf = append(e.buf, ']')
 	}
-	e.buf = append(appendIndexes(e.buf, top.n.modified, top.n.created), '}')
+	e.buf = append(nodejson.AppendIndexes(e.buf, top.n.Modified(), top.n.Created()), '}')
 	e.path = e.path[:top.pathUp]
 	e.open = e.open[:len(e.open)-1]
 }
 
-// drainFull writes out whole pieces.
+// drainFull writes whole pieces to out.
 func (e *encoder) drainFull() error {
 	if e.out == nil || len(e.buf) < pieceBytes {
 		return nil
@@ -235,7 +238,7 @@ func (e *encoder) drainFull() error {
 	return e.drain(pieceBytes)
 }
 
-// drain writes out pieces while there are at least so many bytes, which is at least one.
+// drain writes pieces to out while buf has at least least bytes. 1 <= least.
 func (e *encoder) drain(least int) error {
 	done := 0
 	for len(e.buf)-done >= least {

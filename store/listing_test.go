@@ -9,9 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"canopy/store/nodejson"
+	"canopy/store/watch"
 )
 
-// TestListings pins K36-K39 and K75-K76.
+// TestListings checks K36-K39 and K75-K76.
 func TestListings(t *testing.T) {
 	s := New(Options{})
 	if got := treeOf(t, s); got != `{"action":"get","node":{"dir":true}}`+"\n" { // K38, R46
@@ -56,7 +59,7 @@ func TestListings(t *testing.T) {
 	}
 }
 
-// TestViewsDoNotChange reads old views while the tree under them is written, replaced and removed.
+// TestViewsDoNotChange reads an old view after the tree was written, replaced and removed.
 func TestViewsDoNotChange(t *testing.T) {
 	s := New(Options{})
 	must(t, s, file("/a/b/c", "1"), file("/a/b/d", "2"))
@@ -71,7 +74,7 @@ func TestViewsDoNotChange(t *testing.T) {
 	}
 }
 
-// TestReadingAFileHardlyAllocates allows the Listing and nothing else.
+// TestReadingAFileHardlyAllocates allows one allocation, the Listing.
 func TestReadingAFileHardlyAllocates(t *testing.T) {
 	s := prepared(t)
 	k, buf := mustKey("/d/c"), make([]byte, 0, 1024)
@@ -104,7 +107,7 @@ func TestSmall(t *testing.T) {
 	}
 }
 
-// pieces notes the largest write and fails after some.
+// pieces records the largest write, and fails at the write number left.
 type pieces struct {
 	largest, left int
 	sum           int64
@@ -119,7 +122,7 @@ func (p *pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestLargeListingsStream checks that a listing is written in pieces, whatever the values' sizes, and stops at an error.
+// TestLargeListingsStream checks that a listing is written in pieces, however large the values are, and stops at an error.
 func TestLargeListingsStream(t *testing.T) {
 	s := New(Options{HistoryEvents: 1})
 	for i := range 20_000 {
@@ -139,8 +142,8 @@ func TestLargeListingsStream(t *testing.T) {
 	}
 }
 
-// TestOneValueStreams: a value comes out in pieces as it does in one, wherever a piece ends, and takes no memory that
-// depends on its size.
+// TestOneValueStreams: a value is the same in pieces as in one, wherever a piece ends, and the memory does not depend on its
+// size.
 func TestOneValueStreams(t *testing.T) {
 	s := New(Options{HistoryEvents: 1})
 	for name, unit := range map[string]string{
@@ -158,12 +161,12 @@ func TestOneValueStreams(t *testing.T) {
 				if err := l.WriteJSON(&got); err != nil || l.Small() {
 					t.Fatalf("%s: %v, small %v", key, err, l.Small())
 				}
-				if want := string(l.AppendJSON(nil)); got.String() != want || !strings.Contains(want, string(appendString(nil, value))+`,"expiration"`) {
+				if want := string(l.AppendJSON(nil)); got.String() != want || !strings.Contains(want, string(nodejson.AppendString(nil, value))+`,"expiration"`) {
 					t.Errorf("%s, shifted by %d, differs in pieces", name, shift)
 				}
 			}
-			if want := len(appendEscaped(nil, value)); EscapedLen(value) != want {
-				t.Errorf("%s takes %d bytes, not %d", name, want, EscapedLen(value))
+			if want := len(nodejson.AppendEscaped(nil, value)); nodejson.EscapedLen(value) != want {
+				t.Errorf("%s takes %d bytes, not %d", name, want, nodejson.EscapedLen(value))
 			}
 		}
 	}
@@ -187,8 +190,8 @@ func TestDeepAndWideTrees(t *testing.T) {
 	const depth = 10_000
 	deep, long := strings.Repeat("/d", depth), "/"+strings.Repeat("n", 64<<10)
 	s := New(Options{})
-	w := watching(t, s, deep, WatchOptions{Stream: true})
-	all := watching(t, s, "/", WatchOptions{Stream: true, Recursive: true})
+	w := watching(t, s, deep, watch.Options{Stream: true})
+	all := watching(t, s, "/", watch.Options{Stream: true, Recursive: true})
 	must(t, s, timed(deep, 5), file(long+long, "v"))
 	for i := range 3000 {
 		must(t, s, file(fmt.Sprintf("/wide/%d", i), ""))

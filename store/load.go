@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cespare/xxhash/v2"
-
 	"canopy/store/storepb"
+	"canopy/store/tree"
+	"canopy/store/watch"
 )
 
-// SnapshotError says that what Load was given is not a whole snapshot of a store that this version knows.
+// SnapshotError says that Load did not get a whole snapshot in a format that this version knows.
 type SnapshotError struct {
-	Record uint64 // which record, from 1 on
+	Record uint64 // 1 for the first record
 	Reason string
 	Cause  error // of the reader or of the decoder; may be nil
 }
@@ -32,16 +32,16 @@ func (e *SnapshotError) Error() string {
 func (e *SnapshotError) Unwrap() error { return e.Cause }
 
 const (
-	recordBytesMax = 1 << 30  // most bytes of a record; the largest value a log entry can bring is far below
-	recordStep     = 64 << 10 // a longer record is only given memory as its bytes arrive
+	recordBytesMax = 1 << 30  // most bytes of a record; the largest value in a log entry is much smaller
+	recordStep     = 64 << 10 // the memory for a longer record grows as its bytes arrive
 )
 
 // ErrNewerFormat is the cause of a SnapshotError when a newer version of this program wrote the snapshot.
 var ErrNewerFormat = errors.New("written by a newer version of this program; use that one")
 
-// Load reads what View.Save wrote, to its end. It checks everything the store relies on (order, names, indexes, counts)
-// and answers anything else with a *SnapshotError; it takes no more memory than a small multiple of what it has read.
-// The limits of history are those of o, so older events may be dropped.
+// Load reads all that View.Save wrote. It checks what the store relies on: order, names, indexes and counts. If anything is
+// wrong, the error is a *SnapshotError. It takes no more memory than a small multiple of the bytes that it has read. The
+// limits of history are those of o, so Load may drop the oldest events.
 func Load(r io.Reader, o Options) (*Store, error) {
 	l := loader{in: bufio.NewReaderSize(r, recordStep), keep: true}
 	s, err := l.load(o)
@@ -53,8 +53,8 @@ func Load(r io.Reader, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Verify reads what View.Save wrote with the code of Load, and gives View.Hash of the state, without making that state:
-// memory depends on the depth of the tree and the largest record. So what Verify accepts, Load accepts, too.
+// Verify reads what View.Save wrote, and returns View.Hash of that state. It uses the code of Load, so that it accepts what
+// Load accepts; but it makes no state, so that its memory depends on the depth of the tree and the largest record only.
 func Verify(r io.Reader) (hash uint64, err error) {
 	l := loader{in: bufio.NewReaderSize(r, recordStep)}
 	s, err := l.load(Options{})
@@ -64,9 +64,9 @@ func Verify(r io.Reader) (hash uint64, err error) {
 	return s.Hash(), nil
 }
 
-// loader reads records and remembers the first thing that is wrong.
+// loader reads records. After the first error it reads no more.
 type loader struct {
-	keep       bool // what is read becomes a part of the store; else it is only checked and hashed
+	keep       bool // the store gets what is read; otherwise it is only checked and hashed
 	in         *bufio.Reader
 	record     uint64
 	buf        []byte
@@ -77,12 +77,10 @@ type loader struct {
 
 // load reads a whole snapshot into a new store.
 func (l *loader) load(o Options) (*Store, error) {
-	s := &Store{epoch: 1, deadlines: newDeadlines()}
-	s.root = newRoot(s.epoch)
-	s.hub.start(o.withDefaults())
+	s := newStore(o)
 	header := l.header(s)
 	l.nodes(s)
-	l.events(s, header.Events)
+	l.events(s, Index(header.Oldest), header.Events)
 	l.trailer(s.Hash())
 	if l.err != nil {
 		return nil, l.err
@@ -90,7 +88,7 @@ func (l *loader) load(o Options) (*Store, error) {
 	return s, nil
 }
 
-// fail notes what is wrong with the present record, unless something was wrong before. It returns false.
+// fail makes an error about this record, unless there is one already. It returns false.
 func (l *loader) fail(reason string, cause error) bool {
 	if l.err == nil {
 		l.err = &SnapshotError{Record: l.record, Reason: reason, Cause: cause}
@@ -129,7 +127,7 @@ func (l *loader) next(m interface{ UnmarshalVT([]byte) error }) bool {
 	return true
 }
 
-// cutShort makes of an end where more should follow what it is.
+// cutShort turns io.EOF where more should follow into io.ErrUnexpectedEOF.
 func cutShort(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -137,7 +135,7 @@ func cutShort(err error) error {
 	return err
 }
 
-// header reads indexes, times and counts into s.
+// header reads indexes, times and counts.
 func (l *loader) header(s *Store) *storepb.Header {
 	m := &storepb.Header{}
 	switch {
@@ -146,15 +144,15 @@ func (l *loader) header(s *Store) *storepb.Header {
 	case m.Version > saveVersion:
 		l.fail(fmt.Sprintf("version %d is not known, only %d", m.Version, saveVersion), ErrNewerFormat)
 	case m.Version < saveVersion:
-		l.fail(fmt.Sprintf("version %d has never been", m.Version), nil)
+		l.fail(fmt.Sprintf("there is no version %d", m.Version), nil)
 	case m.Shift < 0:
 		l.fail("negative shift", nil)
 	case m.Oldest == 0 || m.Oldest-1 > m.Index:
 		l.fail("the history begins past the index", nil)
 	}
 	s.index = Index(m.Index)
-	s.clock = clock{now: Time(m.Time), shift: Duration(m.Shift)}
-	s.hub.history.oldest = Index(m.Oldest)
+	s.clock = tree.Clock{Now: Time(m.Time), Shift: Duration(m.Shift)}
+	s.events.Restore(Index(m.Oldest))
 	if c := m.Counters; c != nil {
 		s.counters = counters{
 			sets:           outcome{c.SetsSuccess, c.SetsFail},
@@ -169,69 +167,46 @@ func (l *loader) header(s *Store) *storepb.Header {
 	return m
 }
 
-// branch is a directory whose children are being read.
-type branch struct {
-	dir  *directory
-	path int    // length of its path
-	last string // name of the child read last; "": none yet
-}
-
 // nodes reads the tree.
 func (l *loader) nodes(s *Store) {
 	var m storepb.Node
-	open := []branch{{dir: s.root.dir}}
-	var path []byte
+	b := tree.NewBuilder(l.keep)
+	s.tree = b.Tree()
 	for {
 		m = storepb.Node{Name: m.Name[:0], Value: m.Value[:0]}
 		if !l.next(&m) {
 			return
 		}
-		for uint32(len(open)) > max(m.Depth, 1) {
-			below := open[len(open)-1].dir
-			open = open[:len(open)-1]
-			open[len(open)-1].dir.timed += below.timed
-			open[len(open)-1].dir.hash += below.hash
-		}
+		b.Close(int(max(m.Depth, 1)))
 		if m.Depth == 0 {
 			return
 		}
-		if !l.checkNode(&m, open, s.index) {
+		if !l.checkNode(&m, b, s.index) {
 			return
 		}
-		parent := &open[len(open)-1]
-		n := &node{name: string(m.Name), value: string(m.Value), created: Index(m.Created), modified: Index(m.Modified),
-			deadline: Time(m.Deadline)}
-		parent.last = n.name
-		path = append(append(path[:parent.path], '/'), n.name...)
-		if n.deadline != 0 {
-			parent.dir.timed++
-			if l.keep {
-				s.remember(string(path), n.deadline)
-			}
-		}
+		var dir *tree.Dir
 		if m.Dir {
-			n.dir = &directory{epoch: s.epoch}
-			open = append(open, branch{dir: n.dir, path: len(path)})
+			dir = b.NewDir()
 		}
-		parent.dir.hash += n.hash(pathHash(xxhash.Sum64(path)))
-		if l.keep {
-			parent.dir.insert(n)
+		n := tree.NewNode(string(m.Value), dir, Index(m.Created), Index(m.Modified), Time(m.Deadline))
+		path := b.Add(string(m.Name), n)
+		if n.Deadline() != 0 && l.keep {
+			s.addDeadline(string(path), n.Deadline())
 		}
 		l.nodesRead++
 	}
 }
 
-// checkNode checks a node against those before it: open has all directories that its parent can be, but those deeper
-// than its parent have been closed already.
-func (l *loader) checkNode(m *storepb.Node, open []branch, index Index) bool {
-	switch parent := open[len(open)-1]; {
-	case uint64(m.Depth) != uint64(len(open)):
+// checkNode checks a node that comes after those in b. The directories in b that end before it are closed.
+func (l *loader) checkNode(m *storepb.Node, b *tree.Builder, index Index) bool {
+	switch {
+	case uint64(m.Depth) != uint64(b.Depth()):
 		return l.fail("a node without its directory", nil)
 	case m.Depth > deepest:
 		return l.fail("a node deeper than any can be", nil)
-	case !isName(string(m.Name)):
+	case !tree.IsName(string(m.Name)):
 		return l.fail("a name that no node can have", nil)
-	case parent.last >= string(m.Name): // no name is empty
+	case b.Last() >= string(m.Name): // a name is never ""
 		return l.fail("nodes out of order", nil)
 	case m.Dir && len(m.Value) > 0:
 		return l.fail("a directory with a value", nil)
@@ -241,38 +216,38 @@ func (l *loader) checkNode(m *storepb.Node, open []branch, index Index) bool {
 	return true
 }
 
-// events reads the history.
-func (l *loader) events(s *Store, count uint64) {
-	last := s.hub.history.oldest - 1
+// events reads the history, which begins at oldest.
+func (l *loader) events(s *Store, oldest Index, count uint64) {
+	last := oldest - 1
 	var m storepb.Event
 	for ; l.eventsRead < count; l.eventsRead++ {
-		m = storepb.Event{Key: m.Key[:0]} // its JSON is kept, its key is not
+		m = storepb.Event{Key: m.Key[:0]} // the event keeps the JSON, and a copy of the key
 		if !l.next(&m) {
 			return
 		}
 		key, err := ParseKey(string(m.Key))
-		e := &Event{index: Index(m.Index), key: key.clean, json: m.Json, action: Action(m.Action), flags: eventFlags(m.Flags)}
+		e := watch.NewEvent(Index(m.Index), watch.Action(m.Action), watch.Flags(m.Flags), key.clean, m.Json)
 		switch {
-		case e.index <= last || e.index > s.index:
+		case e.Index() <= last || e.Index() > s.index:
 			l.fail("events out of order", nil)
 		case key.IsRoot() && err == nil, len(key.clean) != len(m.Key):
-			l.fail("an event of no node", err)
-		case m.Action > uint32(ActionExpire) || !e.action.isChange() || m.Flags&^uint32(flagsAll) != 0:
+			l.fail("an event without a node", err)
+		case m.Action > uint32(watch.ActionExpire) || !e.Action().IsChange() || m.Flags&^uint32(watch.FlagsAll) != 0:
 			l.fail("an event that this version does not know", nil)
-		case len(e.json) == 0 || e.json[len(e.json)-1] != '\n':
-			l.fail("an event without its text", nil)
+		case len(m.Json) == 0 || m.Json[len(m.Json)-1] != '\n':
+			l.fail("an event without JSON", nil)
 		}
 		if l.err != nil {
 			return
 		}
-		last = e.index
+		last = e.Index()
 		if l.keep {
-			s.hub.history.add(e)
+			s.events.RestoreEvent(e)
 		}
 	}
 }
 
-// trailer checks that nothing is missing or different, and that nothing follows.
+// trailer checks counts and hash, and that nothing follows.
 func (l *loader) trailer(hash uint64) {
 	m := &storepb.Trailer{}
 	if !l.next(m) {
@@ -287,6 +262,6 @@ func (l *loader) trailer(hash uint64) {
 		return
 	}
 	if _, err := l.in.ReadByte(); err != io.EOF {
-		l.fail("something follows the end", err)
+		l.fail("bytes follow the end", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"canopy/store/storepb"
 )
 
-// sample is a store that has something of everything.
+// sample is a store with all kinds of nodes and events.
 func sample(t testing.TB) *Store {
 	t.Helper()
 	s := New(Options{HistoryEvents: 6})
@@ -56,10 +56,13 @@ func joined(all [][]byte) []byte {
 	return b
 }
 
-// TestALoadedStoreIsTheSame checks K131, K134 and R53: everything is there, and goes on in the same way.
+// TestALoadedStoreIsTheSame checks K131, K134 and R53: a loaded store has all data, and goes on in the same way.
 func TestALoadedStoreIsTheSame(t *testing.T) {
 	a := sample(t)
-	b := reloaded(t, a)
+	b, err := Load(bytes.NewReader(save(t, a)), Options{HistoryEvents: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
 	checkInvariants(t, b)
 	for _, c := range []Command{file("/f\xff", "new"), Update{Key: mustKey("/e")}, CreateInOrder{Dir: mustKey("/d")}, rmdir("/d")} {
 		if got, want := try(b, testTime+8, c), try(a, testTime+8, c); got != want {
@@ -78,12 +81,13 @@ func TestALoadedStoreIsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if oldest, _ := small.HistoryRange(); small.hub.history.events != 2 || oldest != 14 {
-		t.Errorf("history from %d with a smaller limit", oldest)
+	h := small.hub.History()
+	if h.Events() != 2 || h.Oldest() != 14 {
+		t.Errorf("history from %d with a smaller limit", h.Oldest())
 	}
 }
 
-// TestEmptyStoreSavesAndLoads is the smallest snapshot there is.
+// TestEmptyStoreSavesAndLoads checks the smallest snapshot.
 func TestEmptyStoreSavesAndLoads(t *testing.T) {
 	s := reloaded(t, New(Options{}))
 	if got := treeOf(t, s); got != `{"action":"get","node":{"dir":true}}`+"\n" {
@@ -94,7 +98,7 @@ func TestEmptyStoreSavesAndLoads(t *testing.T) {
 	}
 }
 
-// TestSaveStopsAtAnError passes on what the writer says.
+// TestSaveStopsAtAnError checks that Save returns the error of the writer.
 func TestSaveStopsAtAnError(t *testing.T) {
 	s := New(Options{})
 	must(t, s, file("/large", strings.Repeat("v", 1<<20)))
@@ -103,8 +107,8 @@ func TestSaveStopsAtAnError(t *testing.T) {
 	}
 }
 
-// TestLoadRefusesWhatIsCutOrFlipped tries every cut, and many flips: an error or a store that holds together, never a
-// panic.
+// TestLoadRefusesWhatIsCutOrFlipped tries every cut, and many flipped bits: Load returns an error or a consistent store, and
+// never panics.
 func TestLoadRefusesWhatIsCutOrFlipped(t *testing.T) {
 	saved := save(t, sample(t))
 	for n := range saved {
@@ -125,7 +129,7 @@ func TestLoadRefusesWhatIsCutOrFlipped(t *testing.T) {
 	}
 }
 
-// loadOrRefuse loads b; what is accepted must hold together and be usable.
+// loadOrRefuse loads b. A store that Load accepts must be consistent and usable.
 func loadOrRefuse(t *testing.T, b []byte) {
 	s, err := Load(bytes.NewReader(b), Options{})
 	hash, verifyErr := Verify(bytes.NewReader(b))
@@ -180,7 +184,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		records [][]byte
 	}{
 		{"record 1: version 2 is not known", header(func(m *storepb.Header) { m.Version = 2 })},
-		{"record 1: version 0 has never been", header(func(m *storepb.Header) { m.Version = 0 })},
+		{"record 1: there is no version 0", header(func(m *storepb.Header) { m.Version = 0 })},
 		{"record 1: negative shift", header(func(m *storepb.Header) { m.Shift = -1 })},
 		{"record 1: the history begins past the index", header(func(m *storepb.Header) { m.Oldest = 99 })},
 		{"record 1: the history begins past the index", header(func(m *storepb.Header) { m.Oldest = 0 })},
@@ -197,13 +201,13 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		{"record 3: a node's indexes are out of range", node(2, func(m *storepb.Node) { m.Created = 9 })},
 		{"record 12: events out of order", event(func(m *storepb.Event) { m.Index = 4 })},
 		{"record 12: events out of order", event(func(m *storepb.Event) { m.Index = 99 })},
-		{"record 12: an event of no node", event(func(m *storepb.Event) { m.Key = nil })},
-		{"record 12: an event of no node", event(func(m *storepb.Event) { m.Key = []byte("/a/") })},
-		{"record 12: an event of no node: store: the path climbs", event(func(m *storepb.Event) { m.Key = []byte("/..") })},
+		{"record 12: an event without a node", event(func(m *storepb.Event) { m.Key = nil })},
+		{"record 12: an event without a node", event(func(m *storepb.Event) { m.Key = []byte("/a/") })},
+		{"record 12: an event without a node: store: the path climbs", event(func(m *storepb.Event) { m.Key = []byte("/..") })},
 		{"record 12: an event that this version does not know", event(func(m *storepb.Event) { m.Action = 256 + 2 })},
 		{"record 12: an event that this version does not know", event(func(m *storepb.Event) { m.Action = 1 })},
 		{"record 12: an event that this version does not know", event(func(m *storepb.Event) { m.Flags = 8 })},
-		{"record 12: an event without its text", event(func(m *storepb.Event) { m.Json = nil })},
+		{"record 12: an event without JSON", event(func(m *storepb.Event) { m.Json = nil })},
 		{"record 16: the counts differ", slices.Delete(slices.Clone(all), 8, 9)},
 	} {
 		_, err := Load(bytes.NewReader(joined(c.records)), Options{})
@@ -228,7 +232,7 @@ func replaced(t *testing.T, all [][]byte, i int, m message) [][]byte {
 	return all
 }
 
-// TestLoadBelievesNoLength gives lengths without content: memory follows what is read, not what is promised.
+// TestLoadBelievesNoLength loads a length without its content: memory depends on what is read, and not on the length.
 func TestLoadBelievesNoLength(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -242,7 +246,7 @@ func TestLoadBelievesNoLength(t *testing.T) {
 	}
 }
 
-// FuzzLoad checks that nothing that is read can do harm.
+// FuzzLoad checks that no input does harm.
 func FuzzLoad(f *testing.F) {
 	f.Add(save(f, sample(f)))
 	f.Add(save(f, New(Options{})))

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// model is the naive twin of a Store: a map from path to node, a list of all events, and rules written down one by one
-// as the specification has them. It shares no code with the store; its answers are made by encoding/json.
+// model is a naive form of a Store: a map from path to node, a list of all events, and the rules of the specification, one
+// by one. It shares no code with the store, and makes its answers with encoding/json.
 type model struct {
 	nodes   map[string]*modelNode // by clean path; the root is not in it
 	index   uint64
@@ -465,7 +465,7 @@ func (m *model) shift(gap int64) {
 	}
 }
 
-// publish forgets old events (K95, with limits by count and by bytes).
+// publish drops old events (K95, with limits by count and by bytes).
 func (m *model) publish() {
 	var bytes int64
 	for _, e := range m.history {
@@ -478,8 +478,8 @@ func (m *model) publish() {
 	}
 }
 
-// matches says whether a watcher gets an event: live as K97-K99 and K105 say, from history with the difference of
-// K106d.
+// matches reports whether a watcher gets an event, by K97-K99 and K105 if it is live, and from history with the difference
+// of K106d.
 func (e *modelEvent) matches(key string, recursive, live bool) bool {
 	if e.key == key {
 		return true

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"canopy/internal/rng"
+	"canopy/store/watch"
 )
 
 var randomCommands = flag.Int("commands", 100_000, "how many random commands a store gets")
 
-// TestRandomCommandsMatchTheModel runs random commands, reads, watches, expiries, snapshots and reloads on a store and
-// on its naive twin, and demands equal answers, equal watch streams, equal trees, and equal stores after a reload.
+// TestRandomCommandsMatchTheModel runs random commands, reads, watches, expiries, snapshots and reloads on a store and on a
+// naive model. Answers, events of watchers, trees, and stores after a reload must be equal.
 func TestRandomCommandsMatchTheModel(t *testing.T) {
 	commands := *randomCommands
 	if raceEnabled || testing.Short() {
@@ -40,7 +41,7 @@ func TestRandomCommandsMatchTheModel(t *testing.T) {
 	}
 }
 
-// duel runs both sides.
+// duel runs the store and the model.
 type duel struct {
 	t                  *testing.T
 	rng                *rand.Rand
@@ -54,12 +55,12 @@ type duel struct {
 
 // modelWatcher is a watcher and what it should get.
 type modelWatcher struct {
-	*Watcher
+	*watch.Watcher
 	key               string
 	recursive, stream bool
 	must              []modelEvent // in order, each delivered exactly once
 	may               map[uint64]modelEvent
-	next              uint64 // events before were considered
+	next              uint64 // the index of the next event that consider has to look at
 	exact             bool   // the watcher cannot fall behind, so only must may come
 }
 
@@ -106,7 +107,7 @@ func (d *duel) key() Key {
 	for depth := d.rng.IntN(4); depth > 0; depth-- {
 		path += "/" + names[d.rng.IntN(len(names))]
 	}
-	if d.rng.IntN(50) == 0 { // a name that in-order creation will come to, or has
+	if d.rng.IntN(50) == 0 { // a name of CreateInOrder, past or future
 		path += fmt.Sprintf("/%020d", d.model.index-3+d.rng.Uint64N(8))
 	}
 	k, err := ParseKey(path)
@@ -143,7 +144,7 @@ func (d *duel) prevIndex(key string) Index {
 }
 
 func (d *duel) randomCommand() Command {
-	const large = 80 // nodes; so that the naive model stays quick
+	const large = 80 // nodes; the model is slow
 	if len(d.model.nodes) > large {
 		top := d.model.children("")
 		k, _ := ParseKey(top[d.rng.IntN(len(top))])
@@ -194,7 +195,7 @@ func (d *duel) command() {
 	}
 }
 
-func (d *duel) checkEvent(c Command, e *Event, want string) {
+func (d *duel) checkEvent(c Command, e *watch.Event, want string) {
 	if string(e.JSON()) != want {
 		d.t.Fatalf("%#v\n = %s\nwant %s", c, e.JSON(), want)
 	}
@@ -225,7 +226,7 @@ func (d *duel) expire() {
 	}
 }
 
-// publish shows both sides' events to the watchers.
+// publish publishes on both sides, and tells the watchers what they must get.
 func (d *duel) publish() {
 	fresh := uint64(d.store.View().Index())
 	publish(d.store)
@@ -244,7 +245,7 @@ func (d *duel) publish() {
 	}
 }
 
-// consider notes whether the watcher has to get, or may get, the event.
+// consider records whether the watcher must or may get the event.
 func (w *modelWatcher) consider(e modelEvent, live bool) {
 	if e.index < w.next || len(w.must) > 0 && !w.stream {
 		return
@@ -278,7 +279,7 @@ func (d *duel) watch() {
 	}
 	var err error
 	k, _ := ParseKey(w.key)
-	w.Watcher, err = d.store.Watch(k, WatchOptions{Recursive: w.recursive, Stream: w.stream, Since: Index(since)})
+	w.Watcher, err = d.store.Watch(k, watch.Options{Recursive: w.recursive, Stream: w.stream, Since: Index(since)})
 	if since != 0 && since < d.model.oldest {
 		cause := fmt.Sprintf("the requested history has been cleared [%d/%d]", d.model.oldest, since)
 		if !sameError(err, &modelError{401, cause, d.model.index}) {
@@ -320,7 +321,7 @@ func (d *duel) drain(i int) {
 	cancel()
 	for {
 		e, err := w.Next(ctx)
-		var ended *ErrWatchEnded
+		var ended *watch.EndedError
 		switch {
 		case errors.Is(err, context.Canceled):
 			if len(w.must) > 0 {
@@ -338,7 +339,7 @@ func (d *duel) drain(i int) {
 }
 
 // deliver checks one event against what may and must come next.
-func (d *duel) deliver(w *modelWatcher, e *Event) {
+func (d *duel) deliver(w *modelWatcher, e *watch.Event) {
 	want, ok := w.may[uint64(e.Index())]
 	switch {
 	case !ok:
@@ -361,13 +362,13 @@ func (d *duel) deliver(w *modelWatcher, e *Event) {
 	d.delivered++
 }
 
-// checkEnd checks that a watcher only ends for a reason, and says where it was.
-func (d *duel) checkEnd(w *modelWatcher, ended *ErrWatchEnded) {
+// checkEnd checks that a watcher ends only for a reason, and at the right index.
+func (d *duel) checkEnd(w *modelWatcher, ended *watch.EndedError) {
 	switch {
-	case !w.stream && len(w.must) == 0 && errors.Is(ended, ErrWatcherClosed):
-	case len(w.must) > 0 && errors.Is(ended, ErrHistoryLost) && !w.exact &&
+	case !w.stream && len(w.must) == 0 && errors.Is(ended, watch.ErrClosed):
+	case len(w.must) > 0 && errors.Is(ended, watch.ErrHistoryLost) && !w.exact &&
 		uint64(ended.Next) <= w.must[0].index && uint64(ended.Next) < d.model.oldest:
-	case len(w.must) == 0 && errors.Is(ended, ErrHistoryLost) && !w.exact && uint64(ended.Next) < d.model.oldest:
+	case len(w.must) == 0 && errors.Is(ended, watch.ErrHistoryLost) && !w.exact && uint64(ended.Next) < d.model.oldest:
 	default:
 		d.t.Fatalf("watcher of %q (stream %v) ended: %v; oldest %d, %d to come", w.key, w.stream, ended, d.model.oldest, len(w.must))
 	}

@@ -7,19 +7,20 @@ import (
 	"io"
 
 	"canopy/store/storepb"
+	"canopy/store/tree"
+	"canopy/store/watch"
 )
 
 // saveVersion is the version of the snapshot format; Load refuses any other.
 const saveVersion = 1
 
-// Save writes the whole state as of the view: tree, index, log time, deadlines, history and the counts of changes. Equal
-// states give equal bytes on every member, and every key and value is kept to the byte (K130, K134). It goes on
-// beside writes, in memory that depends on the depth of the tree and the largest value. What w still buffers is w's
-// matter.
+// Save writes the whole state of the view: tree, index, log time, deadlines, history and the counts of changes. Equal states
+// give equal bytes on every member, and every key and value is kept to the byte (K130, K134). It can run while the store is
+// written. Its memory depends on the depth of the tree and the largest value. It does not flush w.
 func (v *View) Save(w io.Writer) error {
 	s := saver{out: bufio.NewWriterSize(w, 64<<10)}
 	s.record(v.header())
-	s.nodes(v.root.dir)
+	s.nodes(v.root.Dir())
 	s.past(&v.history)
 	s.record(&storepb.Trailer{Nodes: s.count, Events: s.events, Hash: v.Hash()})
 	if s.err == nil {
@@ -36,10 +37,10 @@ func (v *View) header() *storepb.Header {
 	return &storepb.Header{
 		Version: saveVersion,
 		Index:   uint64(v.index),
-		Time:    int64(v.clock.now),
-		Shift:   int64(v.clock.shift),
-		Oldest:  uint64(v.history.oldest),
-		Events:  uint64(v.history.events),
+		Time:    int64(v.clock.Now),
+		Shift:   int64(v.clock.Shift),
+		Oldest:  uint64(v.history.Oldest()),
+		Events:  uint64(v.history.Events()),
 		Counters: &storepb.Counters{
 			SetsSuccess: c.sets.ok, SetsFail: c.sets.failed,
 			DeleteSuccess: c.deletes.ok, DeleteFail: c.deletes.failed,
@@ -52,7 +53,7 @@ func (v *View) header() *storepb.Header {
 	}
 }
 
-// message is what a record holds.
+// message is the content of a record.
 type message interface {
 	SizeVT() int
 	MarshalToSizedBufferVT([]byte) (int, error)
@@ -82,45 +83,45 @@ func (s *saver) record(m message) {
 	}
 }
 
-// past writes the events that are held, oldest first.
-func (s *saver) past(h *history) {
+// past writes the events of the history, oldest first.
+func (s *saver) past(h *watch.History) {
 	var m storepb.Event
-	p := h.from(0)
-	for e := p.next(); e != nil; e = p.next() {
-		m.Index, m.Action, m.Flags, m.Json = uint64(e.index), uint32(e.action), uint32(e.flags), e.json
-		m.Key = append(m.Key[:0], e.key...)
+	c := h.From(0)
+	for e := c.Next(); e != nil; e = c.Next() {
+		m.Index, m.Action, m.Flags, m.Json = uint64(e.Index()), uint32(e.Action()), uint32(e.Flags()), e.JSON()
+		m.Key = append(m.Key[:0], e.Key()...)
 		s.events++
 		s.record(&m)
 	}
 }
 
-// nodes writes all that is below the root in depth-first order, and the node of depth 0 that ends them.
-func (s *saver) nodes(root *directory) {
-	open := make([]cursor, 1, 8)
-	open[0].start(root)
+// nodes writes all nodes below the root in depth-first order, and then one of depth 0, which ends them.
+func (s *saver) nodes(root *tree.Dir) {
+	open := make([]tree.Cursor, 1, 8)
+	open[0].Start(root)
 	var m storepb.Node
 	for len(open) > 0 && s.err == nil {
-		n := open[len(open)-1].next()
+		n := open[len(open)-1].Next()
 		if n == nil {
 			open = open[:len(open)-1]
 			continue
 		}
 		m.Depth = uint32(len(open))
-		m.Name = append(m.Name[:0], n.name...)
-		m.Value = append(m.Value[:0], n.value...)
-		m.Dir = n.dir != nil
-		m.Created, m.Modified, m.Deadline = uint64(n.created), uint64(n.modified), int64(n.deadline)
+		m.Name = append(m.Name[:0], n.Name()...)
+		m.Value = append(m.Value[:0], n.Value()...)
+		m.Dir = n.Dir() != nil
+		m.Created, m.Modified, m.Deadline = uint64(n.Created()), uint64(n.Modified()), int64(n.Deadline())
 		s.count++
 		s.record(&m)
-		if n.dir == nil {
+		if n.Dir() == nil {
 			continue
 		}
 		if len(open) < cap(open) {
-			open = open[:len(open)+1] // with the memory of a cursor used before
+			open = open[:len(open)+1] // reuses the memory of an earlier cursor
 		} else {
-			open = append(open, cursor{})
+			open = append(open, tree.Cursor{})
 		}
-		open[len(open)-1].start(n.dir)
+		open[len(open)-1].Start(n.Dir())
 	}
 	s.record(&storepb.Node{})
 }

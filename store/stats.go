@@ -1,7 +1,7 @@
 package store
 
-// Stats are the counts of /v2/stats/store (S12), each by outcome (S13a). Changes are counted where they are applied,
-// so they are equal on all members; gets and watchers are this member's own.
+// Stats are the counts of /v2/stats/store (S12), each by outcome (S13a). Changes are counted when they are applied, so their
+// counts are equal on all members. Each member counts its own gets and watchers.
 type Stats struct {
 	GetsSuccess, GetsFail                         uint64
 	SetsSuccess, SetsFail                         uint64
@@ -14,10 +14,10 @@ type Stats struct {
 	Watchers                                      int // open now
 }
 
-// outcome counts what one kind of command came to.
+// outcome counts how often one kind of command succeeded and failed.
 type outcome struct{ ok, failed uint64 }
 
-// counters are the counts of changes, part of the replicated state.
+// counters are the counts of changes. They are part of the replicated state.
 type counters struct {
 	sets, creates, updates, swaps, deletes, compareDeletes outcome
 
@@ -48,20 +48,20 @@ func (c *counters) count(cmd Command, ok bool) {
 	}
 }
 
-// CountGet counts one read that was answered, or, if it found nothing, one that failed. Views cannot, being immutable.
+// CountGet counts one read that has found a node, or one that has failed. A View cannot count, since it never changes.
 func (s *Store) CountGet(ok bool) {
 	if ok {
 		s.getsOK.Add(1)
 	} else {
-		s.getsWrong.Add(1)
+		s.getsFailed.Add(1)
 	}
 }
 
-// Stats returns the counts as of the last Publish.
+// Stats returns the counts of the last Publish.
 func (s *Store) Stats() Stats {
 	c := s.view.Load().counters
 	return Stats{
-		GetsSuccess: s.getsOK.Load(), GetsFail: s.getsWrong.Load(),
+		GetsSuccess: s.getsOK.Load(), GetsFail: s.getsFailed.Load(),
 		SetsSuccess: c.sets.ok, SetsFail: c.sets.failed,
 		DeleteSuccess: c.deletes.ok, DeleteFail: c.deletes.failed,
 		UpdateSuccess: c.updates.ok, UpdateFail: c.updates.failed,

@@ -1,123 +1,76 @@
-// Package store keeps the tree of keys that clients see, its event history, its watchers and its deadlines.
+// Package store keeps what clients see: a tree of keys, its deadlines, and the events of its changes.
 //
-// A Store is a machine without a world: commands come in, each with the log's time; events go out. Equal commands make
-// equal stores, to the byte, on every member and for ever, so nothing in here reads a clock, uses random numbers, or depends on
-// the order of a map.
+// A Store is a pure state machine: commands come in, each with the log's time, and events go out. Equal commands make equal
+// stores, to the byte, on every member and for ever. So nothing here reads a clock, uses random numbers, or depends on the
+// order of a map.
 //
 //	          one goroutine                                   any goroutine
 //	Apply, Expire ──> tree ──> Publish ──> View (immutable) ──> Get, Save
-//	                    │         └──────> history, hub ──────> Watcher.Next
-//	                    └─ deadlines
+//	       │             │        └──────> history, hub ──────> Watcher.Next
+//	       └─> events    └─ deadlines
 //
-// Writes change a tree whose pages are shared with the views published before; what a batch of writes made it changes in
-// place, all else it copies first. Publish, after each batch, shows the result to readers by one atomic store, keeps the
-// batch's events as history, and hands them to watchers. Readers take no lock and hold up nobody.
+// Writes change a tree whose pages are shared with the views that were published before. A batch of writes changes in place
+// what it has made, and copies all else first. After each batch, Publish shows the result to readers by one atomic store,
+// adds the batch's events to the history, and gives them to watchers. Readers take no lock and delay nobody.
 //
-// The store knows nothing of raft, members, HTTP or disks.
+// Three packages below it can be read alone: tree has the nodes and their hash, nodejson their JSON, and watch the events,
+// their history and the watchers. The store knows nothing of raft, members, HTTP or disks.
 package store
 
 import (
-	"math"
 	"sync/atomic"
 
 	"github.com/tidwall/btree"
+
+	"canopy/store/tree"
+	"canopy/store/watch"
 )
 
-// Index counts the successful mutations since the cluster began; the API calls it X-Etcd-Index.
-type Index uint64
-
-// Time is log time in nanoseconds since 1970, UTC. 0 means "none".
-type Time int64
-
-// Duration is a span of log time in nanoseconds.
-type Duration int64
+// Index, Time and Duration are what a store and its tree count in. They belong to package tree, and have names here because
+// commands and views have them, too.
+type (
+	Index    = tree.Index    // counts the successful mutations since the cluster began; the API calls it X-Etcd-Index
+	Time     = tree.Time     // log time in nanoseconds since 1970, UTC; 0 means "none"
+	Duration = tree.Duration // a span of log time in nanoseconds
+)
 
 // Second is the unit of TTLs.
-const Second Duration = 1_000_000_000
+const Second = tree.Second
 
-// shifted is t moved by d, which is not negative; it stops at the end of time rather than wrapping.
-func (t Time) shifted(d Duration) Time {
-	if t > math.MaxInt64-Time(d) {
-		return math.MaxInt64
-	}
-	return t + Time(d)
-}
+// Options are the limits of history and watchers. The zero value means the defaults.
+type Options watch.Limits
 
-// Options are the store's limits. The zero value means the defaults.
-type Options struct {
-	HistoryEvents int    // most events kept for watches from the past; default 100,000
-	HistoryBytes  int64  // most bytes they may take in memory; default 64 MiB
-	WatchQueue    int    // events a watcher may lag behind before it has to read them from history; default 128
-	Memory        Memory // for the events that watchers have not read yet; default: no bound but WatchQueue
-}
-
-// Memory is a budget. It is called under locks, and must return at once.
-type Memory interface {
-	Try(bytes int64) bool
-	Give(bytes int64)
-}
-
-// withDefaults fills in what is zero or senseless.
-func (o Options) withDefaults() Options {
-	if o.HistoryEvents <= 0 {
-		o.HistoryEvents = 100_000
-	}
-	if o.HistoryBytes <= 0 {
-		o.HistoryBytes = 64 << 20
-	}
-	if o.WatchQueue <= 0 {
-		o.WatchQueue = 128
-	}
-	return o
-}
-
-// clock is what turns a stored deadline into an expiration and a ttl.
-type clock struct {
-	now   Time
-	shift Duration
-}
-
-// Store is the tree and all that belongs to it. Apply, Expire, Pass, NextDeadline, Advance, Shift, Shifted, Hash, Publish,
-// Wake and Replace are the writing side, for one goroutine; every other method may be called from any.
+// Store is the tree and all that belongs to it. Apply, Expire, Pass, NextDeadline, Advance, Shift, Shifted, Hash, Held,
+// Publish, Wake, Replace and DeferEvents are the writing side, for one goroutine. Any goroutine may call the other methods.
 type Store struct {
-	// The writing side's own.
-	root      *node
+	// Only the writing side uses these.
+	tree      *tree.Tree
 	index     Index
-	clock     clock // now is the log's time; shift is the sum of all gaps
+	clock     tree.Clock // the log's time, and the sum of all gaps
 	counters  counters
-	deadlines *btree.BTreeG[deadline]
-	epoch     uint64  // names the batch since the last Publish
-	pending   []event // since the last Publish, for history and watchers
-	held      int64   // bytes of memory that pending takes
-	dirty     bool    // something changed since the last Publish
+	deadlines *btree.BTreeG[deadline] // of all nodes in tree that have one
+	events    *watch.Publisher
+	dirty     bool // something has changed since the last Publish
 
-	path     []*directory // the directories down to opened
-	opened   string       // the directory that was opened last
-	openedIn uint64       // the epoch of that; 0: none was
-	teller   teller       // of events that are made at once
-	late     *late        // events that are made later; nil: none is
-
-	// Shared.
-	view      atomic.Pointer[View]
-	hub       hub
-	getsOK    atomic.Uint64
-	getsWrong atomic.Uint64
-}
-
-// event is an Event with what only this batch's watchers need of it.
-type event struct {
-	*Event
-	removed *directory // the children of the directory that was removed, if one was
+	// These are shared.
+	view       atomic.Pointer[View]
+	hub        *watch.Hub
+	getsOK     atomic.Uint64
+	getsFailed atomic.Uint64
 }
 
 // New returns an empty store: index 0, time 0, history from index 1 on.
 func New(o Options) *Store {
-	s := &Store{epoch: 1, deadlines: newDeadlines()}
-	s.root = newRoot(s.epoch)
-	s.hub.start(o.withDefaults())
+	s := newStore(o)
 	s.dirty = true
 	s.Publish()
 	return s
+}
+
+// newStore returns an empty store without a view.
+func newStore(o Options) *Store {
+	hub := watch.NewHub(watch.Limits(o))
+	return &Store{tree: tree.New(), deadlines: newDeadlines(), hub: hub, events: watch.NewPublisher(hub)}
 }
 
 // Advance counts an internal mutation (K4, K46): the index grows by one, and nothing else happens.
@@ -127,62 +80,43 @@ func (s *Store) Advance() Index {
 	return s.index
 }
 
-// Pass lets the log's time pass until t; it never goes back. Nothing expires by that alone.
+// Pass lets the log's time pass until t. It never goes back, and nothing expires by that alone.
 func (s *Store) Pass(t Time) {
-	if t > s.clock.now {
-		s.clock.now, s.dirty = t, true
+	if t > s.clock.Now {
+		s.clock.Now, s.dirty = t, true
 	}
 }
 
-// Publish shows all that was done since the last Publish: readers get a new view, the events enter the history, and
-// watchers have them. Those that wait are woken, the first few at once and the rest by Wake. A reader that has seen a
-// view can no longer register a watcher as of before it (K91).
+// Publish shows all changes since the last Publish: readers get a new view, and the events go to the history and to
+// watchers. It wakes the first few of the watchers that wait, and Wake the others. A reader that has seen a view can no
+// longer register a watcher as of before it (K91).
 func (s *Store) Publish() {
-	if s.late != nil {
-		s.enterLate()
-	}
+	s.events.Undefer()
 	if !s.dirty {
 		return
 	}
-	v := &View{root: s.root, index: s.index, clock: s.clock, counters: s.counters}
-	s.hub.publish(v, s.pending, &s.view)
-	s.pending, s.path = reusable(s.pending), reusable(s.path)
-	s.held = 0
-	s.epoch++
+	s.events.Publish(s.index, s.show)
+	s.tree.Freeze()
 	s.dirty = false
 }
 
-// Held is the memory that events take which are not published yet, in bytes.
-func (s *Store) Held() int64 { return s.held }
-
-// Wake wakes some of the watchers that wait and have got an event, and reports whether there are more. It is to be called
-// until there are none. An event for thousands would keep the next write waiting, were they all woken at once; and those
-// whose turn comes late get several events together.
-func (s *Store) Wake() (more bool) {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	return s.hub.wake()
+// show makes the state of now the view.
+func (s *Store) show(past watch.History) {
+	s.view.Store(&View{root: s.tree.Root(), index: s.index, clock: s.clock, counters: s.counters, history: past})
 }
 
-// reusable empties a scratch slice, so that it keeps nothing alive, and drops it when it has grown large.
-func reusable[T any](s []T) []T {
-	const most = 4096
-	if cap(s) > most {
-		return nil
-	}
-	clear(s[:cap(s)])
-	return s[:0]
-}
+// Held is the memory that events take which were not published yet, in bytes.
+func (s *Store) Held() int64 { return s.events.Held() }
 
-// Replace installs the state of a loaded store, such as a leader's snapshot, in place of s's own; from must not be used
-// any more. Watchers stay: those whose next index is still in the new history get what they missed, the others end
-// (K114).
+// Wake wakes some of the watchers that wait and have got an event, and reports whether there are more. The caller calls it
+// until there are none, after it has let the next writes go first: they must not wait until thousands are woken.
+func (s *Store) Wake() (more bool) { return s.events.Wake() }
+
+// Replace installs the state of a loaded store, such as a leader's snapshot, in place of s's own. from must not be used any
+// more. Watchers stay: those whose next index is in the new history get what they have missed, and the others end (K114).
 func (s *Store) Replace(from *Store) {
-	s.root, s.index, s.clock, s.counters = from.root, from.index, from.clock, from.counters
-	s.deadlines = from.deadlines
-	s.epoch = max(s.epoch, from.epoch) + 1
-	s.pending, s.held, s.dirty = nil, 0, false
-	v := &View{root: s.root, index: s.index, clock: s.clock, counters: s.counters}
-	s.hub.replace(v, from.hub.past(), &s.view)
-	s.epoch++
+	s.tree.Replace(from.tree)
+	s.index, s.clock, s.counters, s.deadlines = from.index, from.clock, from.counters, from.deadlines
+	s.dirty = false
+	s.events.Replace(s.index, from.hub.History(), s.show)
 }

@@ -1,32 +1,37 @@
 package store
 
-// View is the store as one Publish left it. It is immutable: any number of goroutines may read it, for as long as
-// they like, while writes go on.
+import (
+	"canopy/store/tree"
+	"canopy/store/watch"
+)
+
+// View is the store as one Publish showed it. It never changes: any number of goroutines may read it, for as long as they
+// like, while the store is written.
 type View struct {
-	root     *node
+	root     *tree.Node
 	index    Index
-	clock    clock
+	clock    tree.Clock
 	counters counters
-	history  history
+	history  watch.History
 }
 
 // View returns the view of the last Publish.
 func (s *Store) View() *View { return s.view.Load() }
 
-// Index is the store index as of the view (K32).
+// Index is the store index of the view (K32).
 func (v *View) Index() Index { return v.index }
 
-// Time is the log's time as of the view.
-func (v *View) Time() Time { return v.clock.now }
+// Time is the log's time of the view.
+func (v *View) Time() Time { return v.clock.Now }
 
-// ReadOptions say how a node is listed. Children always come sorted by name, which is by the bytes of their keys (K39).
+// ReadOptions say how a node is listed. Children are always sorted by name, by the bytes of their keys (K39).
 type ReadOptions struct {
-	Recursive bool // every level, not only the first (K37)
-	Sorted    bool // has no effect, as all listings are sorted
-	Now       Time // what ttl numbers count from (K82); 0: the view's time
+	Recursive bool // all levels, not only the first (K37)
+	Sorted    bool // has no effect, since all listings are sorted
+	Now       Time // each ttl counts from it (K82); 0: the view's time
 }
 
-// Get finds the node of this key. The error is an *Error with CodeKeyNotFound or CodeNotDir (K40, K41).
+// Get finds the node of a key. The error is an *Error with CodeKeyNotFound or CodeNotDir (K40, K41).
 func (v *View) Get(k Key, o ReadOptions) (*Listing, error) {
 	n, err := find(v.root, k.clean)
 	if err != nil {
@@ -35,7 +40,24 @@ func (v *View) Get(k Key, o ReadOptions) (*Listing, error) {
 	}
 	c := v.clock
 	if o.Now != 0 {
-		c.now = o.Now
+		c.Now = o.Now
 	}
 	return &Listing{node: n, key: k.clean, recursive: o.Recursive, clock: c}, nil
+}
+
+// find returns the node of a key, or the *Error of K40 and K41, without Index.
+func find(root *tree.Node, key string) (*tree.Node, *Error) {
+	n, at := tree.Find(root, key)
+	return found(n, key, at)
+}
+
+// found turns the result of tree.Find into a node or an *Error.
+func found(n *tree.Node, key string, at int) (*tree.Node, *Error) {
+	switch {
+	case n == nil:
+		return nil, &Error{Code: CodeKeyNotFound, Cause: key[:at]}
+	case at < len(key):
+		return nil, &Error{Code: CodeNotDir, Cause: key[:at]}
+	}
+	return n, nil
 }

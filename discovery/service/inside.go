@@ -14,6 +14,7 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
+	"canopy/etcdserver/firststart"
 	"canopy/internal/disk"
 	"canopy/internal/memory"
 	"canopy/rafthttp"
@@ -45,7 +46,7 @@ func OpenInside(fsys disk.FS, dir string, budget *memory.Budget, log *logrus.Log
 	if err != nil {
 		return nil, err
 	}
-	if own := etcdserver.MemberIDOf([]string{peer}, name); member.ID() != own {
+	if own := firststart.MemberIDOf([]string{peer}, name); member.ID() != own {
 		return nil, errors.Join(fmt.Errorf("data directory %s: it belongs to the member %v of a cluster, and not to a discovery service", dir, member.ID()), member.Close())
 	}
 	i := &Inside{member: member, handler: api.New(member, api.Options{Memory: budget}), pipes: newPipes()}

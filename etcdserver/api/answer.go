@@ -10,6 +10,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/internal/memory"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // Names of headers, in the canonical form that header maps are indexed by.
@@ -148,7 +149,7 @@ func asKeysError(err error) (status int, e *store.Error) {
 	if errors.As(err, &e) {
 		return statusOf(e.Code), e
 	}
-	var ended *store.ErrWatchEnded
+	var ended *watch.EndedError
 	if errors.As(err, &ended) && !errors.Is(err, etcdserver.ErrInconsistent) {
 		err = etcdserver.ErrStopped // a watch is refused for no other reason
 	}

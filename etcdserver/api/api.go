@@ -5,7 +5,7 @@
 // (package middleware). The keys handler serves /v2/keys (keys.go, watch.go): a comparison of the prefix finds it, since
 // nearly all requests go there. A router finds all other handlers (routes.go). answer.go writes the answers of all.
 //
-//	request → guard → /v2/keys → form → params → Command → Member.Do   → event   → answer
+//	request → guard → /v2/keys → form.Params   → Command → Member.Do   → event   → answer
 //	                           ↘                            Member.Read → listing → answer
 //	                            ↘                           Member.Watch → watcher → stream
 //	                → router → stats, members, version, health, metrics, debug
@@ -13,7 +13,7 @@
 // Behind it is a Member, an interface that package etcdserver implements. This package touches no raft message and no
 // file, and nothing below it knows of HTTP or JSON.
 //
-// A streaming watch over HTTP/1.1 hijacks its connection, so that a watch that waits for months takes a few KiB instead of
+// A watch over HTTP/1.1 hijacks its connection, so that a watch that waits for months takes a few KiB instead of
 // the buffers and the stack of a request. http.Server.Shutdown does not know such connections; Handler.Close ends them.
 package api
 
@@ -33,7 +33,7 @@ import (
 	"canopy/store"
 )
 
-// Options are the settings of a Handler. The zero value serves a lone member with the documented limits.
+// Options are the settings of a Handler. The zero value serves a member without others, with the documented limits.
 type Options struct {
 	Version string // our own version, shown as X-Canopy-Version by /version; "" leaves the header out
 

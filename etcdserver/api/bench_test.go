@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"canopy/etcdserver/api/form"
 	"canopy/store"
 )
 
@@ -87,14 +88,14 @@ func BenchmarkPutRefused(b *testing.B) {
 }
 
 func BenchmarkParseForm(b *testing.B) {
-	form := []byte("value=" + strings.Repeat("x", 64) + "&ttl=60&prevExist=true")
+	text := []byte("value=" + strings.Repeat("x", 64) + "&ttl=60&prevExist=true")
 	b.ReportAllocs()
 	for b.Loop() {
-		var f fields
-		if err := scan(&f, form); err != nil {
+		var f form.Fields
+		if err := form.Scan(&f, text); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := f.parse("PUT"); err != nil {
+		if _, err := f.Parse("PUT"); err != nil {
 			b.Fatal(err)
 		}
 	}

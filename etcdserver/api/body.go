@@ -9,8 +9,10 @@ import (
 	"os"
 	"time"
 
+	"canopy/etcdserver/api/form"
 	"canopy/internal/memory"
 	"canopy/store"
+	"canopy/store/nodejson"
 )
 
 const (
@@ -36,33 +38,33 @@ var (
 
 // params reads query and form, and checks them (K9, K10). Its error is one for writeKeysError. The caller gives taken back
 // to the budget of memory, also after an error.
-func (h *Handler) params(w http.ResponseWriter, r *http.Request) (_ params, taken int64, err error) {
-	var f fields
+func (h *Handler) params(w http.ResponseWriter, r *http.Request) (_ form.Params, taken int64, err error) {
+	var f form.Fields
 	if taken, err = h.scanBody(&f, w, r); err != nil {
-		return params{}, taken, asFormError(err)
+		return form.Params{}, taken, asFormError(err)
 	}
 	p, err := h.check(&f, r)
-	if err == nil && len(p.value) > smallBodyBytes { // the value may be six times as long in the event
-		taken, err = h.takeMore(taken, int64(len(p.value))*(bodyCopies-1)+int64(store.EscapedLen(p.value)))
+	if err == nil && len(p.Value) > smallBodyBytes { // the value may be six times as long in the event
+		taken, err = h.takeMore(taken, int64(len(p.Value))*(bodyCopies-1)+int64(nodejson.EscapedLen(p.Value)))
 	}
 	return p, taken, err
 }
 
 // check adds the query, and checks all parameters.
-func (h *Handler) check(f *fields, r *http.Request) (params, error) {
+func (h *Handler) check(f *form.Fields, r *http.Request) (form.Params, error) {
 	if r.URL.RawQuery != "" {
-		if err := scan(f, r.URL.RawQuery); err != nil {
-			return params{}, asFormError(err)
+		if err := form.Scan(f, r.URL.RawQuery); err != nil {
+			return form.Params{}, asFormError(err)
 		}
 	}
-	p, err := f.parse(r.Method)
+	p, err := f.Parse(r.Method)
 	if err != nil {
-		return params{}, err
+		return form.Params{}, err
 	}
-	if limit := h.o.ValueBytesMax; limit > 0 && int64(len(p.value)) > limit {
+	if limit := h.o.ValueBytesMax; limit > 0 && int64(len(p.Value)) > limit {
 		h.o.Metrics.Refused("value")
-		cause := fmt.Sprintf("the value has %d bytes, more than the limit of %d", len(p.value), limit)
-		return params{}, &store.Error{Code: store.CodeInvalidForm, Cause: cause}
+		cause := fmt.Sprintf("the value has %d bytes, more than the limit of %d", len(p.Value), limit)
+		return form.Params{}, &store.Error{Code: store.CodeInvalidForm, Cause: cause}
 	}
 	return p, nil
 }
@@ -77,7 +79,7 @@ func asFormError(err error) error {
 
 // scanBody takes the fields of a form body of PUT or POST. Any other body is ignored (K12), but must arrive completely. A
 // media type that cannot be parsed is refused (K14).
-func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) (taken int64, err error) {
+func (h *Handler) scanBody(f *form.Fields, w http.ResponseWriter, r *http.Request) (taken int64, err error) {
 	isForm := r.Method == http.MethodPut || r.Method == http.MethodPost
 	if isForm {
 		if isForm, err = hasForm(r.Header); err != nil {
@@ -97,7 +99,7 @@ func (h *Handler) scanBody(f *fields, w http.ResponseWriter, r *http.Request) (t
 	if err != nil {
 		return taken, h.bodyFault(w, r, int64(len(*buffer)), err)
 	}
-	return taken, scan(f, *buffer)
+	return taken, form.Scan(f, *buffer)
 }
 
 // skipBody reads a body without a meaning to its end. If the client could not send all of it, the request is not carried
@@ -126,7 +128,7 @@ func (h *Handler) limitBodyTime(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// bodyFault tells why a body of which n bytes arrived could not be read to its end.
+// bodyFault tells why a body could not be read to its end; n bytes of it arrived.
 func (h *Handler) bodyFault(w http.ResponseWriter, r *http.Request, n int64, err error) error {
 	if errors.Is(err, errFormTooLarge) || errors.Is(err, memory.ErrUsedUp) {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"canopy/etcdserver/api/form"
 	"canopy/store"
 )
 
@@ -40,7 +41,7 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		h.writeKeysError(w, r, err)
 		return
 	}
-	if p.wait && !p.quorum { // with quorum, wait is dropped (K44)
+	if p.Wait && !p.Quorum { // with quorum, wait is dropped (K44)
 		if err = h.checkSize(key.Depth(), key.Bytes()); err != nil { // a watch holds a node for each component
 			h.writeKeysError(w, r, err)
 			return
@@ -82,8 +83,8 @@ func (h *Handler) refuseKey(reason, cause string) error {
 }
 
 // execute does everything but watches, and counts it (S27).
-func (h *Handler) execute(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {
-	counts := h.o.Metrics.Keys(r.Method, p.quorum)
+func (h *Handler) execute(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) {
+	counts := h.o.Metrics.Keys(r.Method, p.Quorum)
 	counts.Received.Inc()
 	start := time.Now()
 	var err error
@@ -101,8 +102,8 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request, key store.Key,
 }
 
 // read answers GET and HEAD. The caller answers its error.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p *params) error {
-	linearizable := p.quorum && r.Method == http.MethodGet // K8
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) error {
+	linearizable := p.Quorum && r.Method == http.MethodGet // K8
 	if linearizable {
 		setReadDeadline(w, time.Time{}) // the member bounds the wait
 	}
@@ -110,11 +111,11 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 	if err != nil {
 		return err
 	}
-	h.o.Metrics.Reads(p.recursive).Inc()
-	listing, err := view.Get(key, store.ReadOptions{Recursive: p.recursive, Sorted: p.sorted, Now: h.member.Now()})
+	h.o.Metrics.Reads(p.Recursive).Inc()
+	listing, err := view.Get(key, store.ReadOptions{Recursive: p.Recursive, Sorted: p.Sorted, Now: h.member.Now()})
 	h.member.CountGet(err == nil)
 	if err != nil {
-		h.o.Metrics.ReadsFailed(p.recursive).Inc()
+		h.o.Metrics.ReadsFailed(p.Recursive).Inc()
 		return err
 	}
 	if !listing.Small() {
@@ -128,9 +129,9 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 }
 
 // write answers PUT, POST and DELETE. The caller answers its error.
-func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p *params) error {
+func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) error {
 	setReadDeadline(w, time.Time{})                                             // the request has been read; the member bounds the wait
-	applied, err := h.member.Do(context.Background(), p.command(r.Method, key)) // it continues if its client leaves (K125)
+	applied, err := h.member.Do(context.Background(), p.Command(r.Method, key)) // it continues if its client leaves (K125)
 	if err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p
 	if event.Created() {
 		status = http.StatusCreated
 	}
-	if p.noValueOnSuccess && r.Method != http.MethodDelete { // K17
+	if p.NoValueOnSuccess && r.Method != http.MethodDelete { // K17
 		body = []byte(`{"action":"` + event.Action().String() + "\"}\n")
 	}
 	h.writeKeys(w, r, status, event.Index(), body)

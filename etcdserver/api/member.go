@@ -6,6 +6,7 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // A Member is what the client API needs of a cluster member.
@@ -22,7 +23,7 @@ type Keys interface {
 	Do(ctx context.Context, c store.Command) (etcdserver.Applied, error)
 	// Read gives the present view of this member or, if linearizable, one of a moment after the call (K43).
 	Read(ctx context.Context, linearizable bool) (*store.View, error)
-	Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error)
+	Watch(k store.Key, o watch.Options) (*watch.Watcher, error)
 	CountGet(ok bool) // a plain or quorum read was answered (S12)
 	Now() store.Time  // log time, for ttl numbers (K82)
 	// Position is the last applied entry of the log.

@@ -9,6 +9,7 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // soloMember is a Member around a real store, without a log: it applies a command at once, one after the other.
@@ -72,7 +73,7 @@ func (m *soloMember) Do(_ context.Context, c store.Command) (etcdserver.Applied,
 
 func (m *soloMember) Read(context.Context, bool) (*store.View, error) { return m.store.View(), nil }
 
-func (m *soloMember) Watch(k store.Key, o store.WatchOptions) (*store.Watcher, error) {
+func (m *soloMember) Watch(k store.Key, o watch.Options) (*watch.Watcher, error) {
 	return m.store.Watch(k, o)
 }
 

@@ -20,6 +20,7 @@ import (
 	"canopy/internal/disk"
 	"canopy/internal/httpserver"
 	"canopy/proxy"
+	"canopy/proxy/upstream"
 	"canopy/store"
 )
 
@@ -34,10 +35,10 @@ func newProxy(t *testing.T, urls []string) string {
 	t.Cleanup(peer.Close)
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
-	p, err := proxy.New(proxy.Options{
+	p, err := proxy.New(proxy.Options{Options: upstream.Options{
 		FS: disk.NewMem(), Dir: "/proxy", Log: logger,
 		Peers: func(context.Context) ([]string, error) { return []string{peer.URL}, nil },
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

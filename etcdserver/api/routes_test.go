@@ -166,7 +166,7 @@ func TestMetricsHaveTheNamesOfBothReleases(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := newSoloMember(store.Options{})
 	set := metrics.New(registry)
-	registry.MustRegister(NewCollector(m, "1.2.3"))
+	registry.MustRegister(metrics.NewCollector(m, "1.2.3"))
 	s := newSiteOf(t, m, Options{Metrics: set, Gatherer: registry}, httpserver.Options{})
 	s.do("PUT", "/v2/keys/k", "value=1")
 	s.do("GET", "/v2/keys/k?recursive=true&quorum=true", "")

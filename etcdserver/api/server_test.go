@@ -49,7 +49,9 @@ func newSiteOf(t *testing.T, m *soloMember, o Options, l httpserver.Options) *si
 	if l.ConnState == nil {
 		l.ConnState = budget.ConnState
 	}
-	l.Fast = IsFast
+	if l.Fast == nil {
+		l.Fast = IsFast
+	}
 	s.server = httpserver.New(s.handler, l)
 	served := make(chan struct{})
 	go func() {

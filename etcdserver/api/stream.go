@@ -2,48 +2,166 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"canopy/internal/httpserver/hijack"
 	"canopy/internal/memory"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
-// A stream is a streaming watch on a hijacked connection. It has two goroutines with small stacks: one sends events, and one
-// finds out that the client leaves.
+// A stream is a watch on a hijacked connection: one for all events, or a long poll. One goroutine with a small
+// stack finds out that the client leaves. Another, the sender, exists only while there are events.
 type stream struct {
 	h       *Handler
 	conn    *hijack.Conn
-	watcher *store.Watcher
-	renewed time.Time // when conn got its write deadline
+	watcher *watch.Watcher
+	single  bool      // a long poll: its answer is complete after one event
+	keeps   bool      // the client may use its connection again after a complete answer
+	renewed time.Time // when conn got its write deadline; the sender's
+
+	senders sync.WaitGroup
+	// mu guards the fields below, for a few lines. A Watcher's lock may be taken under it.
+	mu      sync.Mutex
+	sending bool // there is a sender; it alone uses the watcher
+	over    bool // no sender begins any more
 }
 
 // startStream makes a stream of a request whose headers are set. False if its connection cannot be hijacked; then nothing has
 // happened. HTTP/1.0 has no chunks, and requests of HTTP/2 share a connection.
-func (h *Handler) startStream(w http.ResponseWriter, r *http.Request, watcher *store.Watcher) bool {
+func (h *Handler) startStream(w http.ResponseWriter, r *http.Request, watcher *watch.Watcher, single bool) bool {
 	conn, taken := hijack.Take(w, r)
 	if !taken {
 		return false
 	}
-	s := &stream{h: h, conn: conn, watcher: watcher}
+	keeps := single && !r.Close && w.Header().Get("Connection") == ""
+	s := &stream{h: h, conn: conn, watcher: watcher, single: single, keeps: keeps}
 	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	head := hijack.Head(w.Header())
-	go s.run(h.watching, head) // Handler.Close waits for it
+	if s.send(hijack.Head(w.Header(), keeps)) != nil {
+		s.conn.Close() // run finds it so
+	}
+	s.start()
 	return true
 }
 
-// run serves the stream until one side ends it.
-func (s *stream) run(ctx context.Context, head []byte) {
+// start begins the stream. It does here what would need a larger stack than that of run.
+func (s *stream) start() {
+	stop := context.AfterFunc(s.h.watching, s.begin)
+	if s.take() && !s.rest() {
+		s.senders.Go(s.deliver)
+	}
+	go s.run(stop) // Handler.Close waits for it
+}
+
+// run keeps the stream until the client leaves, or the sender closes or returns the connection. stop ends what start has
+// begun.
+func (s *stream) run(stop func() bool) {
 	defer s.h.watches.leave()
-	s.conn.Serve(ctx, func(ctx context.Context) {
-		if s.send(head) == nil {
-			s.deliver(ctx)
+	s.conn.AwaitEnd()
+	stop()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.conn.Close() // ends a write of the sender
+	s.watcher.Close()
+	s.senders.Wait()
+}
+
+// begin begins a sender, unless the stream is over.
+func (s *stream) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.roused()
+	}
+}
+
+// roused is called when there is an event: by begin, and by the watcher while it is open.
+func (s *stream) roused() {
+	s.senders.Go(func() {
+		if s.take() {
+			s.deliver()
 		}
-		s.watcher.Close()
 	})
+}
+
+// deliver is the sender. It ends when the stream does, or when no event has come for a while; then the next one begins
+// another.
+func (s *stream) deliver() {
+	for {
+		sent, ended := s.sendForAWhile()
+		if ended {
+			s.conn.Close() // unless it was returned
+			return
+		}
+		if !sent && s.rest() {
+			return
+		}
+	}
+}
+
+// take tells whether the caller is the sender from now on.
+func (s *stream) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.sending {
+		return false
+	}
+	s.sending = true
+	return true
+}
+
+// rest has the watcher begin a sender for the next event. False: there is one, or the server stops.
+func (s *stream) rest() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.h.watching.Err() != nil || !s.watcher.Arm(s.roused) {
+		return false
+	}
+	s.sending = false
+	return true
+}
+
+// lingers is how long a sender waits for further events. Beginning one for each event of a busy key would cost too much.
+const lingers = time.Second
+
+// sendForAWhile sends the events of the next second, and tells whether there were any, and whether the stream has ended.
+func (s *stream) sendForAWhile() (sent, ended bool) {
+	ctx, cancel := context.WithTimeout(s.h.watching, lingers)
+	defer cancel()
+	for {
+		event, err := s.watcher.Next(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return sent, false
+		}
+		if err != nil {
+			s.finish(err)
+			return sent, true
+		}
+		if sent = true; !s.sendAll(event) {
+			return true, true
+		}
+	}
+}
+
+// sendAll sends an event, and those that are queued. False: the stream has ended.
+func (s *stream) sendAll(event *watch.Event) bool {
+	if s.single {
+		if s.sendEvent(event) == nil {
+			s.finish(nil)
+		}
+		return false
+	}
+	next, err := s.sendBurst(event)
+	for next != nil && err == nil {
+		next, err = s.sendBurst(next)
+	}
+	return err == nil
 }
 
 // A burst is the most that one write sends of events that are queued.
@@ -52,26 +170,8 @@ const (
 	burstBytes  = 32 << 10
 )
 
-// deliver sends one event after the other. Those that are queued meanwhile go out in one write.
-func (s *stream) deliver(ctx context.Context) {
-	for {
-		event, err := s.watcher.Next(ctx)
-		if err != nil {
-			s.finish(err)
-			return
-		}
-		next, err := s.sendBurst(event)
-		for next != nil && err == nil {
-			next, err = s.sendBurst(next)
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // sendBurst sends first and queued events. It gives back an event that it took and that did not fit.
-func (s *stream) sendBurst(first *store.Event) (next *store.Event, err error) {
+func (s *stream) sendBurst(first *watch.Event) (next *watch.Event, err error) {
 	next = s.queued()
 	if next == nil || len(first.JSON()) > sharedFrameBytesMax {
 		return next, s.sendEvent(first)
@@ -88,8 +188,8 @@ func (s *stream) sendBurst(first *store.Event) (next *store.Event, err error) {
 }
 
 // queued gives the next event if there is one. Watcher.Next gives queued events before it checks the context; its other
-// errors occur again when deliver calls it to wait.
-func (s *stream) queued() *store.Event {
+// errors occur again when sendForAWhile calls it to wait.
+func (s *stream) queued() *watch.Event {
 	event, err := s.watcher.Next(s.h.never)
 	if err != nil {
 		return nil
@@ -97,7 +197,7 @@ func (s *stream) queued() *store.Event {
 	return event
 }
 
-func (s *stream) sendEvent(event *store.Event) error {
+func (s *stream) sendEvent(event *watch.Event) error {
 	json := event.JSON()
 	if len(json) <= sharedFrameBytesMax {
 		return s.send(s.h.frames.of(event))
@@ -149,14 +249,17 @@ func (s *stream) renewDeadline() {
 	}
 }
 
-// finish ends the body with the last chunk. Before that it sends a line with the reason if the watch could not continue.
+// finish ends the body with the last chunk. Before that it sends a line with the reason if the watch could not continue;
+// err is nil if it is complete.
 func (s *stream) finish(err error) {
 	var end []byte
 	if line := s.h.lastLine(err); line != nil {
 		end = appendFrame(end, line)
 	}
 	end = append(end, "0\r\n\r\n"...)
-	_ = s.send(end) // fails if the client has left
+	if s.send(end) == nil && s.keeps { // else the client has left, or knows that the connection ends
+		s.conn.Return()
+	}
 }
 
 // sharedFrameBytesMax is the size of an event up to which its frame is kept for other watchers.
@@ -168,12 +271,12 @@ type frameCache [16]atomic.Pointer[frame]
 
 // A frame is an event as a chunk of an HTTP/1.1 body. It is immutable.
 type frame struct {
-	event *store.Event
+	event *watch.Event
 	bytes []byte
 }
 
 // of gives the frame of an event.
-func (c *frameCache) of(event *store.Event) []byte {
+func (c *frameCache) of(event *watch.Event) []byte {
 	place := &c[event.Index()%store.Index(len(c))]
 	if f := place.Load(); f != nil && f.event == event {
 		return f.bytes

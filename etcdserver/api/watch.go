@@ -9,24 +9,26 @@ import (
 	"time"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/form"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 var errTooManyWatches = errors.New("etcdserver: too many watches are open")
 
 // watch answers GET with wait=true: it registers a watcher, sends the headers at once (K90), and then one event or, with
 // stream=true, all events.
-func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p *params) {
+func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) {
 	h.o.Metrics.WatchRequests.Inc()
 	if err := h.watches.enter(); err != nil {
 		h.o.Metrics.Refused("watches")
 		h.writeKeysError(w, r, err)
 		return
 	}
-	watcher, err := h.member.Watch(key, store.WatchOptions{
-		Recursive: p.recursive,
-		Stream:    p.stream,
-		Since:     store.Index(p.waitIndex),
+	watcher, err := h.member.Watch(key, watch.Options{
+		Recursive: p.Recursive,
+		Stream:    p.Stream,
+		Since:     store.Index(p.WaitIndex),
 	})
 	if err != nil {
 		h.watches.leave()
@@ -34,16 +36,16 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p
 		return
 	}
 	h.putPositions(w.Header(), watcher.StartIndex())
-	if p.stream && h.startStream(w, r, watcher) {
+	if h.startStream(w, r, watcher, !p.Stream) {
 		return // the stream closes the watcher, and calls leave
 	}
 	defer h.watches.leave()
 	defer watcher.Close()
-	h.deliver(w, r, watcher, p.stream)
+	h.deliver(w, r, watcher, p.Stream)
 }
 
-// deliver sends events through net/http: of one-shot watches, and of streams over HTTP/2 or HTTP/1.0.
-func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *store.Watcher, stream bool) {
+// deliver sends events through net/http, over HTTP/2 or HTTP/1.0.
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *watch.Watcher, stream bool) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // no time-out ends a watch (K111)
 	ctx, cancel := context.WithCancel(r.Context())
@@ -63,7 +65,7 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *store
 }
 
 // writeEvent gives the client its time to read an event.
-func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseController, event *store.Event) error {
+func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseController, event *watch.Event) error {
 	json := event.JSON()
 	if len(json) > freeAnswerBytes {
 		return h.writePieces(w, json)
@@ -76,8 +78,8 @@ func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseContro
 // lastLine is the end of a watch: an error in shape A if history no longer reaches back to its index (K110, K114), and
 // nothing if the client left or the server stops (K113).
 func (h *Handler) lastLine(err error) []byte {
-	var ended *store.ErrWatchEnded
-	if !errors.As(err, &ended) || !errors.Is(err, store.ErrHistoryLost) {
+	var ended *watch.EndedError
+	if !errors.As(err, &ended) || !errors.Is(err, watch.ErrHistoryLost) {
 		return nil
 	}
 	oldest, newest := h.member.HistoryRange()

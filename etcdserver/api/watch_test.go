@@ -12,11 +12,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"canopy/etcdserver"
 	"canopy/internal/httpserver"
+	"canopy/internal/httpserver/hijack"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // next reads one line of a stream.
@@ -53,12 +56,19 @@ func (s *site) client(http2 bool) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// overProtocols runs a test over HTTP/1.1 and HTTP/2, with a way to open a watch.
+// notFast leaves all requests to net/http.
+func notFast(*http.Request) bool { return false }
+
+// overProtocols runs a test over HTTP/1.1, with and without the fast path, and HTTP/2, with a way to open a watch.
 func overProtocols(t *testing.T, o Options, test func(t *testing.T, s *site, open func(target string) (*http.Response, *bufio.Reader))) {
-	for _, http2 := range []bool{false, true} {
-		t.Run(map[bool]string{false: "HTTP1", true: "HTTP2"}[http2], func(t *testing.T) {
-			s := newSite(t, o, httpserver.Options{})
-			client := s.client(http2)
+	for _, variant := range []struct {
+		name  string
+		http2 bool
+		fast  func(*http.Request) bool
+	}{{"Fast", false, IsFast}, {"HTTP1", false, notFast}, {"HTTP2", true, IsFast}} {
+		t.Run(variant.name, func(t *testing.T) {
+			s := newSite(t, o, httpserver.Options{Fast: variant.fast})
+			client := s.client(variant.http2)
 			test(t, s, func(target string) (*http.Response, *bufio.Reader) {
 				t.Helper()
 				resp, err := client.Get("http://" + s.addr + target)
@@ -152,6 +162,85 @@ func TestClientsThatLeaveFreeTheirWatchers(t *testing.T) {
 	if got := rest(t, body); got == "" {
 		t.Error("R67: a new watch gets nothing")
 	}
+}
+
+// A long poll leaves the server, and its client may use the connection again, unless it says otherwise.
+func TestAConnectionIsUsedAgainAfterALongPoll(t *testing.T) {
+	for _, fast := range []func(*http.Request) bool{IsFast, notFast} {
+		s := newSite(t, Options{}, httpserver.Options{Fast: fast})
+		conn := s.dial("")
+		r := bufio.NewReader(conn)
+		for i, c := range []struct{ header, early string }{
+			{}, {}, // a second poll on one connection
+			{early: "GET /v2/keys/w HTTP/1.1\r\nHost: localhost\r\n\r\n"}, // the next request before the answer
+			{header: "Connection: close\r\n"},
+		} {
+			fmt.Fprintf(conn, "GET /v2/keys/w?wait=true HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s", c.header, c.early)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("poll %d: %v", i, err)
+			}
+			s.do("PUT", "/v2/keys/w", fmt.Sprintf("value=%d", i))
+			if got, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(got), fmt.Sprintf(`"value":"%d"`, i)) {
+				t.Fatalf("poll %d: %q, %v", i, got, err)
+			}
+			if resp.Close != (c.header != "") {
+				t.Errorf("poll %d: the connection closes: %v", i, resp.Close)
+			}
+			if c.early == "" {
+				continue
+			}
+			if resp, err = http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+				t.Fatalf("the request behind poll %d: %v, %v", i, resp, err)
+			}
+			rest(t, bufio.NewReader(resp.Body))
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("after the last answer: %v, want the end", err)
+		}
+	}
+}
+
+// A stream that has been quiet keeps no sender, and the next event still comes, again and again.
+func TestAQuietStreamSendsItsNextEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newSoloMember(store.Options{})
+		h := New(m, Options{})
+		server, client := net.Pipe()
+		key, err := store.ParseKey("/w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		watcher, err := m.Watch(key, watch.Options{Stream: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.watches.enter(); err != nil {
+			t.Fatal(err)
+		}
+		s := &stream{h: h, conn: hijack.New(server), watcher: watcher}
+		s.start()
+		r := bufio.NewReader(client)
+		for i := range 3 {
+			synctest.Wait()
+			if s.sending {
+				t.Errorf("event %d: there is a sender", i)
+			}
+			if _, err := m.Do(t.Context(), store.Set{Key: key, Value: fmt.Sprint(i)}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"\r\n", fmt.Sprintf(`"value":"%d"`, i), "\r\n"} {
+				if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, want) {
+					t.Errorf("event %d: %q, %v, want %q", i, line, err, want)
+				}
+			}
+			time.Sleep(2 * lingers)
+		}
+		client.Close()
+		if err := h.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestCloseEndsWatchesWithWholeBodies(t *testing.T) {

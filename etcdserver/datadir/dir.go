@@ -45,13 +45,13 @@ func (d Dir) UsualWAL() string { return filepath.Join(d.Root, "member", "wal") }
 // Lock is the file that a running process has locked.
 func (d Dir) Lock() string { return filepath.Join(d.Root, "lock") }
 
-// Identity is the note of who the member is.
+// Identity is the file that says who the member is.
 func (d Dir) Identity() string { return filepath.Join(d.Root, "member", "identity") }
 
-// Removed is the note of a member that was removed from its cluster.
+// Removed is the file of a member that was removed from its cluster.
 func (d Dir) Removed() string { return filepath.Join(d.Root, "member", "removed") }
 
-// Inconsistent is the note of a member whose state was not that of the majority.
+// Inconsistent is the file of a member whose state was not that of the majority.
 func (d Dir) Inconsistent() string { return filepath.Join(d.Root, "member", "inconsistent") }
 
 // Prepare makes, checks and locks the data directory.
@@ -110,11 +110,11 @@ func (d Dir) Ended() (why Ending, self replica.ID, err error) {
 	default:
 		return NotEnded, 0, nil
 	}
-	note, err := readIdentityNote(d)
-	if err != nil || note == nil {
+	file, err := readIdentity(d)
+	if err != nil || file == nil {
 		return why, 0, err
 	}
-	if id, err := strconv.ParseUint(note.Member, 16, 64); err == nil {
+	if id, err := strconv.ParseUint(file.Member, 16, 64); err == nil {
 		self = replica.ID(id)
 	}
 	return why, self, nil

@@ -17,8 +17,8 @@ import (
 // durable. So the next start is a first start again (B14).
 
 // resume goes on with the log that is there, unless the first start was interrupted.
-func resume(d Dir, o Options, note *identityNote) (*Recovered, error) {
-	cutShort, err := wasInterrupted(d, o, note)
+func resume(d Dir, o Options, file *identityFile) (*Recovered, error) {
+	cutShort, err := wasInterrupted(d, o, file)
 	if err != nil {
 		return nil, err
 	}
@@ -32,12 +32,12 @@ func resume(d Dir, o Options, note *identityNote) (*Recovered, error) {
 }
 
 // wasInterrupted tells whether the log was left by a first start that was cut short. The
-// note about the identity is written once the log is whole, and so are all other
+// identity file is written once the log is whole, and so are all other
 // signs of a life: a later term, a snapshot. A member that joined a running
 // cluster begins with an empty log, and none of this is true of it.
-func wasInterrupted(d Dir, o Options, note *identityNote) (bool, error) {
+func wasInterrupted(d Dir, o Options, file *identityFile) (bool, error) {
 	snapshots, err := d.List(d.Snap())
-	if err != nil || note != nil || len(snapshots) > 0 {
+	if err != nil || file != nil || len(snapshots) > 0 {
 		return false, err
 	}
 	log, meta, err := wal.Open(d.FS, d.WAL, o.WAL)

@@ -32,7 +32,7 @@ const (
 // new one: its state as a snapshot, an empty log, this member alone,
 // under a new cluster id, so that members of the old one cannot mix in (B47).
 // The new directory is made beside the old one, which is kept.
-func foundNewCluster(d Dir, o Options, note *identityNote) error {
+func foundNewCluster(d Dir, o Options, file *identityFile) error {
 	if d.WAL != d.UsualWAL() {
 		return &Error{Dir: d.Root, Reason: "--force-new-cluster needs the log in its usual place, and it is in " + d.WAL,
 			Advice: "stop, move it to " + d.UsualWAL() + ", and remove " + d.Identity()}
@@ -44,14 +44,14 @@ func foundNewCluster(d Dir, o Options, note *identityNote) error {
 	if err := errors.Join(r.applyAll(o.Log), r.Log.Close()); err != nil {
 		return err
 	}
-	if note != nil && note.Forced {
+	if file != nil && file.Forced {
 		if len(r.State.Members.Members) <= 1 {
 			o.Log.ForcedBefore()
 			return nil
 		}
 		if o.Force != ForceAgain {
 			return &Error{Dir: d.Root, Reason: fmt.Sprintf("--force-new-cluster was carried out before, and the cluster has %d members again", len(r.State.Members.Members)),
-				Advice: "remove the flag; to throw the others out once more, give --force-new-cluster=again"}
+				Advice: "remove the flag; to remove the others once more, give --force-new-cluster=again"}
 		}
 	}
 	return r.foundAs(d, o)
@@ -85,7 +85,7 @@ func (r *Recovered) foundAs(d Dir, o Options) error {
 	rand.Read(id[:])
 	identity.Cluster = binary.BigEndian.Uint64(id[:]) | 1
 	former := r.Cluster()
-	r.State.Refound(replica.ID(identity.Cluster), r.Self(), o.PeerURLs)
+	r.State.ForceNewCluster(replica.ID(identity.Cluster), r.Self(), o.PeerURLs)
 	if err := Create(d.FS, d.nextMember(), identity, r.State.Snapshot(), r.Raft.HardState.Term, o.WAL); err != nil {
 		return fmt.Errorf("--force-new-cluster: %w", err)
 	}

@@ -43,7 +43,7 @@ type Logger interface {
 	Tightened(dir string)
 	Strange(dir string, names []string)
 	Recovered(from raft.Index)
-	Quarantined(file string, err error)
+	SnapshotPutAside(file string, err error)
 	MemberChanged(c *replica.Change, self, cluster replica.ID)
 	AppliedAll(last, commit raft.Index)
 	ForcedBefore()
@@ -81,76 +81,76 @@ func (r *Recovered) Self() replica.ID { return replica.ID(r.Identity.Member) }
 // Cluster is the member's cluster.
 func (r *Recovered) Cluster() replica.ID { return replica.ID(r.Identity.Cluster) }
 
-// identityNote is kept beside the log, for people and for a start that does
+// identityFile is kept beside the log, for people and for a start that does
 // not find the log (B8).
-type identityNote struct {
+type identityFile struct {
 	Member  string `json:"member"`
 	Cluster string `json:"cluster"`
 	WALDir  string `json:"walDir,omitempty"` // if it is not in its usual place
 	Forced  bool   `json:"forced,omitempty"` // the cluster was founded by --force-new-cluster
 }
 
-const identityNoteMax = 64 << 10 // bytes
+const identityMax = 64 << 10 // bytes
 
 // Recover opens what is in the data directory, or begins anew if nothing is there.
 // The caller holds the directory's lock.
 func Recover(d Dir, o Options) (*Recovered, error) {
-	note, err := readIdentityNote(d)
+	file, err := readIdentity(d)
 	if err != nil {
 		return nil, err
 	}
-	if note != nil && note.WALDir != "" && !o.WALGiven {
-		d.WAL = note.WALDir
+	if file != nil && file.WALDir != "" && !o.WALGiven {
+		d.WAL = file.WALDir
 	}
 	begun, err := wal.Exists(d.FS, d.WAL)
 	if err != nil {
 		return nil, &Error{Dir: d.Root, Reason: "cannot look for a log in " + d.WAL, Err: err}
 	}
 	if !begun {
-		if err := refuseLostLog(d, note); err != nil {
+		if err := refuseLostLog(d, file); err != nil {
 			return nil, err
 		}
 		return create(d, o)
 	}
 	if o.Force == NoForce {
-		return resume(d, o, note)
+		return resume(d, o, file)
 	}
-	if err := foundNewCluster(d, o, note); err != nil {
+	if err := foundNewCluster(d, o, file); err != nil {
 		return nil, err
 	}
 	r, err := Read(d, o)
 	if err != nil {
 		return nil, err
 	}
-	note = noteOf(d, r.Identity)
-	note.Forced = true
-	return r, writeNote(d, note)
+	file = identityFileOf(d, r.Identity)
+	file.Forced = true
+	return r, writeIdentity(d, file)
 }
 
-func readIdentityNote(d Dir) (*identityNote, error) {
-	bytes, err := disk.ReadFile(d.FS, d.Identity(), identityNoteMax)
+func readIdentity(d Dir) (*identityFile, error) {
+	bytes, err := disk.ReadFile(d.FS, d.Identity(), identityMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, &Error{Dir: d.Root, Reason: "cannot read " + d.Identity(), Err: err}
 	}
-	var note identityNote
-	if err := json.Unmarshal(bytes, &note); err != nil {
+	var file identityFile
+	if err := json.Unmarshal(bytes, &file); err != nil {
 		return nil, &Error{Dir: d.Root, Reason: d.Identity() + " is damaged", Err: err,
 			Advice: "restore it from a backup, or remove this one file if the log is in its usual place"}
 	}
-	return &note, nil
+	return &file, nil
 }
 
 // refuseLostLog makes sure that a member whose log is missing does not begin
 // anew under its old identity (B8).
-func refuseLostLog(d Dir, note *identityNote) error {
+func refuseLostLog(d Dir, file *identityFile) error {
 	snapshots, err := d.List(d.Snap())
 	if err != nil {
 		return err
 	}
-	if note == nil && len(snapshots) == 0 {
+	if file == nil && len(snapshots) == 0 {
 		return nil
 	}
 	return &Error{
@@ -175,7 +175,7 @@ func create(d Dir, o Options) (*Recovered, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeIdentityNote(d, identity); err != nil {
+	if err := updateIdentity(d, identity); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	snaps, err := snap.Open(d.FS, d.Snap(), snap.Options{})
@@ -226,27 +226,27 @@ func firstEntries(members []replica.MemberInfo) (raft.State, error) {
 	return raft.Bootstrap(changes...)
 }
 
-// writeIdentityNote writes what the log says of itself; what else stands in the
-// note is kept.
-func writeIdentityNote(d Dir, identity *pb.Identity) error {
-	note := noteOf(d, identity)
-	before, err := readIdentityNote(d)
-	if err == nil && before != nil && before.Cluster == note.Cluster {
-		note.Forced = before.Forced
+// updateIdentity writes what the log says of itself; what else the
+// file has is kept.
+func updateIdentity(d Dir, identity *pb.Identity) error {
+	file := identityFileOf(d, identity)
+	before, err := readIdentity(d)
+	if err == nil && before != nil && before.Cluster == file.Cluster {
+		file.Forced = before.Forced
 	}
-	return writeNote(d, note)
+	return writeIdentity(d, file)
 }
 
-func noteOf(d Dir, identity *pb.Identity) *identityNote {
-	note := &identityNote{Member: replica.ID(identity.Member).String(), Cluster: replica.ID(identity.Cluster).String()}
+func identityFileOf(d Dir, identity *pb.Identity) *identityFile {
+	file := &identityFile{Member: replica.ID(identity.Member).String(), Cluster: replica.ID(identity.Cluster).String()}
 	if d.WAL != d.UsualWAL() {
-		note.WALDir = d.WAL // a directory that is copied or moved as a whole must not go on with the log of the old one
+		file.WALDir = d.WAL // a directory that is copied or moved as a whole must not go on with the log of the old one
 	}
-	return note
+	return file
 }
 
-func writeNote(d Dir, note *identityNote) error {
-	bytes, err := json.MarshalIndent(note, "", "  ")
+func writeIdentity(d Dir, file *identityFile) error {
+	bytes, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the identity: %w", err)
 	}
@@ -318,7 +318,7 @@ func (r *Recovered) load(d Dir, o Options) (err error) {
 	if err := r.putAside(o); err != nil {
 		return err
 	}
-	if err := writeIdentityNote(d, r.Identity); err != nil && !errors.Is(err, disk.ErrNoSpace) {
+	if err := updateIdentity(d, r.Identity); err != nil && !errors.Is(err, disk.ErrNoSpace) {
 		return err
 	}
 	return nil
@@ -344,13 +344,13 @@ func (r *Recovered) putAside(o Options) error {
 		if err := r.Snaps.Quarantine(each.meta); err != nil {
 			return fmt.Errorf("put the snapshot at index %d aside: %w", each.meta.Index, err)
 		}
-		o.Log.Quarantined(r.Snaps.Path(each.meta), each.err)
+		o.Log.SnapshotPutAside(r.Snaps.Path(each.meta), each.err)
 		o.Unusable()
 	}
 	return nil
 }
 
-// loadSnapshot tries snapshots from the newest on, and notes which cannot be
+// loadSnapshot tries snapshots from the newest on, and records which cannot be
 // loaded. Without one the state is that of the beginning.
 func (r *Recovered) loadSnapshot(d Dir, o Options, metas []snap.Meta) error {
 	for _, meta := range metas {

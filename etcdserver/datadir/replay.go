@@ -1,10 +1,9 @@
 package datadir
 
 import (
-	"canopy/etcdserver/replica"
 	"context"
-	"sync"
 
+	"canopy/etcdserver/replica"
 	"canopy/snap"
 )
 
@@ -22,9 +21,6 @@ const (
 	replayAhead = 16 << 20
 	pipeItems   = 1024
 )
-
-// eventMakers is how many goroutines make the events of the history in the end.
-const eventMakers = 2
 
 // decoded is a batch of entries, and what they say.
 type decoded struct {
@@ -99,11 +95,6 @@ func (p *replay) apply(r *Recovered, kept *keptEntries, logger Logger) error {
 	if <-p.done; p.err != nil {
 		return p.err
 	}
-	var makers sync.WaitGroup
-	for _, part := range r.State.Store.MakeEvents(eventMakers) {
-		makers.Go(part)
-	}
-	makers.Wait()
 	r.State.Store.Publish()
 	return nil
 }

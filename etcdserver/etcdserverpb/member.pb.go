@@ -25,21 +25,25 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Request is the data of a normal raft entry. The leader adds the time last,
-// after the bytes that the member asked has made.
+// Request is the data of a normal raft entry. The leader appends the time to the bytes
+// that the member asked has made. A request without a kind is a tick: it lets log time
+// pass, and does nothing else.
 type Request struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Time           uint64                 `protobuf:"fixed64,1,opt,name=time,proto3" json:"time,omitempty"`     // log time, ns since the Unix epoch
-	Id             uint64                 `protobuf:"fixed64,2,opt,name=id,proto3" json:"id,omitempty"`         // in its session, from 1; the member asked adds it last; 0: nobody waits
-	Command        []byte                 `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"` // a store command, store.EncodeCommand
-	Publish        *Attributes            `protobuf:"bytes,4,opt,name=publish,proto3" json:"publish,omitempty"` // a member tells its name and client URLs
-	ClusterVersion string                 `protobuf:"bytes,5,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
-	NewLeader      bool                   `protobuf:"varint,6,opt,name=new_leader,json=newLeader,proto3" json:"new_leader,omitempty"` // the first entry of a leader: deadlines move by the gap before it
-	Session        uint64                 `protobuf:"fixed64,7,opt,name=session,proto3" json:"session,omitempty"`                     // of the member that was asked; random, one a process
-	Finished       uint64                 `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"`                    // requests of the session up to this id will never be sent again
-	Check          bool                   `protobuf:"varint,9,opt,name=check,proto3" json:"check,omitempty"`                          // with the time alone: members compare their state behind this entry
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Time  uint64                 `protobuf:"fixed64,1,opt,name=time,proto3" json:"time,omitempty"` // log time, ns since the Unix epoch
+	Id    uint64                 `protobuf:"fixed64,2,opt,name=id,proto3" json:"id,omitempty"`     // in its session, from 1; the member asked adds it last; 0: nobody waits
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Request_Command
+	//	*Request_Publish
+	//	*Request_ClusterVersion
+	//	*Request_NewLeader
+	//	*Request_Check
+	Kind          isRequest_Kind `protobuf_oneof:"kind"`
+	Session       uint64         `protobuf:"fixed64,7,opt,name=session,proto3" json:"session,omitempty"`  // of the member that was asked; random, one a process
+	Finished      uint64         `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"` // requests of the session up to this id will never be sent again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Request) Reset() {
@@ -86,30 +90,54 @@ func (x *Request) GetId() uint64 {
 	return 0
 }
 
+func (x *Request) GetKind() isRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
 func (x *Request) GetCommand() []byte {
 	if x != nil {
-		return x.Command
+		if x, ok := x.Kind.(*Request_Command); ok {
+			return x.Command
+		}
 	}
 	return nil
 }
 
 func (x *Request) GetPublish() *Attributes {
 	if x != nil {
-		return x.Publish
+		if x, ok := x.Kind.(*Request_Publish); ok {
+			return x.Publish
+		}
 	}
 	return nil
 }
 
 func (x *Request) GetClusterVersion() string {
 	if x != nil {
-		return x.ClusterVersion
+		if x, ok := x.Kind.(*Request_ClusterVersion); ok {
+			return x.ClusterVersion
+		}
 	}
 	return ""
 }
 
 func (x *Request) GetNewLeader() bool {
 	if x != nil {
-		return x.NewLeader
+		if x, ok := x.Kind.(*Request_NewLeader); ok {
+			return x.NewLeader
+		}
+	}
+	return false
+}
+
+func (x *Request) GetCheck() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Request_Check); ok {
+			return x.Check
+		}
 	}
 	return false
 }
@@ -128,12 +156,39 @@ func (x *Request) GetFinished() uint64 {
 	return 0
 }
 
-func (x *Request) GetCheck() bool {
-	if x != nil {
-		return x.Check
-	}
-	return false
+type isRequest_Kind interface {
+	isRequest_Kind()
 }
+
+type Request_Command struct {
+	Command []byte `protobuf:"bytes,3,opt,name=command,proto3,oneof"` // a store command, store.EncodeCommand
+}
+
+type Request_Publish struct {
+	Publish *Attributes `protobuf:"bytes,4,opt,name=publish,proto3,oneof"` // a member tells its name and client URLs
+}
+
+type Request_ClusterVersion struct {
+	ClusterVersion string `protobuf:"bytes,5,opt,name=cluster_version,json=clusterVersion,proto3,oneof"`
+}
+
+type Request_NewLeader struct {
+	NewLeader bool `protobuf:"varint,6,opt,name=new_leader,json=newLeader,proto3,oneof"` // the first entry of a leader: deadlines move by the gap before it
+}
+
+type Request_Check struct {
+	Check bool `protobuf:"varint,9,opt,name=check,proto3,oneof"` // a tick behind which members compare their states
+}
+
+func (*Request_Command) isRequest_Kind() {}
+
+func (*Request_Publish) isRequest_Kind() {}
+
+func (*Request_ClusterVersion) isRequest_Kind() {}
+
+func (*Request_NewLeader) isRequest_Kind() {}
+
+func (*Request_Check) isRequest_Kind() {}
 
 // Attributes are what a member publishes of itself (members.md M4).
 type Attributes struct {
@@ -506,16 +561,20 @@ func (x *Session) GetLastTime() uint64 {
 	return 0
 }
 
-// Envelope is what members tell one another beside raft's messages. One field is set.
+// Envelope is what members tell one another beside raft's messages. One field is set. Two
+// of them are lists, which protobuf does not allow in a oneof.
 type Envelope struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Forward       [][]byte               `protobuf:"bytes,1,rep,name=forward,proto3" json:"forward,omitempty"`            // requests for the leader's log
-	Change        *Change                `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`              // a membership change for the leader
-	Returned      []uint64               `protobuf:"fixed64,3,rep,packed,name=returned,proto3" json:"returned,omitempty"` // ids of requests that were not taken: try again
-	Answer        *Answer                `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
-	Hash          *StateHash             `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
-	Inquire       bool                   `protobuf:"varint,6,opt,name=inquire,proto3" json:"inquire,omitempty"` // who are the members? A MemberList is the answer
-	MemberList    *MemberList            `protobuf:"bytes,7,opt,name=member_list,json=memberList,proto3" json:"member_list,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Forward  [][]byte               `protobuf:"bytes,1,rep,name=forward,proto3" json:"forward,omitempty"`            // requests for the leader's log
+	Returned []uint64               `protobuf:"fixed64,3,rep,packed,name=returned,proto3" json:"returned,omitempty"` // ids of requests that were not taken: try again
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Envelope_Change
+	//	*Envelope_Answer
+	//	*Envelope_Hash
+	//	*Envelope_Inquire
+	//	*Envelope_MemberList
+	Kind          isEnvelope_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,13 +616,6 @@ func (x *Envelope) GetForward() [][]byte {
 	return nil
 }
 
-func (x *Envelope) GetChange() *Change {
-	if x != nil {
-		return x.Change
-	}
-	return nil
-}
-
 func (x *Envelope) GetReturned() []uint64 {
 	if x != nil {
 		return x.Returned
@@ -571,33 +623,91 @@ func (x *Envelope) GetReturned() []uint64 {
 	return nil
 }
 
+func (x *Envelope) GetKind() isEnvelope_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Envelope) GetChange() *Change {
+	if x != nil {
+		if x, ok := x.Kind.(*Envelope_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
 func (x *Envelope) GetAnswer() *Answer {
 	if x != nil {
-		return x.Answer
+		if x, ok := x.Kind.(*Envelope_Answer); ok {
+			return x.Answer
+		}
 	}
 	return nil
 }
 
 func (x *Envelope) GetHash() *StateHash {
 	if x != nil {
-		return x.Hash
+		if x, ok := x.Kind.(*Envelope_Hash); ok {
+			return x.Hash
+		}
 	}
 	return nil
 }
 
 func (x *Envelope) GetInquire() bool {
 	if x != nil {
-		return x.Inquire
+		if x, ok := x.Kind.(*Envelope_Inquire); ok {
+			return x.Inquire
+		}
 	}
 	return false
 }
 
 func (x *Envelope) GetMemberList() *MemberList {
 	if x != nil {
-		return x.MemberList
+		if x, ok := x.Kind.(*Envelope_MemberList); ok {
+			return x.MemberList
+		}
 	}
 	return nil
 }
+
+type isEnvelope_Kind interface {
+	isEnvelope_Kind()
+}
+
+type Envelope_Change struct {
+	Change *Change `protobuf:"bytes,2,opt,name=change,proto3,oneof"` // a membership change for the leader
+}
+
+type Envelope_Answer struct {
+	Answer *Answer `protobuf:"bytes,4,opt,name=answer,proto3,oneof"`
+}
+
+type Envelope_Hash struct {
+	Hash *StateHash `protobuf:"bytes,5,opt,name=hash,proto3,oneof"`
+}
+
+type Envelope_Inquire struct {
+	Inquire bool `protobuf:"varint,6,opt,name=inquire,proto3,oneof"` // who are the members? A MemberList is the answer
+}
+
+type Envelope_MemberList struct {
+	MemberList *MemberList `protobuf:"bytes,7,opt,name=member_list,json=memberList,proto3,oneof"`
+}
+
+func (*Envelope_Change) isEnvelope_Kind() {}
+
+func (*Envelope_Answer) isEnvelope_Kind() {}
+
+func (*Envelope_Hash) isEnvelope_Kind() {}
+
+func (*Envelope_Inquire) isEnvelope_Kind() {}
+
+func (*Envelope_MemberList) isEnvelope_Kind() {}
 
 // MemberList is who the members are, for one that has missed some changes.
 type MemberList struct {
@@ -1141,18 +1251,19 @@ var File_member_proto protoreflect.FileDescriptor
 
 const file_member_proto_rawDesc = "" +
 	"\n" +
-	"\fmember.proto\x12\x11canopy.etcdserver\"\x94\x02\n" +
+	"\fmember.proto\x12\x11canopy.etcdserver\"\xa6\x02\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\x06R\x04time\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x18\n" +
-	"\acommand\x18\x03 \x01(\fR\acommand\x127\n" +
-	"\apublish\x18\x04 \x01(\v2\x1d.canopy.etcdserver.AttributesR\apublish\x12'\n" +
-	"\x0fcluster_version\x18\x05 \x01(\tR\x0eclusterVersion\x12\x1d\n" +
+	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x1a\n" +
+	"\acommand\x18\x03 \x01(\fH\x00R\acommand\x129\n" +
+	"\apublish\x18\x04 \x01(\v2\x1d.canopy.etcdserver.AttributesH\x00R\apublish\x12)\n" +
+	"\x0fcluster_version\x18\x05 \x01(\tH\x00R\x0eclusterVersion\x12\x1f\n" +
 	"\n" +
-	"new_leader\x18\x06 \x01(\bR\tnewLeader\x12\x18\n" +
+	"new_leader\x18\x06 \x01(\bH\x00R\tnewLeader\x12\x16\n" +
+	"\x05check\x18\t \x01(\bH\x00R\x05check\x12\x18\n" +
 	"\asession\x18\a \x01(\x06R\asession\x12\x1a\n" +
-	"\bfinished\x18\b \x01(\x04R\bfinished\x12\x14\n" +
-	"\x05check\x18\t \x01(\bR\x05check\"\xa2\x01\n" +
+	"\bfinished\x18\b \x01(\x04R\bfinishedB\x06\n" +
+	"\x04kind\"\xa2\x01\n" +
 	"\n" +
 	"Attributes\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x12\n" +
@@ -1183,16 +1294,17 @@ const file_member_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\bfinished\x18\x02 \x01(\x04R\bfinished\x12\x18\n" +
 	"\aapplied\x18\x03 \x03(\x06R\aapplied\x12\x1b\n" +
-	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xb2\x02\n" +
+	"\tlast_time\x18\x04 \x01(\x06R\blastTime\"\xc4\x02\n" +
 	"\bEnvelope\x12\x18\n" +
-	"\aforward\x18\x01 \x03(\fR\aforward\x121\n" +
-	"\x06change\x18\x02 \x01(\v2\x19.canopy.etcdserver.ChangeR\x06change\x12\x1a\n" +
-	"\breturned\x18\x03 \x03(\x06R\breturned\x121\n" +
-	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerR\x06answer\x120\n" +
-	"\x04hash\x18\x05 \x01(\v2\x1c.canopy.etcdserver.StateHashR\x04hash\x12\x18\n" +
-	"\ainquire\x18\x06 \x01(\bR\ainquire\x12>\n" +
-	"\vmember_list\x18\a \x01(\v2\x1d.canopy.etcdserver.MemberListR\n" +
-	"memberList\"W\n" +
+	"\aforward\x18\x01 \x03(\fR\aforward\x12\x1a\n" +
+	"\breturned\x18\x03 \x03(\x06R\breturned\x123\n" +
+	"\x06change\x18\x02 \x01(\v2\x19.canopy.etcdserver.ChangeH\x00R\x06change\x123\n" +
+	"\x06answer\x18\x04 \x01(\v2\x19.canopy.etcdserver.AnswerH\x00R\x06answer\x122\n" +
+	"\x04hash\x18\x05 \x01(\v2\x1c.canopy.etcdserver.StateHashH\x00R\x04hash\x12\x1a\n" +
+	"\ainquire\x18\x06 \x01(\bH\x00R\ainquire\x12@\n" +
+	"\vmember_list\x18\a \x01(\v2\x1d.canopy.etcdserver.MemberListH\x00R\n" +
+	"memberListB\x06\n" +
+	"\x04kind\"W\n" +
 	"\n" +
 	"MemberList\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x123\n" +
@@ -1286,6 +1398,20 @@ func init() { file_member_proto_init() }
 func file_member_proto_init() {
 	if File_member_proto != nil {
 		return
+	}
+	file_member_proto_msgTypes[0].OneofWrappers = []any{
+		(*Request_Command)(nil),
+		(*Request_Publish)(nil),
+		(*Request_ClusterVersion)(nil),
+		(*Request_NewLeader)(nil),
+		(*Request_Check)(nil),
+	}
+	file_member_proto_msgTypes[6].OneofWrappers = []any{
+		(*Envelope_Change)(nil),
+		(*Envelope_Answer)(nil),
+		(*Envelope_Hash)(nil),
+		(*Envelope_Inquire)(nil),
+		(*Envelope_MemberList)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -50,15 +50,14 @@ func (m *Request) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if m.Check {
-		i--
-		if m.Check {
-			dAtA[i] = 1
-		} else {
-			dAtA[i] = 0
+	if vtmsg, ok := m.Kind.(interface {
+		MarshalToSizedBufferVT([]byte) (int, error)
+	}); ok {
+		size, err := vtmsg.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
 		}
-		i--
-		dAtA[i] = 0x48
+		i -= size
 	}
 	if m.Finished != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Finished))
@@ -70,40 +69,6 @@ func (m *Request) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		binary.LittleEndian.PutUint64(dAtA[i:], uint64(m.Session))
 		i--
 		dAtA[i] = 0x39
-	}
-	if m.NewLeader {
-		i--
-		if m.NewLeader {
-			dAtA[i] = 1
-		} else {
-			dAtA[i] = 0
-		}
-		i--
-		dAtA[i] = 0x30
-	}
-	if len(m.ClusterVersion) > 0 {
-		i -= len(m.ClusterVersion)
-		copy(dAtA[i:], m.ClusterVersion)
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.ClusterVersion)))
-		i--
-		dAtA[i] = 0x2a
-	}
-	if m.Publish != nil {
-		size, err := m.Publish.MarshalToSizedBufferVT(dAtA[:i])
-		if err != nil {
-			return 0, err
-		}
-		i -= size
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-		i--
-		dAtA[i] = 0x22
-	}
-	if len(m.Command) > 0 {
-		i -= len(m.Command)
-		copy(dAtA[i:], m.Command)
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Command)))
-		i--
-		dAtA[i] = 0x1a
 	}
 	if m.Id != 0 {
 		i -= 8
@@ -120,6 +85,87 @@ func (m *Request) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *Request_Command) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Request_Command) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	i -= len(m.Command)
+	copy(dAtA[i:], m.Command)
+	i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Command)))
+	i--
+	dAtA[i] = 0x1a
+	return len(dAtA) - i, nil
+}
+func (m *Request_Publish) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Request_Publish) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.Publish != nil {
+		size, err := m.Publish.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x22
+	}
+	return len(dAtA) - i, nil
+}
+func (m *Request_ClusterVersion) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Request_ClusterVersion) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	i -= len(m.ClusterVersion)
+	copy(dAtA[i:], m.ClusterVersion)
+	i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.ClusterVersion)))
+	i--
+	dAtA[i] = 0x2a
+	return len(dAtA) - i, nil
+}
+func (m *Request_NewLeader) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Request_NewLeader) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	i--
+	if m.NewLeader {
+		dAtA[i] = 1
+	} else {
+		dAtA[i] = 0
+	}
+	i--
+	dAtA[i] = 0x30
+	return len(dAtA) - i, nil
+}
+func (m *Request_Check) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Request_Check) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	i--
+	if m.Check {
+		dAtA[i] = 1
+	} else {
+		dAtA[i] = 0
+	}
+	i--
+	dAtA[i] = 0x48
+	return len(dAtA) - i, nil
+}
 func (m *Attributes) MarshalVT() (dAtA []byte, err error) {
 	if m == nil {
 		return nil, nil
@@ -470,45 +516,14 @@ func (m *Envelope) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if m.MemberList != nil {
-		size, err := m.MemberList.MarshalToSizedBufferVT(dAtA[:i])
+	if vtmsg, ok := m.Kind.(interface {
+		MarshalToSizedBufferVT([]byte) (int, error)
+	}); ok {
+		size, err := vtmsg.MarshalToSizedBufferVT(dAtA[:i])
 		if err != nil {
 			return 0, err
 		}
 		i -= size
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-		i--
-		dAtA[i] = 0x3a
-	}
-	if m.Inquire {
-		i--
-		if m.Inquire {
-			dAtA[i] = 1
-		} else {
-			dAtA[i] = 0
-		}
-		i--
-		dAtA[i] = 0x30
-	}
-	if m.Hash != nil {
-		size, err := m.Hash.MarshalToSizedBufferVT(dAtA[:i])
-		if err != nil {
-			return 0, err
-		}
-		i -= size
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-		i--
-		dAtA[i] = 0x2a
-	}
-	if m.Answer != nil {
-		size, err := m.Answer.MarshalToSizedBufferVT(dAtA[:i])
-		if err != nil {
-			return 0, err
-		}
-		i -= size
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-		i--
-		dAtA[i] = 0x22
 	}
 	if len(m.Returned) > 0 {
 		for iNdEx := len(m.Returned) - 1; iNdEx >= 0; iNdEx-- {
@@ -518,16 +533,6 @@ func (m *Envelope) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Returned)*8))
 		i--
 		dAtA[i] = 0x1a
-	}
-	if m.Change != nil {
-		size, err := m.Change.MarshalToSizedBufferVT(dAtA[:i])
-		if err != nil {
-			return 0, err
-		}
-		i -= size
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-		i--
-		dAtA[i] = 0x12
 	}
 	if len(m.Forward) > 0 {
 		for iNdEx := len(m.Forward) - 1; iNdEx >= 0; iNdEx-- {
@@ -541,6 +546,99 @@ func (m *Envelope) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *Envelope_Change) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Envelope_Change) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.Change != nil {
+		size, err := m.Change.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x12
+	}
+	return len(dAtA) - i, nil
+}
+func (m *Envelope_Answer) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Envelope_Answer) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.Answer != nil {
+		size, err := m.Answer.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x22
+	}
+	return len(dAtA) - i, nil
+}
+func (m *Envelope_Hash) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Envelope_Hash) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.Hash != nil {
+		size, err := m.Hash.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x2a
+	}
+	return len(dAtA) - i, nil
+}
+func (m *Envelope_Inquire) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Envelope_Inquire) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	i--
+	if m.Inquire {
+		dAtA[i] = 1
+	} else {
+		dAtA[i] = 0
+	}
+	i--
+	dAtA[i] = 0x30
+	return len(dAtA) - i, nil
+}
+func (m *Envelope_MemberList) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Envelope_MemberList) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.MemberList != nil {
+		size, err := m.MemberList.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x3a
+	}
+	return len(dAtA) - i, nil
+}
 func (m *MemberList) MarshalVT() (dAtA []byte, err error) {
 	if m == nil {
 		return nil, nil
@@ -1029,20 +1127,8 @@ func (m *Request) SizeVT() (n int) {
 	if m.Id != 0 {
 		n += 9
 	}
-	l = len(m.Command)
-	if l > 0 {
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-	}
-	if m.Publish != nil {
-		l = m.Publish.SizeVT()
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-	}
-	l = len(m.ClusterVersion)
-	if l > 0 {
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-	}
-	if m.NewLeader {
-		n += 2
+	if vtmsg, ok := m.Kind.(interface{ SizeVT() int }); ok {
+		n += vtmsg.SizeVT()
 	}
 	if m.Session != 0 {
 		n += 9
@@ -1050,13 +1136,60 @@ func (m *Request) SizeVT() (n int) {
 	if m.Finished != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Finished))
 	}
-	if m.Check {
-		n += 2
-	}
 	n += len(m.unknownFields)
 	return n
 }
 
+func (m *Request_Command) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Command)
+	n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	return n
+}
+func (m *Request_Publish) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Publish != nil {
+		l = m.Publish.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	return n
+}
+func (m *Request_ClusterVersion) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.ClusterVersion)
+	n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	return n
+}
+func (m *Request_NewLeader) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	n += 2
+	return n
+}
+func (m *Request_Check) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	n += 2
+	return n
+}
 func (m *Attributes) SizeVT() (n int) {
 	if m == nil {
 		return 0
@@ -1204,32 +1337,73 @@ func (m *Envelope) SizeVT() (n int) {
 			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 		}
 	}
-	if m.Change != nil {
-		l = m.Change.SizeVT()
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	if vtmsg, ok := m.Kind.(interface{ SizeVT() int }); ok {
+		n += vtmsg.SizeVT()
 	}
 	if len(m.Returned) > 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(len(m.Returned)*8)) + len(m.Returned)*8
-	}
-	if m.Answer != nil {
-		l = m.Answer.SizeVT()
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-	}
-	if m.Hash != nil {
-		l = m.Hash.SizeVT()
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-	}
-	if m.Inquire {
-		n += 2
-	}
-	if m.MemberList != nil {
-		l = m.MemberList.SizeVT()
-		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	n += len(m.unknownFields)
 	return n
 }
 
+func (m *Envelope_Change) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Change != nil {
+		l = m.Change.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	return n
+}
+func (m *Envelope_Answer) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Answer != nil {
+		l = m.Answer.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	return n
+}
+func (m *Envelope_Hash) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Hash != nil {
+		l = m.Hash.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	return n
+}
+func (m *Envelope_Inquire) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	n += 2
+	return n
+}
+func (m *Envelope_MemberList) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.MemberList != nil {
+		l = m.MemberList.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	return n
+}
 func (m *MemberList) SizeVT() (n int) {
 	if m == nil {
 		return 0
@@ -1497,10 +1671,9 @@ func (m *Request) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Command = append(m.Command[:0], dAtA[iNdEx:postIndex]...)
-			if m.Command == nil {
-				m.Command = []byte{}
-			}
+			v := make([]byte, postIndex-iNdEx)
+			copy(v, dAtA[iNdEx:postIndex])
+			m.Kind = &Request_Command{Command: v}
 			iNdEx = postIndex
 		case 4:
 			if wireType != 2 {
@@ -1531,11 +1704,16 @@ func (m *Request) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Publish == nil {
-				m.Publish = &Attributes{}
-			}
-			if err := m.Publish.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Request_Publish); ok {
+				if err := oneof.Publish.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Attributes{}
+				if err := v.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Request_Publish{Publish: v}
 			}
 			iNdEx = postIndex
 		case 5:
@@ -1568,7 +1746,7 @@ func (m *Request) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.ClusterVersion = string(dAtA[iNdEx:postIndex])
+			m.Kind = &Request_ClusterVersion{ClusterVersion: string(dAtA[iNdEx:postIndex])}
 			iNdEx = postIndex
 		case 6:
 			if wireType != 0 {
@@ -1589,7 +1767,8 @@ func (m *Request) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
-			m.NewLeader = bool(v != 0)
+			b := bool(v != 0)
+			m.Kind = &Request_NewLeader{NewLeader: b}
 		case 7:
 			if wireType != 1 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Session", wireType)
@@ -1638,7 +1817,8 @@ func (m *Request) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
-			m.Check = bool(v != 0)
+			b := bool(v != 0)
+			m.Kind = &Request_Check{Check: b}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -2551,11 +2731,16 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Change == nil {
-				m.Change = &Change{}
-			}
-			if err := m.Change.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_Change); ok {
+				if err := oneof.Change.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Change{}
+				if err := v.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Change{Change: v}
 			}
 			iNdEx = postIndex
 		case 3:
@@ -2639,11 +2824,16 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Answer == nil {
-				m.Answer = &Answer{}
-			}
-			if err := m.Answer.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_Answer); ok {
+				if err := oneof.Answer.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Answer{}
+				if err := v.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Answer{Answer: v}
 			}
 			iNdEx = postIndex
 		case 5:
@@ -2675,11 +2865,16 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Hash == nil {
-				m.Hash = &StateHash{}
-			}
-			if err := m.Hash.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_Hash); ok {
+				if err := oneof.Hash.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &StateHash{}
+				if err := v.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Hash{Hash: v}
 			}
 			iNdEx = postIndex
 		case 6:
@@ -2701,7 +2896,8 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
-			m.Inquire = bool(v != 0)
+			b := bool(v != 0)
+			m.Kind = &Envelope_Inquire{Inquire: b}
 		case 7:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field MemberList", wireType)
@@ -2731,11 +2927,16 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.MemberList == nil {
-				m.MemberList = &MemberList{}
-			}
-			if err := m.MemberList.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_MemberList); ok {
+				if err := oneof.MemberList.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &MemberList{}
+				if err := v.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_MemberList{MemberList: v}
 			}
 			iNdEx = postIndex
 		default:
@@ -3960,7 +4161,8 @@ func (m *Request) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Command = dAtA[iNdEx:postIndex]
+			v := dAtA[iNdEx:postIndex]
+			m.Kind = &Request_Command{Command: v}
 			iNdEx = postIndex
 		case 4:
 			if wireType != 2 {
@@ -3991,11 +4193,16 @@ func (m *Request) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Publish == nil {
-				m.Publish = &Attributes{}
-			}
-			if err := m.Publish.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Request_Publish); ok {
+				if err := oneof.Publish.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Attributes{}
+				if err := v.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Request_Publish{Publish: v}
 			}
 			iNdEx = postIndex
 		case 5:
@@ -4032,7 +4239,7 @@ func (m *Request) UnmarshalVTUnsafe(dAtA []byte) error {
 			if intStringLen > 0 {
 				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
 			}
-			m.ClusterVersion = stringValue
+			m.Kind = &Request_ClusterVersion{ClusterVersion: stringValue}
 			iNdEx = postIndex
 		case 6:
 			if wireType != 0 {
@@ -4053,7 +4260,8 @@ func (m *Request) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
-			m.NewLeader = bool(v != 0)
+			b := bool(v != 0)
+			m.Kind = &Request_NewLeader{NewLeader: b}
 		case 7:
 			if wireType != 1 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Session", wireType)
@@ -4102,7 +4310,8 @@ func (m *Request) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
-			m.Check = bool(v != 0)
+			b := bool(v != 0)
+			m.Kind = &Request_Check{Check: b}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -5036,11 +5245,16 @@ func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Change == nil {
-				m.Change = &Change{}
-			}
-			if err := m.Change.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_Change); ok {
+				if err := oneof.Change.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Change{}
+				if err := v.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Change{Change: v}
 			}
 			iNdEx = postIndex
 		case 3:
@@ -5124,11 +5338,16 @@ func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Answer == nil {
-				m.Answer = &Answer{}
-			}
-			if err := m.Answer.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_Answer); ok {
+				if err := oneof.Answer.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Answer{}
+				if err := v.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Answer{Answer: v}
 			}
 			iNdEx = postIndex
 		case 5:
@@ -5160,11 +5379,16 @@ func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Hash == nil {
-				m.Hash = &StateHash{}
-			}
-			if err := m.Hash.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_Hash); ok {
+				if err := oneof.Hash.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &StateHash{}
+				if err := v.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Hash{Hash: v}
 			}
 			iNdEx = postIndex
 		case 6:
@@ -5186,7 +5410,8 @@ func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
-			m.Inquire = bool(v != 0)
+			b := bool(v != 0)
+			m.Kind = &Envelope_Inquire{Inquire: b}
 		case 7:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field MemberList", wireType)
@@ -5216,11 +5441,16 @@ func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.MemberList == nil {
-				m.MemberList = &MemberList{}
-			}
-			if err := m.MemberList.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			if oneof, ok := m.Kind.(*Envelope_MemberList); ok {
+				if err := oneof.MemberList.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &MemberList{}
+				if err := v.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_MemberList{MemberList: v}
 			}
 			iNdEx = postIndex
 		default:

@@ -1,7 +1,7 @@
 // Package metrics holds what a member and its client API count and measure while they run.
 //
-// Whoever does the work calls the fields of a Set; /metrics shows them. What can be asked for at the moment of a scrape
-// (indexes, watchers, the counts of the store) is not here but collected then, by package api.
+// Whoever does the work calls the fields of a Set; /metrics shows them. A collector asks the member at each scrape for what
+// it knows itself: indexes, watchers, the counts of the store.
 //
 // The names are those of etcd 2.3 (S27) and, where the same thing is meant, also those of 3.4 (S30, S31), because
 // dashboards for either exist. What neither knew begins with canopy_.

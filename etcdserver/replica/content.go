@@ -9,8 +9,8 @@ import (
 // Content is what an entry says, unless it is a configuration change. Decoding
 // needs no state, so it can be done ahead of Apply.
 type Content struct {
-	request pb.Request
-	command store.Command // of the request; nil: it has none
+	request pb.Request    // without its kind, if that is a command
+	command store.Command // nil: it is no command
 }
 
 // Decode reads an entry. What it reads is parts of the entry's data.
@@ -18,13 +18,17 @@ func (c *Content) Decode(e raft.Entry) (err error) {
 	if e.Type == raft.EntryConfChange {
 		return nil
 	}
-	if err := c.request.UnmarshalVTUnsafe(e.Data); err != nil {
-		return entryError(e, err)
+	command, ok := c.request.ReadCommand(e.Data)
+	if !ok {
+		c.request.Reset()
+		if err := c.request.UnmarshalVTUnsafe(e.Data); err != nil {
+			return entryError(e, err)
+		}
+		if command = c.request.GetCommand(); len(command) == 0 {
+			return nil
+		}
 	}
-	if len(c.request.Command) == 0 {
-		return nil
-	}
-	if c.command, err = store.DecodeCommand(c.request.Command); err != nil {
+	if c.command, err = store.DecodeCommand(command); err != nil {
 		return entryError(e, err)
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/raft"
 	"canopy/store"
+	"canopy/store/watch"
 )
 
 // Most keys that one entry may expire. They are a part of the format of the log:
@@ -79,10 +80,10 @@ func (s *State) Replace(with *State) {
 	s.time = max(s.time, with.time)
 }
 
-// Refound makes the state that of a new cluster with one member, under a new id, so
+// ForceNewCluster makes the state that of a new cluster with one member, under a new id, so
 // that members of the old one cannot mix in (B47). A member that was only being
 // added has no peer URLs in the list yet, and gets these (B48).
-func (s *State) Refound(cluster, self ID, peerURLs []string) {
+func (s *State) ForceNewCluster(cluster, self ID, peerURLs []string) {
 	own := s.Members.Members[self]
 	own.ID, own.Incarnation = self, nil
 	if len(own.PeerURLs) == 0 {
@@ -96,7 +97,7 @@ func (s *State) Refound(cluster, self ID, peerURLs []string) {
 // Effect is what an entry did, besides changing the state.
 type Effect struct {
 	Session, Request uint64       // whose outcome this is; 0: of no request, or of one that was applied before
-	Event            *store.Event // of a command that succeeded; nil, too, while the store defers events
+	Event            *watch.Event // of a command that succeeded; nil, too, while the store defers events
 	Err              error        // of a command that failed: a *store.Error
 	Agreed           bool         // members compare the hash of their states behind this entry
 	TimePassed       bool         // the entry let time pass, and did nothing else
@@ -125,7 +126,7 @@ func (s *State) Apply(e raft.Entry, c *Content) (Effect, error) {
 
 func (s *State) applyRequest(c *Content) Effect {
 	r := &c.request
-	s.pass(store.Time(r.Time), r.NewLeader)
+	s.pass(store.Time(r.Time), r.GetNewLeader())
 	if !s.sessions.begin(r.Session, r.Id, r.Finished, s.ledTime()) {
 		return Effect{} // applied before, and answered then (K123)
 	}
@@ -134,15 +135,15 @@ func (s *State) applyRequest(c *Content) Effect {
 	case c.command != nil:
 		s.expire(expirePerCommand)
 		effect.Event, effect.Err = s.Store.Apply(s.time, c.command)
-	case r.Publish != nil:
-		s.publish(r.Publish)
+	case r.GetPublish() != nil:
+		s.publish(r.GetPublish())
 		effect.Agreed = true
-	case r.ClusterVersion != "":
-		s.Members = s.Members.WithVersion(strings.Clone(r.ClusterVersion))
+	case r.GetClusterVersion() != "":
+		s.Members = s.Members.WithVersion(strings.Clone(r.GetClusterVersion()))
 		s.Store.Advance()
 	default:
 		s.expire(expirePerTick)
-		return Effect{TimePassed: true, Agreed: r.Check || r.NewLeader}
+		return Effect{TimePassed: true, Agreed: r.GetCheck() || r.GetNewLeader()}
 	}
 	return effect
 }
@@ -196,7 +197,7 @@ func (s *State) applyConfChange(e raft.Entry) (Effect, error) {
 		return Effect{}, entryError(e, fmt.Errorf("the context of its %v cannot be read: %w", change.Op, err))
 	}
 	// A second copy is applied, too: raft has it in its configuration, and members of
-	// all versions must make the same list of it. Leaders propose none (reconfigure.go).
+	// all versions must make the same list of it. Leaders propose none (raftloop/changes.go).
 	s.sessions.begin(c.Session, c.Id, c.Finished, s.ledTime())
 	done := s.changeMember(e, change.Op, MemberFromProto(c.Member))
 	s.Store.Advance()

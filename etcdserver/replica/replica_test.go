@@ -83,7 +83,7 @@ func (a *applier) set(at store.Time, session, id uint64, key string, ttl store.T
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return &pb.Request{Time: uint64(at), Session: session, Id: id, Command: command}
+	return &pb.Request{Time: uint64(at), Session: session, Id: id, Kind: &pb.Request_Command{Command: command}}
 }
 
 // Whatever was applied, a member that goes on from a snapshot gets to the same
@@ -113,13 +113,13 @@ func TestARestartedMemberGoesOnInTheSameWay(t *testing.T) {
 func randomRequest(a *applier, r *rand.Rand, at store.Time) *pb.Request {
 	switch r.IntN(6) {
 	case 0:
-		return &pb.Request{Time: uint64(at), NewLeader: true}
+		return &pb.Request{Time: uint64(at), Kind: &pb.Request_NewLeader{NewLeader: true}}
 	case 1:
-		return &pb.Request{Time: uint64(at), Session: 9, Id: 1 + r.Uint64N(100), Publish: &pb.Attributes{Member: 7, Name: "seven"}}
+		return &pb.Request{Time: uint64(at), Session: 9, Id: 1 + r.Uint64N(100), Kind: &pb.Request_Publish{Publish: &pb.Attributes{Member: 7, Name: "seven"}}}
 	case 2:
-		return &pb.Request{Time: uint64(at), ClusterVersion: "2.3.0"}
+		return &pb.Request{Time: uint64(at), Kind: &pb.Request_ClusterVersion{ClusterVersion: "2.3.0"}}
 	case 3:
-		return &pb.Request{Time: uint64(at) + 3600*uint64(store.Second), NewLeader: true}
+		return &pb.Request{Time: uint64(at) + 3600*uint64(store.Second), Kind: &pb.Request_NewLeader{NewLeader: true}}
 	case 4:
 		return &pb.Request{Time: uint64(at)}
 	}
@@ -135,7 +135,7 @@ func TestAClockThatIsAheadAgesNoSession(t *testing.T) {
 	first := a.set(at, 1, 1, "/k", store.TTL{})
 	a.apply(first)
 	at += store.Time(3600 * store.Second)
-	a.apply(&pb.Request{Time: uint64(at), NewLeader: true})
+	a.apply(&pb.Request{Time: uint64(at), Kind: &pb.Request_NewLeader{NewLeader: true}})
 	a.apply(a.set(at, 2, 1, "/other", store.TTL{}))
 	before := a.Store.View().Index()
 	first.Time = uint64(at)

@@ -53,7 +53,7 @@ func (d *directWriter) write(f *os.File, p []byte, at int64) (done bool, err err
 // aligned copies p to where a disk can read it.
 func (d *directWriter) aligned(p []byte) []byte {
 	if len(p) > len(d.scratch) {
-		b := make([]byte, 2*len(p)+directAlign)
+		b := make([]byte, len(p)+len(p)/4+directAlign)
 		d.scratch = b[-uintptr(unsafe.Pointer(unsafe.SliceData(b)))%directAlign:]
 	}
 	return d.scratch[:copy(d.scratch, p)]

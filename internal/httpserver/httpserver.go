@@ -31,7 +31,8 @@ type Options struct {
 	IdleTimeout   time.Duration  // for the next request on a kept connection; default 5 min
 	HTTP2Disabled bool
 
-	// Fast tells which requests package http1 may serve: those that are answered soon, whether the client stays or not.
+	// Fast tells which requests package http1 may serve: those that are answered soon, whether the client stays or not, and
+	// those whose connection the handler hijacks at once.
 	// Default: none.
 	Fast func(*http.Request) bool
 

@@ -49,7 +49,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 	case "/stream":
 		if conn, ok := hijack.Take(w, r); ok {
-			conn.Write(hijack.Head(w.Header()))
+			conn.Write(hijack.Head(w.Header(), false))
 			io.Copy(io.Discard, conn)
 			conn.Close()
 		}

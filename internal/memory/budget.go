@@ -38,13 +38,14 @@ var ErrUsedUp = errors.New("etcdserver: the memory for requests is used up")
 type Budget struct {
 	max     int64
 	refused func(Reason)
+	began   time.Time // see now
 	used    atomic.Int64
 
 	// mu guards the fields below. It is held while stalled clients are cut off.
 	mu       sync.Mutex
 	holds    map[*Hold]struct{}
 	shared   map[any]*share
-	relieved time.Time // the last search for stalled clients
+	searchAt time.Duration // by now, when stalled clients may be searched for again
 }
 
 // A Reason says how a client learned that the budget is used up.
@@ -68,8 +69,11 @@ func New(max int64, refused func(Reason)) *Budget {
 	if refused == nil {
 		refused = func(Reason) {}
 	}
-	return &Budget{max: max, refused: refused, holds: map[*Hold]struct{}{}, shared: map[any]*share{}}
+	return &Budget{max: max, refused: refused, began: time.Now(), holds: map[*Hold]struct{}{}, shared: map[any]*share{}}
 }
+
+// now is the time since the budget was made. A step of the wall clock does not move it.
+func (b *Budget) now() time.Duration { return time.Since(b.began) }
 
 // Max is the size of the budget in bytes.
 func (b *Budget) Max() int64 { return b.max }
@@ -126,7 +130,7 @@ type Hold struct {
 	own    int64
 	shared any
 	cut    func()
-	since  atomic.Int64 // when the client got the current piece, Unix time in ns
+	since  atomic.Int64 // when the client got the current piece, by Budget.now
 	over   atomic.Bool  // the client was cut off
 }
 
@@ -184,7 +188,7 @@ func (b *Budget) register(a Answer) *Hold {
 }
 
 // Progress is called when the client has read a piece, and gets the next one.
-func (h *Hold) Progress() { h.since.Store(time.Now().UnixNano()) }
+func (h *Hold) Progress() { h.since.Store(int64(h.budget.now())) }
 
 // Over reports whether the client was cut off.
 func (h *Hold) Over() bool { return h.over.Load() }
@@ -213,14 +217,14 @@ func (b *Budget) relieve(n int64) { b.cutOff(b.used.Load() + n - (b.max - b.max/
 func (b *Budget) cutOff(over int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	if now.Sub(b.relieved) < relieveEvery {
+	now := b.now()
+	if now < b.searchAt {
 		return
 	}
-	b.relieved = now
+	b.searchAt = now + relieveEvery
 	var stalled []*Hold
 	for h := range b.holds {
-		if !h.Over() && now.Sub(time.Unix(0, h.since.Load())) >= stalledAfter {
+		if !h.Over() && now-time.Duration(h.since.Load()) >= stalledAfter {
 			stalled = append(stalled, h)
 		}
 	}

@@ -43,8 +43,8 @@ func (d *deferral) collected() {
 	if d.ended {
 		return
 	}
-	_, live := collections()
-	debug.SetGCPercent(int(max(float64(d.usual), 100*(deferredMiB<<20)/max(live, deferredMiB<<20/16))))
+	live := max(readHeap().live, deferredMiB<<20/16)
+	debug.SetGCPercent(max(d.usual, int(100*(deferredMiB<<20)/live)))
 	d.watch()
 }
 

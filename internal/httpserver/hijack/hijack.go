@@ -1,6 +1,6 @@
 // Package hijack takes connections from net/http for answers without an end: the events of a stream. While such a
-// connection waits, it takes two goroutines with small stacks and no buffer. A handler would keep its request, its buffers
-// and its deadlines.
+// connection waits, it takes one goroutine with a small stack, or two, and no buffer. A handler would keep its request, its
+// buffers and its deadlines.
 package hijack
 
 import (
@@ -19,7 +19,7 @@ type Conn struct {
 	net.Conn
 	early  []byte        // of the next request; only the reader uses it until it has ended
 	broken bool          // more arrived than early holds, or the client has left; as above
-	read   chan struct{} // closed when the reader has ended; nil before Serve
+	read   chan struct{} // closed when the reader has ended
 
 	// mu guards over, for the length of closing a connection.
 	mu   sync.Mutex
@@ -39,20 +39,29 @@ func Take(w http.ResponseWriter, r *http.Request) (*Conn, bool) {
 	if err != nil {
 		return nil, false
 	}
-	c := &Conn{Conn: conn}
+	c := New(conn)
 	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
 	c.keep(early)
 	c.broken = c.broken || err != nil
 	return c, true
 }
 
-// Head is the head of a chunked answer on the wire, with the given headers and those of a stream. It changes header.
-func Head(header http.Header) []byte {
+// New makes a Conn of a connection that was hijacked. Its deadlines, those of net/http, end.
+func New(conn net.Conn) *Conn {
+	_ = conn.SetDeadline(time.Time{}) // fails if the connection is closed, and then all else does
+	return &Conn{Conn: conn, read: make(chan struct{})}
+}
+
+// Head is the head of a chunked answer on the wire, with the given headers and those of a stream. It changes header. If the
+// client keeps the connection, Return follows the answer.
+func Head(header http.Header, keeps bool) []byte {
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	header.Set("Transfer-Encoding", "chunked")
-	header.Set("Connection", "close") // a further request on this connection is not read
-	_ = header.Write(&b)              // a bytes.Buffer takes everything
+	if !keeps {
+		header.Set("Connection", "close") // a further request on this connection is not read
+	}
+	_ = header.Write(&b) // a bytes.Buffer takes everything
 	b.WriteString("\r\n")
 	return b.Bytes()
 }
@@ -60,18 +69,22 @@ func Head(header http.Header) []byte {
 // Serve runs send, and closes the connection unless send returned it. The context of send ends when the client leaves.
 func (c *Conn) Serve(ctx context.Context, send func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
-	_ = c.SetDeadline(time.Time{}) // those of net/http
-	c.read = make(chan struct{})
 	go func() {
-		defer close(c.read)
-		if c.awaitEnd() {
+		if c.AwaitEnd() {
 			cancel()
 		}
 	}()
 	send(ctx)
 	cancel()
-	c.Close() // also ends awaitEnd
+	c.Close() // also ends AwaitEnd
 	<-c.read
+}
+
+// AwaitEnd reads until the client leaves or sends too much (true), or the connection is closed (true) or returned (false).
+// Serve calls it; without Serve, one goroutine calls it once, for others to write meanwhile.
+func (c *Conn) AwaitEnd() (left bool) {
+	defer close(c.read)
+	return c.awaitEnd()
 }
 
 // Close closes the connection, unless it is closed or returned.
@@ -86,7 +99,7 @@ func (c *Conn) Close() error {
 }
 
 // Return returns the connection to its server, after a complete answer without "Connection: close". Closing it would break
-// the request that the client may be sending now. It is called within Serve.
+// the request that the client may be sending now. It is called within Serve, or while another goroutine is in AwaitEnd.
 func (c *Conn) Return() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,6 +1,10 @@
 package http1
 
 import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -37,6 +41,7 @@ type answer struct {
 	typed       bool  // there is a type, or a reason not to guess one
 	dated       bool
 	closes      bool // this is the last answer of the connection
+	hijacked    bool // the handler has the connection
 	writeLimits bool // the connection has a write deadline
 }
 
@@ -256,6 +261,22 @@ func (a *answer) SetWriteDeadline(t time.Time) error {
 		a.writeLimits = true
 	}
 	return a.c.SetWriteDeadline(t)
+}
+
+// Hijack implements http.Hijacker, for answers that are not begun. The reader has the bytes that were read of the next
+// request. The connection is one that its server takes back, see hijack.Conn.Return.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if a.hijacked || a.status != 0 {
+		return nil, nil, http.ErrHijacked
+	}
+	a.hijacked = true
+	early := a.c.yield()
+	reader := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), a.c.Conn), len(early))
+	if _, err := reader.Peek(len(early)); err != nil {
+		return nil, nil, err
+	}
+	taken := &takenConn{Conn: a.c.Conn, server: a.c.server, rest: a.c.rest}
+	return taken, bufio.NewReadWriter(reader, bufio.NewWriterSize(a.c.Conn, 0)), nil
 }
 
 // finish ends the answer, and tells whether the connection can serve another request.

@@ -17,8 +17,9 @@ const bufferBytes = 4 << 10
 type conn struct {
 	net.Conn
 	server  *Server
-	buffer  []byte // was read, and is not served yet
-	room    []byte // contains buffer
+	rest    *Handover // for requests that are not plain
+	buffer  []byte    // was read, and is not served yet
+	room    []byte    // contains buffer
 	request request
 	answer  answer
 	client  monitor
@@ -26,8 +27,8 @@ type conn struct {
 	cancel  context.CancelFunc // ends the context of all requests
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{Conn: nc, server: s}
+func newConn(s *Server, nc net.Conn, rest *Handover) *conn {
+	c := &conn{Conn: nc, server: s, rest: rest}
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, s.http)
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.request.begin(ctx, nc.RemoteAddr().String())
@@ -36,14 +37,14 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return c
 }
 
-// serve answers requests until the connection ends, or a request is not plain.
-func (c *conn) serve(rest *Handover) {
+// serve answers requests until the connection ends or is hijacked, or a request is not plain.
+func (c *conn) serve() {
 	defer c.server.forget(c)
 	defer c.cancel()
 	defer c.recover()
 	if !c.open() {
 		c.release()
-		rest.Give(c.Conn)
+		c.rest.Give(c.Conn)
 		return
 	}
 	c.tell(c.state)
@@ -51,7 +52,7 @@ func (c *conn) serve(rest *Handover) {
 		for len(c.buffer) > 0 {
 			r, n := c.request.parse(c.buffer)
 			if r == nil || !c.server.plain(r) {
-				c.handOver(rest)
+				c.handOver()
 				return
 			}
 			c.buffer = c.buffer[n:]
@@ -93,9 +94,20 @@ func (c *conn) fill() bool {
 }
 
 // handOver gives the connection to net/http.
-func (c *conn) handOver(rest *Handover) {
+func (c *conn) handOver() {
 	c.release()
-	rest.Give(&prefixedConn{Conn: c.Conn, prefix: c.buffer, server: c.server, rest: rest, framing: newFraming()})
+	taken := takenConn{Conn: c.Conn, server: c.server, rest: c.rest}
+	c.rest.Give(&prefixedConn{takenConn: taken, prefix: c.buffer, framing: newFraming()})
+}
+
+// yield gives the connection to the handler, and returns what was read of the next request.
+func (c *conn) yield() (early []byte) {
+	got := c.client.end()
+	c.release()
+	c.tell(http.StateHijacked)
+	early = append(c.buffer, got.b[:got.n]...)
+	c.buffer = nil
+	return early
 }
 
 // release prepares the connection for net/http: its monitor and its deadline end.
@@ -109,7 +121,7 @@ func (c *conn) do(r *http.Request) bool {
 	c.tell(http.StateActive)
 	c.answer.reset(r)
 	gone := c.handle(r)
-	if !c.answer.finish() || gone {
+	if c.answer.hijacked || !c.answer.finish() || gone {
 		return false
 	}
 	c.tell(http.StateIdle)
@@ -135,7 +147,11 @@ func (c *conn) tell(state http.ConnState) {
 	}
 }
 
+// end ends the connection, unless it was hijacked.
 func (c *conn) end() {
+	if c.answer.hijacked {
+		return
+	}
 	c.Close()
 	c.tell(http.StateClosed)
 }

@@ -46,17 +46,25 @@ func (h *Handover) Close() error {
 // Addr implements net.Listener.
 func (h *Handover) Addr() net.Addr { return h.addr }
 
-// A prefixedConn is a connection of which some bytes were read before. It has one reader.
-type prefixedConn struct {
+// A takenConn is a connection that http1 has given away, to net/http or to a handler.
+type takenConn struct {
 	net.Conn
-	prefix  []byte
-	server  *Server   // that accepted it
-	rest    *Handover // that it went through
-	framing framing
+	server *Server   // that accepted it
+	rest   *Handover // of that server
 }
 
 // Return gives a hijacked connection back to its server; early are the bytes that were read of its next request.
-func (c *prefixedConn) Return(early []byte) { c.server.resume(c.Conn, early, c.rest) }
+func (c *takenConn) Return(early []byte) { c.server.resume(c.Conn, early, c.rest) }
+
+// NetConn is the connection below, as of tls.Conn.
+func (c *takenConn) NetConn() net.Conn { return c.Conn }
+
+// A prefixedConn is a connection of which some bytes were read before. It has one reader.
+type prefixedConn struct {
+	takenConn
+	prefix  []byte
+	framing framing
+}
 
 // Read gives the bytes that were read before, and then further ones.
 func (c *prefixedConn) Read(b []byte) (int, error) {
@@ -72,6 +80,3 @@ func (c *prefixedConn) Read(b []byte) (int, error) {
 	}
 	return n, nil
 }
-
-// NetConn is the connection below, as of tls.Conn.
-func (c *prefixedConn) NetConn() net.Conn { return c.Conn }

@@ -36,7 +36,7 @@ import (
 //   - is read completely before the handler is called, so a read deadline that the handler sets has no effect,
 //   - has a context that ends at most half a second after the client has left,
 //   - must not be used, nor its headers be changed, after the handler has returned,
-//   - cannot be hijacked, and has no trailers.
+//   - can be hijacked until its answer begins, and has no trailers.
 //
 // It is used by any number of goroutines.
 type Server struct {
@@ -179,16 +179,16 @@ func isTemporary(err error) bool {
 
 // begin serves a connection in a goroutine of its own.
 func (s *Server) begin(nc net.Conn, rest *Handover) {
-	c := newConn(s, nc)
+	c := newConn(s, nc, rest)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
-	s.serving.Go(func() { c.serve(rest) })
+	s.serving.Go(c.serve)
 }
 
 // resume takes a connection back from net/http, as an idle one; early are the bytes that were read of its next request.
 func (s *Server) resume(nc net.Conn, early []byte, rest *Handover) {
-	c := newConn(s, nc)
+	c := newConn(s, nc, rest)
 	c.state, c.client.idleTimeout = http.StateIdle, s.http.IdleTimeout
 	c.room = make([]byte, bufferBytes)
 	c.buffer = append(c.room[:0], early...)
@@ -199,7 +199,7 @@ func (s *Server) resume(nc net.Conn, early []byte, rest *Handover) {
 		return
 	}
 	s.conns[c] = struct{}{}
-	s.serving.Go(func() { c.serve(rest) })
+	s.serving.Go(c.serve)
 }
 
 func (s *Server) forget(c *conn) {

@@ -229,6 +229,93 @@ func TestAClientThatStaysIsServedOn(t *testing.T) {
 	}
 }
 
+// hijacking answers over the connection, and returns it to the server with what it read of the next request. The path
+// says what else it does.
+func hijacking(t *testing.T) *site {
+	s := &site{entered: make(chan string, 10), leave: make(chan struct{})}
+	s.Server = New(&http.Server{ConnState: func(_ net.Conn, state http.ConnState) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.states = append(s.states, state)
+	}, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.entered <- r.URL.Path
+		if strings.Contains(r.URL.Path, "wait") {
+			<-s.leave
+		}
+		if strings.Contains(r.URL.Path, "late") {
+			w.WriteHeader(http.StatusOK)
+		}
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			w.Header().Set("Served", "here")
+			fmt.Fprint(w, r.URL.Path)
+			return
+		}
+		early, err := buffered.Peek(buffered.Reader.Buffered())
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nServed: here\r\nContent-Length: %d\r\n\r\n%s", len(r.URL.Path), r.URL.Path)
+		conn.(interface{ Return([]byte) }).Return(early)
+		if strings.Contains(r.URL.Path, "panic") {
+			panic(http.ErrAbortHandler)
+		}
+	})}, func(*http.Request) bool { return true })
+	s.addr = serve(t, s.Serve, s.Close)
+	return s
+}
+
+func TestAHandlerMayHijackAConnection(t *testing.T) {
+	s := hijacking(t)
+	c := s.dial(t)
+	for _, path := range []string{"/a", "/b", "/panic", "/c"} { // a handler that panics has given the connection away
+		c.get(path)
+		c.wants(path, true, false)
+	}
+	c.send("GET /d HTTP/1.1\r\nHost: x\r\n\r\nGET /e HTTP/1.1\r\nHost: x\r\n\r\nGET /f HTTP/1.1\r\nHost:")
+	c.wants("/d", true, false)
+	c.wants("/e", true, false)
+	c.Close()
+}
+
+// What the monitor has read while the handler waited is not lost.
+func TestAHandlerMayHijackAConnectionLater(t *testing.T) {
+	s := hijacking(t)
+	c := s.dial(t)
+	c.get("/wait")
+	eventually(t, func() bool { return s.monitorReads() != nil })
+	c.get("/next")
+	eventually(t, func() bool { return len(s.monitorReads()) == 1 })
+	close(s.leave)
+	c.wants("/wait", true, false)
+	c.wants("/next", true, false)
+}
+
+func TestAnAnswerThatHasBegunKeepsItsConnection(t *testing.T) {
+	s := hijacking(t)
+	c := s.dial(t)
+	c.get("/late")
+	if text, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || text.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", text, err)
+	}
+}
+
+func TestConnStateOfAHijackedConnection(t *testing.T) {
+	s := hijacking(t)
+	c := s.dial(t)
+	for range 2 {
+		c.get("/a")
+		c.wants("/a", true, false)
+	}
+	c.Close()
+	want := []http.ConnState{http.StateNew, http.StateActive, http.StateHijacked, http.StateIdle, http.StateActive, http.StateHijacked, http.StateIdle, http.StateClosed}
+	eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Equal(s.states, want)
+	})
+}
+
 // TestAHandlerMayChangeTheHeadersOfItsRequest: the next request on the connection, with the same header block, has
 // headers as they were sent.
 func TestAHandlerMayChangeTheHeadersOfItsRequest(t *testing.T) {

@@ -1,6 +1,0 @@
-//go:build !unix
-
-package proxy
-
-// hasInput cannot tell here: what is idle is taken to be well, and a wait for input becomes a read.
-func hasInput(uintptr, []byte) bool { return false }
