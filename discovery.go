@@ -55,7 +55,7 @@ func openDiscoveryStore(ctx context.Context, c config.Service, budget *memory.Bu
 // serveDiscovery serves until ctx ends. The store ends last, after all requests.
 func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) error {
 	files := tlsconf.Files{Cert: tlsconf.File{Flag: "--cert-file", Name: c.CertFile}, Key: tlsconf.File{Flag: "--key-file", Name: c.KeyFile}}
-	certificate, err := tlsconf.Open(files, tlsconf.Use{Serves: true}, p.Log)
+	certificate, err := tlsconf.Open(files, tlsconf.Policy{}, tlsconf.Use{Serves: true}, p.Log)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -24,36 +23,48 @@ type Log interface {
 // Current is the Set of files that may be replaced while they are in use, one after the other and in any way. Connections
 // that are open keep what they began with.
 type Current struct {
-	files Files
-	use   Use
-	log   Log
-	set   atomic.Pointer[Set]
+	files  Files
+	policy Policy
+	use    Use
+	log    Log
+	in     atomic.Pointer[inUse]
+	open   connections
 
 	// mu guards complaint, and lets one goroutine load at a time.
 	mu        sync.Mutex
 	complaint string // about the files, last; "": none
 }
 
+// inUse is a Set and what was made of it.
+type inUse struct {
+	set    *Set
+	server *tls.Config
+	client *tls.Config
+}
+
 // Open loads the files, and logs the warnings about them. Its error is that of Load.
-func Open(files Files, use Use, log Log) (*Current, error) {
+func Open(files Files, policy Policy, use Use, log Log) (*Current, error) {
 	set, err := files.Load()
 	if err != nil {
 		return nil, err
 	}
-	c := &Current{files: files, use: use, log: log}
+	c := &Current{files: files, policy: policy, use: use, log: log}
 	c.install(set)
 	return c, nil
 }
 
 func (c *Current) install(set *Set) {
-	c.set.Store(set)
+	c.in.Store(&inUse{set: set, server: c.policy.server(set), client: c.policy.client(set)})
+	for _, cut := range c.open.closeRevoked(set) {
+		c.log.Warnf("closed the connection with %s: %v", cut.remote, cut.err)
+	}
 	for _, text := range set.Warnings(c.files, c.use, time.Now()) {
 		c.log.Warnf("%s", text)
 	}
 }
 
 // Set is what the files held when they were right last.
-func (c *Current) Set() *Set { return c.set.Load() }
+func (c *Current) Set() *Set { return c.in.Load().set }
 
 // Reload loads the files. If one is wrong the present Set stays, and the log tells why, once.
 func (c *Current) Reload() {
@@ -68,7 +79,7 @@ func (c *Current) Reload() {
 		return
 	}
 	c.complaint = ""
-	if !set.equal(c.set.Load()) {
+	if !set.equal(c.Set()) {
 		c.log.Infof("loaded new certificates, which new connections use: %s", c.files.text())
 		c.install(set)
 	}
@@ -148,22 +159,5 @@ func (c *Current) watch() (changes <-chan fsnotify.Event, stop func()) {
 	return watcher.Events, func() {
 		_ = watcher.Close() // there is nothing to lose
 		<-drained
-	}
-}
-
-// Listener gives l with TLS, or l itself if there is no certificate.
-func (c *Current) Listener(l net.Listener) net.Listener {
-	if c.Set().Certificate == nil {
-		return l
-	}
-	return tls.NewListener(l, c.Server())
-}
-
-// Server is the configuration of a listener that shows the current certificate: TLS 1.2 or later, with HTTP/2 and HTTP/1.1.
-func (c *Current) Server() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Set().Certificate, nil },
-		NextProtos:     []string{"h2", "http/1.1"},
 	}
 }

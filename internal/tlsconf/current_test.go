@@ -46,7 +46,7 @@ func TestFilesAreReplacedOneByOne(t *testing.T) {
 	f.write("ca", a.pem())
 	files := f.files()
 	files.Revoked = File{}
-	c, err := Open(files, Use{}, log)
+	c, err := Open(files, Policy{}, Use{}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestNewCertificatesAreJudged(t *testing.T) {
 		f.write("key", key)
 	}
 	install(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
-	c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Use{Serves: true}, log)
+	c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Policy{}, Use{Serves: true}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestAListenerShowsNewCertificates(t *testing.T) {
 		}
 	}
 	replace(1, false)
-	c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Use{Serves: true}, &lines{})
+	c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Policy{}, Use{Serves: true}, &lines{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 // Package tlsconf makes TLS configurations of files: certificates, keys, authorities and lists of revoked certificates.
 //
-//	Files ──Load──> Set (checked, immutable) ──> *tls.Config
-//	                 ↑
+//	Files ──Load──> Set (checked, immutable) ──> *tls.Config ──> Listener   connections that arrive
+//	                 ↑                                       └─> Handshake  connections that are made
 //	Current ─────────┘ loads again when a file changes, and keeps the old Set if the new files are wrong
 //
 // A file is checked before anything uses it: Load tells flag, file and reason of what is wrong with it, and Set.Warnings
-// tells what will be wrong with it for somebody else.
+// tells what will be wrong with it for somebody else. Whom a Current talks to is its Policy.
 package tlsconf
 
 import (
@@ -25,6 +25,18 @@ type Files struct {
 	Cert, Key   File   // the own certificate, with its intermediate ones, and its key; both or none
 	Authorities []File // certificates of the authorities that others must have theirs from; all count (T1)
 	Revoked     File   // a list of revoked certificates, of one of the authorities
+}
+
+// A Policy says which certificates of others are accepted, beyond those of the authorities. The zero value accepts whoever
+// connects, and demands of a listener that is dialled a certificate for its host.
+type Policy struct {
+	Demanded        bool   // who connects must present a certificate of the authorities
+	AllowedName     string // common name that a certificate must have; "": any
+	AllowedHost     string // DNS name or address that a certificate must be valid for; "": any
+	AddressVerified bool   // a certificate with DNS names or addresses must be valid for the address that its owner connects from (T25)
+
+	MinVersion, MaxVersion uint16   // of TLS; 0: TLS 1.2, and the newest
+	CipherSuites           []uint16 // of TLS 1.2; nil: those of Go
 }
 
 // Set is what Files hold. It does not change.

@@ -1,0 +1,95 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"time"
+)
+
+// Listener gives l with TLS, or l itself if there is no certificate. Its connections are of type *tls.Conn; the handshake
+// begins with the first read or write.
+func (c *Current) Listener(l net.Listener) net.Listener {
+	if c.Set().Certificate == nil {
+		return l
+	}
+	return listener{l, c, c.Server()}
+}
+
+// listener wraps each connection of another listener in TLS.
+type listener struct {
+	net.Listener
+	of     *Current
+	config *tls.Config
+}
+
+// Accept returns the next connection, a *tls.Conn.
+func (l listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(l.of.open.track(conn), l.config), nil
+}
+
+// SetDeadline makes Accept fail at a time, if the listener below can do that.
+func (l listener) SetDeadline(at time.Time) error {
+	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return d.SetDeadline(at)
+}
+
+// Server is the configuration of a listener. Each handshake uses the present Set; sessions are resumed also after a change
+// of it, if the certificate of the other side is still accepted.
+func (c *Current) Server() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			in := c.in.Load()
+			conn, tracked := hello.Conn.(*trackedConn)
+			if !tracked || !c.policy.Demanded {
+				return in.server, nil
+			}
+			own := in.server.Clone()
+			own.VerifyConnection = func(s tls.ConnectionState) error {
+				return c.verify(conn, s, x509.ExtKeyUsageClientAuth)
+			}
+			return own, nil
+		},
+	}
+}
+
+// server makes the configuration of listeners.
+func (p Policy) server(set *Set) *tls.Config {
+	if set.Certificate == nil {
+		return nil
+	}
+	s := p.config()
+	s.Certificates = []tls.Certificate{*set.Certificate}
+	s.NextProtos = []string{"h2", "http/1.1"}
+	if p.Demanded {
+		s.ClientAuth = tls.RequireAndVerifyClientCert
+		s.ClientCAs = set.pool()
+	}
+	return s
+}
+
+// config has what both sides have in common.
+func (p Policy) config() *tls.Config {
+	return &tls.Config{MinVersion: max(p.MinVersion, tls.VersionTLS12), MaxVersion: p.MaxVersion, CipherSuites: p.CipherSuites}
+}
+
+// pool has the authorities; nil, which means those of the system, if there are none.
+func (s *Set) pool() *x509.CertPool {
+	if s.Authorities == nil {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	for _, authority := range s.Authorities {
+		pool.AddCert(authority)
+	}
+	return pool
+}
