@@ -162,7 +162,8 @@ func (s *Space) SnapshotSaved(bytes int64) { s.snapshot.Store(bytes) }
 
 // Enter admits a command of so many bytes, or waits until there is room for it; Leave
 // has to be called when it is answered. If ctx ends before there is room, the error is
-// ErrNoSpace.
+// ErrNoSpace, or ErrTooBusy for a command that shrinks the state: the snapshot that it
+// waited for takes longer, and will make room.
 func (s *Space) Enter(ctx context.Context, size int, grows bool) error {
 	for {
 		admitted, changed, err := s.tryEnter(logBytes(size), grows)
@@ -172,7 +173,10 @@ func (s *Space) Enter(ctx context.Context, size int, grows bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return outcome.ErrNoSpace
+			if grows {
+				return outcome.ErrNoSpace
+			}
+			return outcome.ErrTooBusy
 		case <-s.stopped:
 			return outcome.ErrStopped
 		}

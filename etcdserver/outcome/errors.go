@@ -16,7 +16,7 @@ var (
 	// ErrNoSpace: the disk is full; reads, deletes and expiry go on, and writes come back when there is room (R8).
 	// Deletes have it only while there is no room for a snapshot either. Nothing was done.
 	ErrNoSpace = errors.New("etcdserver: no space left on device, only reads and deletes are served")
-	// ErrTooBusy: more requests wait than the member holds. Nothing was done.
+	// ErrTooBusy: more requests wait than the member holds, or a delete waits for a snapshot on a full disk. Nothing was done.
 	ErrTooBusy = errors.New("etcdserver: too many requests are waiting")
 	// ErrInconsistent: this member's state is not that of the others, or nobody knows which is right (R12). Nothing was done.
 	ErrInconsistent = errors.New("etcdserver: the members' states differ")
