@@ -5,13 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"canopy/internal/tlsconf/certtest"
 )
 
 // patience is how long a test waits for what has to happen.
@@ -31,19 +32,14 @@ func (l *lines) Infof(format string, args ...any) {
 
 func (l *lines) Warnf(format string, args ...any) { l.Infof("warning: "+format, args...) }
 
-// serial names a certificate.
-func serial(n int64) func(*x509.Certificate) {
-	return func(c *x509.Certificate) { c.SerialNumber = big.NewInt(n) }
-}
-
 // Each step replaces one file, and loads. The set stays in use while the files do not fit each other.
 func TestFilesAreReplacedOneByOne(t *testing.T) {
-	f, a, log := newFolder(t), newAuthority(t, "a"), &lines{}
-	cert, key := a.issue(serial(1))
-	next, nextKey := a.issue(serial(2))
-	f.write("cert", cert)
-	f.write("key", key)
-	f.write("ca", a.pem())
+	f, a, log := newFolder(t), certtest.NewAuthority(t, "a"), &lines{}
+	cert, key := a.Issue(certtest.Serial(1))
+	next, nextKey := a.Issue(certtest.Serial(2))
+	f.Write("cert", cert)
+	f.Write("key", key)
+	f.Write("ca", a.PEM())
 	files := f.files()
 	files.Revoked = File{}
 	c, err := Open(files, Policy{}, Use{}, log)
@@ -63,9 +59,9 @@ func TestFilesAreReplacedOneByOne(t *testing.T) {
 		{"garbage", "key", []byte("garbage"), 2, 4},
 		{"the old key", "key", key, 2, 5},
 		{"the old certificate", "cert", cert, 1, 6},
-		{"another authority", "ca", newAuthority(t, "b").pem(), 1, 7},
+		{"another authority", "ca", certtest.NewAuthority(t, "b").PEM(), 1, 7},
 	} {
-		f.write(step.file, step.content)
+		f.Write(step.file, step.content)
 		for range 3 {
 			c.Reload()
 		}
@@ -76,7 +72,7 @@ func TestFilesAreReplacedOneByOne(t *testing.T) {
 			t.Errorf("after %s the log has %d lines, want %d:\n%s", step.what, len(log.text), step.lines, strings.Join(log.text, "\n"))
 		}
 	}
-	if err := os.Remove(f.path("cert")); err != nil {
+	if err := os.Remove(f.Path("cert")); err != nil {
 		t.Fatal(err)
 	}
 	if c.Reload(); c.Set().Certificate.Leaf.SerialNumber.Int64() != 1 {
@@ -86,12 +82,12 @@ func TestFilesAreReplacedOneByOne(t *testing.T) {
 
 // What is wrong with a certificate is told when it is loaded, at the start and later.
 func TestNewCertificatesAreJudged(t *testing.T) {
-	f, a, log := newFolder(t), newAuthority(t, "a"), &lines{}
+	f, a, log := newFolder(t), certtest.NewAuthority(t, "a"), &lines{}
 	install := func(change func(*x509.Certificate)) {
 		t.Helper()
-		cert, key := a.issue(change)
-		f.write("cert", cert)
-		f.write("key", key)
+		cert, key := a.Issue(change)
+		f.Write("cert", cert)
+		f.Write("key", key)
 	}
 	install(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
 	c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Policy{}, Use{Serves: true}, log)
@@ -115,17 +111,17 @@ func TestNewCertificatesAreJudged(t *testing.T) {
 
 // A listener shows the new certificate soon after its files were replaced, by writing or by renaming.
 func TestAListenerShowsNewCertificates(t *testing.T) {
-	f, a := newFolder(t), newAuthority(t, "a")
+	f, a := newFolder(t), certtest.NewAuthority(t, "a")
 	replace := func(n int64, rename bool) {
 		t.Helper()
-		cert, key := a.issue(serial(n))
+		cert, key := a.Issue(certtest.Serial(n))
 		for name, b := range map[string][]byte{"cert": cert, "key": key} {
 			if !rename {
-				f.write(name, b)
+				f.Write(name, b)
 				continue
 			}
-			f.write(name+".new", b)
-			if err := os.Rename(f.path(name+".new"), f.path(name)); err != nil {
+			f.Write(name+".new", b)
+			if err := os.Rename(f.Path(name+".new"), f.Path(name)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -182,10 +178,10 @@ func listen(t *testing.T, c *Current) string {
 }
 
 // shown is the serial number of the certificate that a client gets.
-func shown(t *testing.T, a *authority, addr string) int64 {
+func shown(t *testing.T, a *certtest.Authority, addr string) int64 {
 	t.Helper()
 	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
+	roots.AddCert(a.Cert)
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, &tls.Config{RootCAs: roots})
 	if err != nil {
 		t.Fatal(err)
