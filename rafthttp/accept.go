@@ -105,7 +105,7 @@ type inbound struct {
 // close ends the stream, even while it waits for the owner.
 func (in *inbound) close() {
 	in.cancel()
-	_ = in.conn.Close() // nothing can be done about an error
+	closeNow(in.conn)
 }
 
 // serveStream accepts a stream.

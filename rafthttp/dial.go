@@ -56,7 +56,7 @@ func (t *Transport) reach(ctx context.Context, urls []string, preferred string, 
 			if err = talk(conn, hostOf(url)); err == nil {
 				return url, nil
 			}
-			_ = conn.Close() // err has the reason
+			closeNow(conn)
 		}
 		if tried == 0 || errors.As(err, new(*Refusal)) {
 			first = err
@@ -104,7 +104,7 @@ func (t *Transport) race(ctx context.Context, urls []string) (net.Conn, string, 
 				won = r
 				cancel()
 			case r.err == nil:
-				_ = r.conn.Close() // two connections at the same time
+				closeNow(r.conn) // two connections at the same time
 			default:
 				if first == nil {
 					first = r.err
@@ -124,16 +124,21 @@ func (t *Transport) race(ctx context.Context, urls []string) (net.Conn, string, 
 	}
 }
 
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
 func (t *Transport) dialURL(ctx context.Context, raw string) dialed {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" || u.Host == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return dialed{err: fmt.Errorf("%.200q is no http URL", raw)}
 	}
 	address := u.Host
 	if u.Port() == "" {
-		address = net.JoinHostPort(u.Hostname(), "80")
+		address = net.JoinHostPort(u.Hostname(), defaultPorts[u.Scheme])
 	}
 	conn, err := t.o.Dial(ctx, "tcp", address)
+	if err == nil && u.Scheme == "https" {
+		conn, err = t.secure(ctx, conn, u.Hostname())
+	}
 	return dialed{conn, raw, err}
 }
 
@@ -148,7 +153,7 @@ func hostOf(raw string) string {
 
 // handshake begins a stream on a connection.
 func (t *Transport) handshake(ctx context.Context, conn net.Conn, host string, to target, lane laneKind) (wire.Reader, error) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(ctx, func() { closeNow(conn) })
 	defer stop()
 	if err := conn.SetDeadline(time.Now().Add(t.dialTimeout())); err != nil {
 		return wire.Reader{}, err
@@ -158,7 +163,7 @@ func (t *Transport) handshake(ctx context.Context, conn net.Conn, host string, t
 	header.Set("Upgrade", upgradeToken)
 	header.Set(wire.HeaderLane, lane.String())
 	if err := writeRequest(conn, "GET", streamPath, host, header); err != nil {
-		return wire.Reader{}, err
+		return wire.Reader{}, lastWords(conn, err)
 	}
 	limited := &io.LimitedReader{R: conn, N: answerBytesMax}
 	r := bufio.NewReaderSize(limited, pongBufferBytes)

@@ -128,7 +128,7 @@ func (l *lane) write(s *stream) error {
 
 const (
 	backoffMin = 100 * time.Millisecond
-	backoffMax = 2 * time.Second
+	backoffMax = time.Second
 )
 
 // backoff is the time before the next attempt; it grows with each one.

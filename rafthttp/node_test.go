@@ -141,6 +141,9 @@ func newNode(t testing.TB, id raft.MemberID, more ...func(*Options)) *node {
 	logger := logrus.New()
 	logger.SetOutput(n.logged)
 	o := Options{Self: n.self, Heartbeat: testHeartbeat, Election: testElection, Owner: n, Log: logrus.NewEntry(logger)}
+	if certificates != nil {
+		o.TLS = certificates.Handshake
+	}
 	for _, change := range more {
 		change(&o)
 	}
@@ -151,6 +154,9 @@ func newNode(t testing.TB, id raft.MemberID, more ...func(*Options)) *node {
 	}
 	n.listener = listener
 	n.url = "http://" + listener.Addr().String()
+	if certificates != nil {
+		n.serveTLS(certificates)
+	}
 	t.Cleanup(func() { _ = listener.Close() })
 	return n
 }

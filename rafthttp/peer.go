@@ -61,6 +61,7 @@ type peer struct {
 	active    bool
 	since     time.Time
 	lastError error
+	warned    map[string]time.Time // of each kind of failure of TLS, since the peer was active last
 }
 
 // Bounds of what is queued for one peer.
@@ -180,7 +181,7 @@ func (p *peer) connected(l laneKind) {
 	if p.retired || p.active || !p.up[controlLane] || !p.up[logLane] {
 		return
 	}
-	p.active, p.since = true, time.Now()
+	p.active, p.since, p.warned = true, time.Now(), nil
 	p.t.journal.log.Infof("the connection with %x became active: %s", uint64(p.id), p.target.Load().about())
 	p.t.o.Observer.active(p.id, true)
 }
@@ -188,11 +189,19 @@ func (p *peer) connected(l laneKind) {
 // disconnected records that a lane has no stream, and why. The owner sees it in Status, and warns if it lasts.
 func (p *peer) disconnected(l laneKind, err error) {
 	p.t.o.Observer.failed(p.id)
+	reachesHere := p.t.isDialledBy(p.id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.up[l], p.lastError = false, err
 	if p.active {
 		p.deactivate(fmt.Errorf("stream %s: %w", l, err))
+		return
+	}
+	if text := p.complaint(err, time.Now()); text != "" {
+		if reachesHere {
+			text += "; it reaches this member, so the connection works in one direction only" // T33
+		}
+		p.t.journal.log.Warnf("failed to dial %s: %s", p.title(), text)
 		return
 	}
 	p.t.journal.log.Debugf("failed to dial %s on stream %s (%v)", p.title(), l, err)
@@ -234,6 +243,13 @@ func (t *Transport) title(id raft.MemberID) string {
 		return p.title()
 	}
 	return fmt.Sprintf("%x", uint64(id))
+}
+
+// isDialledBy tells whether a member has a stream to this one.
+func (t *Transport) isDialledBy(id raft.MemberID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.inbound[inboundKey{id, controlLane}] != nil
 }
 
 // Status gives the state of the connections to all peers, by id.

@@ -34,6 +34,7 @@ package rafthttp
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -57,7 +58,7 @@ type Identity struct {
 type Peer struct {
 	ID          raft.MemberID
 	Name        string   // for the log; "": not known
-	URLs        []string // http://host:port
+	URLs        []string // http://host:port, or https
 	Incarnation []byte   // 16 bytes; nil: not known yet
 }
 
@@ -96,6 +97,11 @@ type Options struct {
 	HandshakeDone func(request context.Context)
 	// Dial opens a connection, and must fail when ctx ends; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS begins TLS with a peer whose URL is https. The certificate of the peer must be valid for the host of that URL. After an
+	// error the connection is closed. nil: only http URLs are dialled.
+	TLS func(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error)
+	// ExplainTLS gives the kind of a failure of TLS, and tells it in words; "": the error is of another kind. nil: none is known.
+	ExplainTLS func(error) (kind, text string)
 }
 
 func (o Options) withDefaults() Options {
@@ -116,6 +122,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.ExplainTLS == nil {
+		o.ExplainTLS = func(error) (kind, text string) { return "", "" }
 	}
 	return o
 }

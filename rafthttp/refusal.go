@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"canopy/raft"
@@ -115,6 +116,9 @@ func readRefusal(status string, body io.Reader) error {
 	text, err := io.ReadAll(io.LimitReader(body, refusalBytesMax))
 	if err != nil {
 		return fmt.Errorf("the answer %.60q broke off: %w", status, err)
+	}
+	if strings.HasPrefix(string(text), textOfTLSPort) {
+		return errTLSPort
 	}
 	var r Refusal
 	if err := json.Unmarshal(text, &r); err != nil || r.Reason == 0 {

@@ -53,8 +53,8 @@ func (t *Transport) sendSnapshot(ctx context.Context, p *peer, m raft.Snapshot, 
 	if err != nil {
 		return err
 	}
-	defer out.conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = out.conn.Close() })
+	defer closeNow(out.conn)
+	stop := context.AfterFunc(ctx, func() { closeNow(out.conn) })
 	defer stop()
 	if out.taken {
 		return nil
@@ -99,7 +99,7 @@ func (e *peerError) Unwrap() error { return e.error }
 
 // announce sends the head, and waits for "100 Continue".
 func (o *outgoing) announce(ctx context.Context, host string, to target, m raft.Snapshot, size int64) error {
-	stop := context.AfterFunc(ctx, func() { _ = o.conn.Close() })
+	stop := context.AfterFunc(ctx, func() { closeNow(o.conn) })
 	defer stop()
 	t := o.p.t
 	if err := o.conn.SetDeadline(time.Now().Add(t.dialTimeout())); err != nil {
@@ -115,7 +115,7 @@ func (o *outgoing) announce(ctx context.Context, host string, to target, m raft.
 	header.Set("Content-Length", strconv.FormatInt(size, 10))
 	header.Set("Expect", "100-continue")
 	if err := writeRequest(o.conn, "POST", snapshotPath, host, header); err != nil {
-		return err
+		return lastWords(o.conn, err)
 	}
 	answer, err := o.answer()
 	switch {

@@ -78,7 +78,7 @@ func (s *stream) fail(err error) {
 	}
 	s.err = err
 	close(s.broken)
-	_ = s.conn.Close() // err has the reason
+	closeNow(s.conn)
 }
 
 func (s *stream) cause() error {
