@@ -14,12 +14,13 @@ import (
 // A RefusedError says why a certificate of an authority is refused all the same.
 type RefusedError struct {
 	Leaf   *x509.Certificate
+	Kind   string // one of Reasons
 	Reason string
 }
 
 // Error tells what the certificate holds, too.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s; the certificate is that of %q, valid for %s", e.Reason, e.Leaf.Subject.CommonName, holders(e.Leaf))
+	return e.Reason + "; the certificate is that of " + described(e.Leaf)
 }
 
 // verify judges the certificates of the other side, beyond what crypto/tls does at a full handshake.
@@ -79,7 +80,7 @@ func (s *Set) checkRevoked(chains [][]*x509.Certificate) error {
 		}
 		revoked = chain[i]
 	}
-	return &RefusedError{chains[0][0], fmt.Sprintf("the certificate with the serial number %x is revoked", revoked.SerialNumber)}
+	return &RefusedError{chains[0][0], Revoked, fmt.Sprintf("the certificate with the serial number %x is revoked", revoked.SerialNumber)}
 }
 
 func (s *Set) isRevoked(c *x509.Certificate) bool {
@@ -94,10 +95,10 @@ func (s *Set) isRevoked(c *x509.Certificate) bool {
 // checkNames refuses certificates that lack the allowed names.
 func (p Policy) checkNames(leaf *x509.Certificate) error {
 	if p.AllowedName != "" && leaf.Subject.CommonName != p.AllowedName {
-		return &RefusedError{leaf, fmt.Sprintf("only the common name %q is allowed", p.AllowedName)}
+		return &RefusedError{leaf, WrongName, fmt.Sprintf("only the common name %q is allowed", p.AllowedName)}
 	}
 	if p.AllowedHost != "" && leaf.VerifyHostname(p.AllowedHost) != nil {
-		return &RefusedError{leaf, fmt.Sprintf("only certificates that are valid for %q are allowed", p.AllowedHost)}
+		return &RefusedError{leaf, WrongName, fmt.Sprintf("only certificates that are valid for %q are allowed", p.AllowedHost)}
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func checkAddress(leaf *x509.Certificate, remote net.Addr) error {
 			return nil
 		}
 	}
-	return &RefusedError{leaf, fmt.Sprintf("it comes from %s, which the certificate is not valid for", host)}
+	return &RefusedError{leaf, WrongName, fmt.Sprintf("it comes from %s, which the certificate is not valid for", host)}
 }
 
 // connections are those that are open and whose other side has presented a certificate, so that they can be closed when it

@@ -86,12 +86,3 @@ func names(leaf *x509.Certificate, use Use) []string {
 	}
 	return []string{fmt.Sprintf("the certificate is valid for %s, and none of the advertised hosts is among them: %q", holders(leaf), use.Hosts)}
 }
-
-// holders are the names and addresses that a certificate is valid for.
-func holders(leaf *x509.Certificate) string {
-	held := slices.Clone(leaf.DNSNames)
-	for _, ip := range leaf.IPAddresses {
-		held = append(held, ip.String())
-	}
-	return fmt.Sprintf("%q", held)
-}
