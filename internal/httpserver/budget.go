@@ -103,7 +103,8 @@ type budgetConn struct {
 	client netip.Prefix
 	idle   atomic.Uint64 // the Budget's idleCount when it became idle, or fresh; 0 while a request is being answered
 	timing
-	pace pace
+	encrypted bool // http1 gives received what the client sends
+	pace      pace
 	intake
 }
 

@@ -14,6 +14,7 @@ package httpserver
 
 import (
 	"context"
+	"crypto/tls"
 	"log"
 	"net"
 	"net/http"
@@ -30,6 +31,12 @@ type Options struct {
 	HeaderTimeout time.Duration  // for a request's headers and a small body to arrive; default 10 s
 	IdleTimeout   time.Duration  // for the next request on a kept connection; default 5 min
 	HTTP2Disabled bool
+
+	// TLS is for every connection: its listener gives them without. It offers HTTP/2 unless HTTP2Disabled. Default: no TLS,
+	// but for connections that are a *tls.Conn.
+	TLS              *tls.Config
+	HandshakeTimeout time.Duration         // of TLS; default 10 s (T20)
+	HandshakeFailed  func(net.Conn, error) // called for each handshake that fails, with an http1.ErrPlainHTTP among others; default: none
 
 	// Fast tells which requests package http1 may serve: those that are answered soon, whether the client stays or not, and
 	// those whose connection the handler hijacks at once.
@@ -105,7 +112,25 @@ func New(handler http.Handler, o Options) *http1.Server {
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(!o.HTTP2Disabled)
 	s.Protocols.SetUnencryptedHTTP2(!o.HTTP2Disabled)
-	return http1.New(s, o.Fast)
+	server := http1.New(s, o.Fast)
+	server.UseTLS(http1.TLS{
+		Config: o.secure(), Timeout: o.HandshakeTimeout, Failed: o.HandshakeFailed,
+		Received: decrypted, Client: ClientOf,
+	})
+	return server
+}
+
+// secure is TLS with the protocols of HTTP that are served.
+func (o *Options) secure() *tls.Config {
+	if o.TLS == nil {
+		return nil
+	}
+	c := o.TLS.Clone()
+	c.NextProtos = []string{"h2", "http/1.1"}
+	if o.HTTP2Disabled {
+		c.NextProtos = c.NextProtos[1:]
+	}
+	return c
 }
 
 // lineWriter gives each line that a log.Logger writes to a function.

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"encoding/binary"
+	"net"
 	"time"
 )
 
@@ -105,16 +106,32 @@ func (p *pace) isHTTP2() bool { return p.matched == len(preface) }
 // Read reads from the connection, at the permitted pace. It fails if there is no memory for what it has read.
 func (c *budgetConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n == 0 {
+	if n == 0 || c.encrypted {
 		return n, err
 	}
-	if !c.pace.plain {
-		if pause := c.pace.follow(b[:n]); pause > 0 {
-			time.Sleep(pause)
-		}
-	}
-	if full := c.count(b[:n]); full != nil {
+	if full := c.received(b[:n]); full != nil {
 		return 0, full
 	}
 	return n, err
+}
+
+// received counts what a client has sent, and waits until its pace permits more.
+func (c *budgetConn) received(b []byte) error {
+	if !c.pace.plain {
+		if pause := c.pace.follow(b); pause > 0 {
+			time.Sleep(pause)
+		}
+	}
+	return c.count(b)
+}
+
+// decrypted gives what http1 calls with the bytes of a connection with TLS, since only those are requests; nil: the
+// connection has no Budget.
+func decrypted(nc net.Conn) func([]byte) error {
+	c, ok := within[*budgetConn](nc)
+	if !ok {
+		return nil
+	}
+	c.encrypted = true
+	return c.received
 }

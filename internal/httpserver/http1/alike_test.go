@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,18 +27,25 @@ const patience = 2 * time.Minute
 
 // twins are two servers of one handler: ours, and net/http's own.
 type twins struct {
+	over         way
 	ours, theirs string       // addresses
 	plain        atomic.Int64 // requests that were found plain
 }
 
 // newTwins starts both. They answer with echo.
-func newTwins(t testing.TB) *twins {
+func newTwins(t testing.TB, over way) *twins {
 	t.Helper()
-	w := &twins{}
+	w := &twins{over: over}
 	plain := New(&http.Server{Handler: http.HandlerFunc(echo)}, func(*http.Request) bool { w.plain.Add(1); return true })
 	alone := &http.Server{Handler: http.HandlerFunc(echo)}
+	plain.UseTLS(TLS{Config: over.server})
 	w.ours = serve(t, plain.Serve, plain.Close)
-	w.theirs = serve(t, alone.Serve, alone.Close)
+	w.theirs = serve(t, func(l net.Listener) error {
+		if over.server != nil {
+			l = tls.NewListener(l, over.server)
+		}
+		return alone.Serve(l)
+	}, alone.Close)
 	return w
 }
 
@@ -71,8 +79,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		Length                                  int64
 		Text                                    string
 		Coding                                  []string
-		Close                                   bool
-	}{r.Method, r.Proto, r.Host, r.RequestURI, r.RemoteAddr, *r.URL, r.Header, r.ContentLength, string(text), r.TransferEncoding, r.Close})
+		Close, TLS                              bool
+	}{r.Method, r.Proto, r.Host, r.RequestURI, r.RemoteAddr, *r.URL, r.Header, r.ContentLength, string(text), r.TransferEncoding, r.Close, r.TLS != nil})
 	if err = errors.Join(err, jsonErr); err != nil {
 		http.Error(w, err.Error(), http.StatusTeapot)
 		return
@@ -129,16 +137,25 @@ var dateLine = regexp.MustCompile(`Date: [^\r]*\r\n`)
 // ask sends bytes to a server, and gives its answers, without dates.
 func ask(t testing.TB, addr string, text []byte) []byte {
 	t.Helper()
+	return askOver(t, way{}, addr, text)
+}
+
+// askOver is ask over TLS, if the way has it.
+func askOver(t testing.TB, over way, addr string, text []byte) []byte {
+	t.Helper()
 	conn, err := net.Dial("unix", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
+	if over.client != nil {
+		conn = tls.Client(conn, over.client)
+	}
 	if _, err := conn.Write(text); err != nil {
 		t.Fatal(err)
 	}
-	conn.(*net.UnixConn).CloseWrite()
+	conn.(interface{ CloseWrite() error }).CloseWrite()
 	answer, err := io.ReadAll(conn)
 	if errors.Is(err, net.ErrClosed) || isTimeout(err) {
 		t.Fatalf("%v after %q", err, answer)
@@ -171,11 +188,11 @@ const badRequest = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charse
 // alike checks that both give the same answers.
 func (w *twins) alike(t testing.TB, text []byte) {
 	if lower := bytes.ToLower(text); bytes.Contains(lower, []byte("transfer-encoding")) && (bytes.Contains(lower, []byte("content-length")) || bytes.Contains(lower, []byte("http/1.0"))) {
-		ask(t, w.ours, text) // differs on purpose: TestAnUnclearFramingEndsTheConnection
+		askOver(t, w.over, w.ours, text) // differs on purpose: TestAnUnclearFramingEndsTheConnection
 		return
 	}
 	t.Helper()
-	ours, theirs := ask(t, w.ours, text), ask(t, w.theirs, text)
+	ours, theirs := askOver(t, w.over, w.ours, text), askOver(t, w.over, w.theirs, text)
 	if len(theirs) > 0 && !bytes.HasSuffix(theirs, []byte(badRequest)) {
 		// net/http ignores a few stray bytes at the end of a connection, unless they are its first.
 		ours = bytes.TrimSuffix(ours, []byte(badRequest))
@@ -279,39 +296,45 @@ var otherRequests = []string{
 }
 
 func TestPlainRequestsAreServedHere(t *testing.T) {
-	w := newTwins(t)
-	for _, text := range plainRequests {
-		before := w.plain.Load()
-		w.alike(t, []byte(text))
-		if w.plain.Load() == before {
-			t.Errorf("%q was left to net/http", text)
+	eachWay(t, func(t *testing.T, over way) {
+		w := newTwins(t, over)
+		for _, text := range plainRequests {
+			before := w.plain.Load()
+			w.alike(t, []byte(text))
+			if w.plain.Load() == before {
+				t.Errorf("%q was left to net/http", text)
+			}
 		}
-	}
+	})
 }
 
 func TestOtherRequestsAreLeftToNetHTTP(t *testing.T) {
-	w := newTwins(t)
-	for _, text := range otherRequests {
-		w.alike(t, []byte(text))
-		if w.plain.Load() > 0 {
-			t.Fatalf("%q was taken for plain", text)
+	eachWay(t, func(t *testing.T, over way) {
+		w := newTwins(t, over)
+		for _, text := range otherRequests {
+			w.alike(t, []byte(text))
+			if w.plain.Load() > 0 {
+				t.Fatalf("%q was taken for plain", text)
+			}
 		}
-	}
+	})
 }
 
 // The handover to net/http comes in the middle of a connection, at any request.
 func TestAnOtherRequestMayFollowPlainOnes(t *testing.T) {
-	w := newTwins(t)
-	for n, other := range otherRequests {
-		w.alike(t, []byte(plainRequests[n%12]+plainRequests[0]+other+plainRequests[1]))
-	}
+	eachWay(t, func(t *testing.T, over way) {
+		w := newTwins(t, over)
+		for n, other := range otherRequests {
+			w.alike(t, []byte(plainRequests[n%12]+plainRequests[0]+other+plainRequests[1]))
+		}
+	})
 }
 
 func FuzzServedAlike(f *testing.F) {
 	for _, text := range append(plainRequests, otherRequests...) {
 		f.Add([]byte(text))
 	}
-	w := newTwins(f)
+	w := newTwins(f, way{})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if len(text) < 16<<10 {
 			w.alike(t, text)

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"context"
-	"crypto/tls"
 	"log"
 	"net"
 	"net/http"
@@ -33,7 +32,8 @@ func newConn(s *Server, nc net.Conn, rest *Handover) *conn {
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.request.begin(ctx, nc.RemoteAddr().String())
 	c.answer.begin(c)
-	c.client = monitor{conn: nc, leave: c.cancel, idleTimeout: s.http.ReadHeaderTimeout}
+	c.client = monitor{conn: nc, leave: c.cancel}
+	c.request.origin.TLS = tlsOf(nc)
 	return c
 }
 
@@ -42,10 +42,8 @@ func (c *conn) serve() {
 	defer c.server.forget(c)
 	defer c.cancel()
 	defer c.recover()
-	if !c.open() {
-		c.release()
-		c.rest.Give(c.Conn)
-		return
+	if c.room == nil {
+		c.room = make([]byte, bufferBytes)
 	}
 	c.tell(c.state)
 	for len(c.buffer) > 0 || c.fill() {
@@ -65,32 +63,17 @@ func (c *conn) serve() {
 	c.end()
 }
 
-// open does what a connection needs before its first request, and tells whether its requests can be served here. It runs
-// in the goroutine of the connection, so a client that is slow at it delays nobody else.
-func (c *conn) open() bool {
-	if _, isTLS := c.Conn.(*tls.Conn); isTLS {
-		return false // the handshake decides between HTTP/1.1 and HTTP/2; net/http does both
-	}
-	if c.room == nil {
-		c.room = make([]byte, bufferBytes)
-	}
-	return true
-}
-
 // fill waits for the next request.
 func (c *conn) fill() bool {
-	var n int
-	var err error
+	n := 0
 	if !c.server.closing.Load() { // else the deadline of Shutdown may have been lifted
-		n, err = c.Read(c.room)
+		n, _ = c.Read(c.room)
 	}
-	if n == 0 && c.server.closing.Load() {
-		if err = c.SetReadDeadline(time.Now().Add(lastWait)); err == nil {
-			n, err = c.Read(c.room)
-		}
+	if n == 0 && c.server.closing.Load() && c.SetReadDeadline(time.Now().Add(lastWait)) == nil {
+		n, _ = c.Read(c.room)
 	}
 	c.buffer = c.room[:n]
-	return err == nil
+	return n > 0 // TLS may give the end together with what comes before it; then the next read gives it again
 }
 
 // handOver gives the connection to net/http.

@@ -69,8 +69,9 @@ func (f *framing) isUnclear(r *http.Request) bool {
 
 type connKey struct{}
 
-// closeUnclear makes s close a connection after a request that may have stated the end of its body in two ways.
-func closeUnclear(s *http.Server) {
+// adapt makes s know the connections that are handed over to it: a request on one with TLS has its state, and one that may
+// have stated the end of its body in two ways is the last.
+func adapt(s *http.Server) {
 	before, handler := s.ConnContext, s.Handler
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if before != nil {
@@ -79,7 +80,9 @@ func closeUnclear(s *http.Server) {
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*prefixedConn); ok && r.ProtoMajor == 1 && c.framing.isUnclear(r) {
+		nc, _ := r.Context().Value(connKey{}).(net.Conn)
+		setTLS(r, nc)
+		if c, ok := nc.(*prefixedConn); ok && r.ProtoMajor == 1 && c.framing.isUnclear(r) {
 			w.Header().Set("Connection", "close")
 		}
 		handler.ServeHTTP(w, r)

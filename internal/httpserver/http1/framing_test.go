@@ -12,7 +12,7 @@ import (
 // TestAnUnclearFramingEndsTheConnection sends requests that state the end of their body in one or two ways, also as the
 // second request of a connection, and in parts. After a request with two ways there is no further answer.
 func TestAnUnclearFramingEndsTheConnection(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, way{})
 	close(s.leave)
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })

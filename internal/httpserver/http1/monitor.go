@@ -38,6 +38,13 @@ type received struct {
 	gone bool
 }
 
+// await is called when the first request may take so long, 0 for no limit.
+func (m *monitor) await(idleTimeout time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.checked, m.idleTimeout = false, idleTimeout
+}
+
 // begin is called when there is a request; idleTimeout is for the next one.
 func (m *monitor) begin(idleTimeout time.Duration) {
 	m.mu.Lock()

@@ -5,7 +5,7 @@
 // connection, a context, deadlines, a new request and new headers each time. Here a connection has one goroutine. It reads
 // a whole request in one piece, calls the same http.Handler, and writes the answer in one piece.
 //
-//	accept → read → plain? → handler → write ┐
+//	accept → (TLS) → read → plain? → handler → write ┐
 //	           ↑      │no                    │
 //	           └──────│──────────────────────┘
 //	                  ↓
@@ -43,6 +43,8 @@ type Server struct {
 	http    *http.Server
 	handler http.Handler
 	plain   func(*http.Request) bool
+	tls     TLS
+	gate    *gate
 	date    atomic.Pointer[date]
 
 	closing atomic.Bool // set under mu
@@ -59,9 +61,10 @@ type Server struct {
 // New makes a server around s, whose own Serve must not be called. Requests for which plain is false go to s; plain sees
 // the method, the URL and the headers, and no body.
 func New(s *http.Server, plain func(*http.Request) bool) *Server {
-	handler := s.Handler
-	closeUnclear(s)
-	return &Server{http: s, handler: handler, plain: plain, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}
+	served := &Server{http: s, handler: s.Handler, plain: plain, gate: newGate(), listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}
+	adapt(s)
+	served.UseTLS(TLS{})
+	return served
 }
 
 // Serve accepts connections until the listener fails, or Shutdown or Close is called; then the error is
@@ -179,11 +182,17 @@ func isTemporary(err error) bool {
 
 // begin serves a connection in a goroutine of its own.
 func (s *Server) begin(nc net.Conn, rest *Handover) {
+	nc = s.secure(nc)
 	c := newConn(s, nc, rest)
+	serve := c.shake
+	if _, isTLS := nc.(*secureConn); !isTLS {
+		c.client.idleTimeout = s.http.ReadHeaderTimeout
+		serve = c.serve
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
-	s.serving.Go(c.serve)
+	s.serving.Go(serve)
 }
 
 // resume takes a connection back from net/http, as an idle one; early are the bytes that were read of its next request.
@@ -243,6 +252,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.accepting.Wait()
+	s.gate.close()
 	for _, c := range s.open() {
 		_ = c.SetReadDeadline(time.Now().Add(lastWait)) // wakes those that wait for a request
 	}
@@ -270,8 +280,9 @@ func (s *Server) Close() error {
 		l.Close()
 	}
 	s.accepting.Wait()
+	s.gate.close()
 	for _, c := range s.open() {
-		c.Close()
+		_ = abort(c.Conn) // nothing can be done about an error
 	}
 	return s.http.Close()
 }

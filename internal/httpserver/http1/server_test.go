@@ -22,6 +22,7 @@ import (
 // site is a server whose handler can be held up.
 type site struct {
 	*Server
+	over    way
 	addr    string
 	entered chan string   // paths, as requests reach the handler
 	leave   chan struct{} // one for each request that may be answered; closed: all
@@ -31,14 +32,15 @@ type site struct {
 	states []http.ConnState
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, over way) *site {
 	t.Helper()
-	s := &site{entered: make(chan string, 10), leave: make(chan struct{}), log: make(lines, 10)}
+	s := &site{over: over, entered: make(chan string, 10), leave: make(chan struct{}), log: make(lines, 10)}
 	s.Server = New(&http.Server{
 		Handler:   http.HandlerFunc(s.handle),
 		ErrorLog:  log.New(s.log, "", 0),
 		ConnState: s.connState,
 	}, func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/other") })
+	s.UseTLS(TLS{Config: over.server})
 	s.addr = serve(t, s.Serve, s.Close)
 	return s
 }
@@ -76,6 +78,9 @@ func (s *site) dial(t *testing.T) *client {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
+	if s.over.client != nil {
+		conn = tls.Client(conn, s.over.client)
+	}
 	return &client{t, bufio.NewReader(conn), conn}
 }
 
@@ -113,52 +118,58 @@ func (c *client) ends() {
 }
 
 func TestNetHTTPKeepsAConnection(t *testing.T) {
-	s := newSite(t)
-	close(s.leave)
-	c := s.dial(t)
-	for _, step := range []struct {
-		path string
-		here bool
-	}{{"/a", true}, {"/b", true}, {"/other", false}, {"/a", false}} {
-		c.get(step.path)
-		c.wants(step.path, step.here, false)
-	}
+	eachWay(t, func(t *testing.T, over way) {
+		s := newSite(t, over)
+		close(s.leave)
+		c := s.dial(t)
+		for _, step := range []struct {
+			path string
+			here bool
+		}{{"/a", true}, {"/b", true}, {"/other", false}, {"/a", false}} {
+			c.get(step.path)
+			c.wants(step.path, step.here, false)
+		}
+	})
 }
 
 func TestARequestInPiecesIsLeftToNetHTTP(t *testing.T) {
-	s := newSite(t)
-	close(s.leave)
-	c := s.dial(t)
-	c.get("/a")
-	c.wants("/a", true, false)
-	c.send("PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
-	if path := <-s.entered + <-s.entered; path != "/a/b" {
-		t.Errorf("the handler got %s", path)
-	}
-	c.send("y")
-	c.wants("/b", false, false)
+	eachWay(t, func(t *testing.T, over way) {
+		s := newSite(t, over)
+		close(s.leave)
+		c := s.dial(t)
+		c.get("/a")
+		c.wants("/a", true, false)
+		c.send("PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+		if path := <-s.entered + <-s.entered; path != "/a/b" {
+			t.Errorf("the handler got %s", path)
+		}
+		c.send("y")
+		c.wants("/b", false, false)
+	})
 }
 
 func TestConnStateIsCalledAsByNetHTTP(t *testing.T) {
-	s := newSite(t)
-	close(s.leave)
-	c := s.dial(t)
-	c.get("/a")
-	c.wants("/a", true, false)
-	c.get("/b")
-	c.wants("/b", true, false)
-	c.Close()
-	want := []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateActive, http.StateIdle, http.StateClosed}
-	eventually(t, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.Equal(s.states, want)
+	eachWay(t, func(t *testing.T, over way) {
+		s := newSite(t, over)
+		close(s.leave)
+		c := s.dial(t)
+		c.get("/a")
+		c.wants("/a", true, false)
+		c.get("/b")
+		c.wants("/b", true, false)
+		c.Close()
+		want := []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateActive, http.StateIdle, http.StateClosed}
+		eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return slices.Equal(s.states, want)
+		})
 	})
 }
 
 // lingering answers when the context of a request ends, and tells why it did.
-func lingering(t *testing.T) (s *site, ended chan error) {
-	s = &site{entered: make(chan string, 10), leave: make(chan struct{})}
+func lingering(t *testing.T, over way) (s *site, ended chan error) {
+	s = &site{over: over, entered: make(chan string, 10), leave: make(chan struct{})}
 	ended = make(chan error, 10)
 	s.Server = New(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Served", "here")
@@ -170,6 +181,7 @@ func lingering(t *testing.T) (s *site, ended chan error) {
 		ended <- r.Context().Err()
 		fmt.Fprint(w, r.URL.Path)
 	})}, func(*http.Request) bool { return true })
+	s.UseTLS(TLS{Config: over.server})
 	s.addr = serve(t, s.Serve, s.Close)
 	return s, ended
 }
@@ -187,52 +199,56 @@ func (s *site) monitorReads() chan received {
 }
 
 func TestARequestEndsWhenItsClientLeaves(t *testing.T) {
-	s, ended := lingering(t)
-	c, halfway := s.dial(t), s.dial(t)
-	c.get("/a")
-	halfway.get("/b")
-	halfway.Conn.(*net.UnixConn).CloseWrite()
-	c.Close()
-	for range 2 {
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("the context ended with %v", err)
+	eachWay(t, func(t *testing.T, over way) {
+		s, ended := lingering(t, over)
+		c, halfway := s.dial(t), s.dial(t)
+		c.get("/a")
+		halfway.get("/b")
+		halfway.Conn.(interface{ CloseWrite() error }).CloseWrite()
+		c.Close()
+		for range 2 {
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("the context ended with %v", err)
+			}
 		}
-	}
-	halfway.wants("/b", true, false) // only its sending side is closed
-	halfway.ends()
+		halfway.wants("/b", true, false) // only its sending side is closed
+		halfway.ends()
+	})
 }
 
 // The client sends its next request before it has its answer, while the monitor reads.
 func TestAClientThatStaysIsServedOn(t *testing.T) {
-	s, ended := lingering(t)
-	c := s.dial(t)
-	c.get("/a")
-	<-s.entered
-	eventually(t, func() bool { return s.monitorReads() != nil })
-	s.leave <- struct{}{}
-	if err := <-ended; err != nil {
-		t.Errorf("the context ended with %v", err)
-	}
-	c.wants("/a", true, false)
-	c.get("/b")
-	<-s.entered
-	eventually(t, func() bool { return s.monitorReads() != nil })
-	c.get("/c")
-	eventually(t, func() bool { return len(s.monitorReads()) == 1 })
-	close(s.leave)
-	c.wants("/b", true, false)
-	c.wants("/c", true, false)
-	for range 2 {
+	eachWay(t, func(t *testing.T, over way) {
+		s, ended := lingering(t, over)
+		c := s.dial(t)
+		c.get("/a")
+		<-s.entered
+		eventually(t, func() bool { return s.monitorReads() != nil })
+		s.leave <- struct{}{}
 		if err := <-ended; err != nil {
 			t.Errorf("the context ended with %v", err)
 		}
-	}
+		c.wants("/a", true, false)
+		c.get("/b")
+		<-s.entered
+		eventually(t, func() bool { return s.monitorReads() != nil })
+		c.get("/c")
+		eventually(t, func() bool { return len(s.monitorReads()) == 1 })
+		close(s.leave)
+		c.wants("/b", true, false)
+		c.wants("/c", true, false)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Errorf("the context ended with %v", err)
+			}
+		}
+	})
 }
 
 // hijacking answers over the connection, and returns it to the server with what it read of the next request. The path
 // says what else it does.
-func hijacking(t *testing.T) *site {
-	s := &site{entered: make(chan string, 10), leave: make(chan struct{})}
+func hijacking(t *testing.T, over way) *site {
+	s := &site{over: over, entered: make(chan string, 10), leave: make(chan struct{})}
 	s.Server = New(&http.Server{ConnState: func(_ net.Conn, state http.ConnState) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -261,58 +277,67 @@ func hijacking(t *testing.T) *site {
 			panic(http.ErrAbortHandler)
 		}
 	})}, func(*http.Request) bool { return true })
+	s.UseTLS(TLS{Config: over.server})
 	s.addr = serve(t, s.Serve, s.Close)
 	return s
 }
 
 func TestAHandlerMayHijackAConnection(t *testing.T) {
-	s := hijacking(t)
-	c := s.dial(t)
-	for _, path := range []string{"/a", "/b", "/panic", "/c"} { // a handler that panics has given the connection away
-		c.get(path)
-		c.wants(path, true, false)
-	}
-	c.send("GET /d HTTP/1.1\r\nHost: x\r\n\r\nGET /e HTTP/1.1\r\nHost: x\r\n\r\nGET /f HTTP/1.1\r\nHost:")
-	c.wants("/d", true, false)
-	c.wants("/e", true, false)
-	c.Close()
+	eachWay(t, func(t *testing.T, over way) {
+		s := hijacking(t, over)
+		c := s.dial(t)
+		for _, path := range []string{"/a", "/b", "/panic", "/c"} { // a handler that panics has given the connection away
+			c.get(path)
+			c.wants(path, true, false)
+		}
+		c.send("GET /d HTTP/1.1\r\nHost: x\r\n\r\nGET /e HTTP/1.1\r\nHost: x\r\n\r\nGET /f HTTP/1.1\r\nHost:")
+		c.wants("/d", true, false)
+		c.wants("/e", true, false)
+		c.Close()
+	})
 }
 
 // What the monitor has read while the handler waited is not lost.
 func TestAHandlerMayHijackAConnectionLater(t *testing.T) {
-	s := hijacking(t)
-	c := s.dial(t)
-	c.get("/wait")
-	eventually(t, func() bool { return s.monitorReads() != nil })
-	c.get("/next")
-	eventually(t, func() bool { return len(s.monitorReads()) == 1 })
-	close(s.leave)
-	c.wants("/wait", true, false)
-	c.wants("/next", true, false)
+	eachWay(t, func(t *testing.T, over way) {
+		s := hijacking(t, over)
+		c := s.dial(t)
+		c.get("/wait")
+		eventually(t, func() bool { return s.monitorReads() != nil })
+		c.get("/next")
+		eventually(t, func() bool { return len(s.monitorReads()) == 1 })
+		close(s.leave)
+		c.wants("/wait", true, false)
+		c.wants("/next", true, false)
+	})
 }
 
 func TestAnAnswerThatHasBegunKeepsItsConnection(t *testing.T) {
-	s := hijacking(t)
-	c := s.dial(t)
-	c.get("/late")
-	if text, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || text.StatusCode != http.StatusOK {
-		t.Errorf("%v, %v", text, err)
-	}
+	eachWay(t, func(t *testing.T, over way) {
+		s := hijacking(t, over)
+		c := s.dial(t)
+		c.get("/late")
+		if text, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || text.StatusCode != http.StatusOK {
+			t.Errorf("%v, %v", text, err)
+		}
+	})
 }
 
 func TestConnStateOfAHijackedConnection(t *testing.T) {
-	s := hijacking(t)
-	c := s.dial(t)
-	for range 2 {
-		c.get("/a")
-		c.wants("/a", true, false)
-	}
-	c.Close()
-	want := []http.ConnState{http.StateNew, http.StateActive, http.StateHijacked, http.StateIdle, http.StateActive, http.StateHijacked, http.StateIdle, http.StateClosed}
-	eventually(t, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.Equal(s.states, want)
+	eachWay(t, func(t *testing.T, over way) {
+		s := hijacking(t, over)
+		c := s.dial(t)
+		for range 2 {
+			c.get("/a")
+			c.wants("/a", true, false)
+		}
+		c.Close()
+		want := []http.ConnState{http.StateNew, http.StateActive, http.StateHijacked, http.StateIdle, http.StateActive, http.StateHijacked, http.StateIdle, http.StateClosed}
+		eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return slices.Equal(s.states, want)
+		})
 	})
 }
 
@@ -343,44 +368,48 @@ func TestAHandlerMayChangeTheHeadersOfItsRequest(t *testing.T) {
 }
 
 func TestAPanicEndsItsConnectionOnly(t *testing.T) {
-	s := newSite(t)
-	close(s.leave)
-	c, other := s.dial(t), s.dial(t)
-	c.get("/panic")
-	c.ends()
-	if text := <-s.log; !strings.Contains(text, "a fault of the handler") || !strings.Contains(text, "server_test.go") {
-		t.Errorf("the log is %q", text)
-	}
-	other.get("/a")
-	other.wants("/a", true, false)
+	eachWay(t, func(t *testing.T, over way) {
+		s := newSite(t, over)
+		close(s.leave)
+		c, other := s.dial(t), s.dial(t)
+		c.get("/panic")
+		c.ends()
+		if text := <-s.log; !strings.Contains(text, "a fault of the handler") || !strings.Contains(text, "server_test.go") {
+			t.Errorf("the log is %q", text)
+		}
+		other.get("/a")
+		other.wants("/a", true, false)
+	})
 }
 
 func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
-	s := newSite(t)
-	busy, idle, fresh, handed := s.dial(t), s.dial(t), s.dial(t), s.dial(t)
-	idle.get("/a")
-	<-s.entered
-	s.leave <- struct{}{}
-	idle.wants("/a", true, false)
-	busy.get("/busy")
-	<-s.entered
-	handed.get("/other")
-	<-s.entered
-	down := make(chan error)
-	go func() { down <- s.Shutdown(t.Context()) }()
-	idle.ends()
-	fresh.ends()
-	if conn, err := net.Dial("unix", s.addr); err == nil {
-		conn.Close()
-		t.Error("there is still a listener")
-	}
-	close(s.leave)
-	busy.wants("/busy", true, true)
-	busy.ends()
-	handed.wants("/other", false, true)
-	if err := <-down; err != nil {
-		t.Errorf("Shutdown = %v", err)
-	}
+	eachWay(t, func(t *testing.T, over way) {
+		s := newSite(t, over)
+		busy, idle, fresh, handed := s.dial(t), s.dial(t), s.dial(t), s.dial(t)
+		idle.get("/a")
+		<-s.entered
+		s.leave <- struct{}{}
+		idle.wants("/a", true, false)
+		busy.get("/busy")
+		<-s.entered
+		handed.get("/other")
+		<-s.entered
+		down := make(chan error)
+		go func() { down <- s.Shutdown(t.Context()) }()
+		idle.ends()
+		fresh.ends()
+		if conn, err := net.Dial("unix", s.addr); err == nil {
+			conn.Close()
+			t.Error("there is still a listener")
+		}
+		close(s.leave)
+		busy.wants("/busy", true, true)
+		busy.ends()
+		handed.wants("/other", false, true)
+		if err := <-down; err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+	})
 }
 
 // heldListener accepts nothing until it is woken or closed, like a server that gets no processor.
@@ -429,37 +458,41 @@ func TestShutdownAnswersWhatWaitsAtThePort(t *testing.T) {
 
 // A request that was sent on an idle connection before Shutdown is answered.
 func TestShutdownAnswersWhatWasSent(t *testing.T) {
-	for range 50 {
-		s := newSite(t)
-		close(s.leave)
-		c := s.dial(t)
-		c.get("/a")
-		c.wants("/a", true, false)
-		c.get("/b")
-		if err := s.Shutdown(t.Context()); err != nil {
-			t.Errorf("Shutdown = %v", err)
+	eachWay(t, func(t *testing.T, over way) {
+		for range 50 {
+			s := newSite(t, over)
+			close(s.leave)
+			c := s.dial(t)
+			c.get("/a")
+			c.wants("/a", true, false)
+			c.get("/b")
+			if err := s.Shutdown(t.Context()); err != nil {
+				t.Errorf("Shutdown = %v", err)
+			}
+			if resp, err := http.ReadResponse(c.in, nil); err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("answer %v, %v", resp, err)
+			}
 		}
-		if resp, err := http.ReadResponse(c.in, nil); err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("answer %v, %v", resp, err)
-		}
-	}
+	})
 }
 
 func TestShutdownGivesUpInTime(t *testing.T) {
-	s := newSite(t)
-	c := s.dial(t)
-	c.get("/a")
-	<-s.entered
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Shutdown = %v", err)
-	}
-	if err := s.Close(); err != nil {
-		t.Errorf("Close = %v", err)
-	}
-	c.ends()
-	close(s.leave)
+	eachWay(t, func(t *testing.T, over way) {
+		s := newSite(t, over)
+		c := s.dial(t)
+		c.get("/a")
+		<-s.entered
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		c.ends()
+		close(s.leave)
+	})
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {
