@@ -18,6 +18,7 @@ import (
 	"canopy/etcdserver/api"
 	"canopy/internal/disk"
 	"canopy/internal/httpserver"
+	"canopy/internal/tlsconf"
 	"canopy/proxy/clustertest"
 	"canopy/proxy/upstream"
 )
@@ -49,6 +50,9 @@ func newSiteOn(t testing.TB, listener net.Listener, peers []string, adjust ...fu
 		FS: disk.NewMem(), Dir: "/data/proxy", Peers: func(context.Context) ([]string, error) { return peers, nil },
 		FailureWait: 200 * time.Millisecond, RefreshInterval: time.Minute, Log: s.log.Logger(),
 	}}
+	if certificates != nil {
+		o.TLS, o.ExplainTLS = certificates.Handshake, tlsconf.Fault
+	}
 	for _, each := range adjust {
 		each(&o)
 	}

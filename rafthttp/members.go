@@ -1,6 +1,7 @@
 package rafthttp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,8 @@ func fetchMembers(ctx context.Context, client *http.Client, url string) (uint64,
 	switch {
 	case err != nil:
 		return 0, nil, err
+	case bytes.HasPrefix(body, []byte(textOfTLSPort)):
+		return 0, nil, errTLSPort
 	case answer.StatusCode != http.StatusOK:
 		return 0, nil, fmt.Errorf("answered %d with %d bytes", answer.StatusCode, len(body))
 	case len(body) > membersBytesMax:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"canopy/internal/tlsconf"
 	"canopy/raft"
 )
 
@@ -142,7 +143,7 @@ func newNode(t testing.TB, id raft.MemberID, more ...func(*Options)) *node {
 	logger.SetOutput(n.logged)
 	o := Options{Self: n.self, Heartbeat: testHeartbeat, Election: testElection, Owner: n, Log: logrus.NewEntry(logger)}
 	if certificates != nil {
-		o.TLS = certificates.Handshake
+		o.TLS, o.ExplainTLS = certificates.Handshake, tlsconf.Fault
 	}
 	for _, change := range more {
 		change(&o)

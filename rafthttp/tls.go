@@ -56,7 +56,7 @@ func lastWords(conn net.Conn, err error) error {
 const textOfTLSPort = "Client sent an HTTP request to an HTTPS server"
 
 // errTLSPort is the failure of an http URL that leads to a port with TLS (T14).
-var errTLSPort = errors.New("its URL is http, and its port speaks TLS: update its peer URL to https")
+var errTLSPort = errors.New("its URL is http, and its port speaks TLS: its peer URL must be https")
 
 // complainEvery is how often a failure of TLS is logged while it lasts (T30).
 const complainEvery = 30 * time.Second
@@ -64,9 +64,12 @@ const complainEvery = 30 * time.Second
 // complaint tells a failure of TLS in words, if it is time to log it: nobody else would find out why the members do not reach
 // each other (T30). "": it is not. p.mu is held.
 func (p *peer) complaint(err error, now time.Time) string {
-	kind, text := p.t.o.ExplainTLS(err)
-	if errors.Is(err, errTLSPort) {
-		kind, text = "no TLS", err.Error()
+	kind, text := "no TLS", errTLSPort.Error()
+	switch {
+	case errors.As(err, new(*Refusal)):
+		return "" // it is logged already
+	case !errors.Is(err, errTLSPort):
+		kind, text = p.t.o.ExplainTLS(err)
 	}
 	if last, told := p.warned[kind]; kind == "" || told && now.Sub(last) < complainEvery {
 		return ""

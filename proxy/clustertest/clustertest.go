@@ -3,11 +3,13 @@ package clustertest
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +64,21 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
+// TLS is the configuration of all servers while tests run over TLS; nil: they run without.
+var TLS *tls.Config
+
+func newServer(h http.Handler) *httptest.Server {
+	server := httptest.NewUnstartedServer(h)
+	if TLS == nil {
+		server.Start()
+		return server
+	}
+	server.Listener = tls.NewListener(server.Listener, TLS)
+	server.Start()
+	server.URL = strings.Replace(server.URL, "http:", "https:", 1)
+	return server
+}
+
 // A Member is a server whose client port is controlled by the test.
 type Member struct {
 	URL   string
@@ -76,7 +93,7 @@ func Start(t testing.TB, handlers ...http.HandlerFunc) (peer string, members []*
 	t.Helper()
 	var urls []string
 	for _, h := range handlers {
-		server := httptest.NewServer(Versioned(h))
+		server := newServer(Versioned(h))
 		t.Cleanup(server.Close)
 		urls = append(urls, server.URL)
 		members = append(members, &Member{server.URL, sync.OnceFunc(func() { server.CloseClientConnections(); server.Close() })})
@@ -107,7 +124,7 @@ func Peer(t testing.TB, cluster uint64, clientURLs func() []string) *httptest.Se
 func PeerOf(t testing.TB, cluster uint64, peers *[]string, clientURLs func() []string) *httptest.Server {
 	t.Helper()
 	var server *httptest.Server
-	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		type remote struct {
 			ID         uint64   `json:"id"`
 			PeerURLs   []string `json:"peerURLs"`

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"math"
 	"net"
@@ -15,7 +16,7 @@ import (
 // A Conn is a connection to a member. One goroutine at a time uses it, to write a request and to read the answer.
 type Conn struct {
 	net.Conn
-	raw  syscall.RawConn // to check for input without reading; nil with TLS
+	raw  syscall.RawConn // of the socket, to check for input without reading; nil: there is none
 	in   *bufio.Reader   // reads from this conn; its buffer comes first. Nil after Detach
 	held []byte          // what was in the buffer of in when it was detached
 	o    *Options
@@ -27,8 +28,10 @@ type Conn struct {
 
 	readBy, writeBy time.Time // the deadlines of the connection; zero: none
 	interrupted     atomic.Bool
-	stale           bool // result of checkInput
-	peeked          [1]byte
+	stale           bool    // result of checkInput
+	secured         bool    // it has TLS
+	peeked          [1]byte // of the socket; with TLS of what was decrypted
+	unread          bool    // peeked comes before everything else
 	checkInput      func(fd uintptr) bool
 }
 
@@ -49,15 +52,11 @@ var (
 )
 
 func newConn(c net.Conn, o *Options) *Conn {
-	up := &Conn{Conn: c, o: o, left: math.MaxInt}
+	_, secured := c.(*tls.Conn)
+	up := &Conn{Conn: c, o: o, left: math.MaxInt, raw: rawOf(c), secured: secured}
 	up.attach()
-	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			up.raw = raw
-		}
-	}
 	up.checkInput = func(fd uintptr) bool {
-		up.stale = hasInput(fd, up.peeked[:])
+		up.stale = hasInput(fd)
 		return true
 	}
 	return up
@@ -110,17 +109,21 @@ func (c *Conn) Unhold() {
 // come.
 func (c *Conn) IsClean() bool { return !c.interrupted.Load() && (c.in == nil || c.in.Buffered() == 0) }
 
-// Close closes the connection; it may be closed already.
+// Close closes the connection; it may be closed already. TLS sends no last alert, for which it might wait: the member knows where
+// requests end.
 func (c *Conn) Close() error {
 	c.Unhold()
+	if secured, ok := c.Conn.(*tls.Conn); ok {
+		_ = secured.NetConn().Close() // nothing can be done about an error
+	}
 	return c.Conn.Close()
 }
 
 // Discard closes a connection with a reset, so that its port is free at once and not after a minute: shared watches may end
 // hundreds of connections a second (P41).
 func (c *Conn) Discard() {
-	if plain, ok := c.Conn.(*net.TCPConn); ok {
-		_ = plain.SetLinger(0)
+	if socket, ok := below(c.Conn).(*net.TCPConn); ok {
+		_ = socket.SetLinger(0)
 	}
 	c.Close()
 }
@@ -129,6 +132,11 @@ func (c *Conn) Discard() {
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errHeadTooLarge
+	}
+	if c.unread && len(b) > 0 {
+		b[0], c.unread = c.peeked[0], false
+		c.left--
+		return 1, nil
 	}
 	n, err := c.Conn.Read(b[:min(len(b), c.left)])
 	c.left -= n
@@ -144,16 +152,19 @@ func (c *Conn) isStale() bool {
 		return false
 	}
 	c.ExpectBy(c.o.answerTime()) // an old deadline would look like an end
+	if c.hasPending() {
+		return true
+	}
 	err := c.raw.Read(c.checkInput)
 	return c.stale || err != nil
 }
 
 // AwaitInput waits for input, without a buffer to read into. The connection is detached.
 func (c *Conn) AwaitInput() error {
-	if c.raw == nil {
+	if c.raw == nil || c.hasPending() {
 		return nil
 	}
-	return c.raw.Read(func(fd uintptr) bool { return hasInput(fd, c.peeked[:]) })
+	return c.raw.Read(hasInput)
 }
 
 // ExpectBy makes reads fail after d, or up to half as long again: setting the deadline for each request would cost too much.

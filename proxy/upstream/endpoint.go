@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
@@ -27,7 +26,6 @@ type Endpoint struct {
 
 	address string // host:port
 	secure  bool   // https
-	host    string // for TLS
 	o       *Options
 
 	outage   atomic.Pointer[Outage] // nil: it is available
@@ -62,7 +60,7 @@ func newEndpoint(text string, o *Options) (*Endpoint, error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return &Endpoint{URL: text, address: net.JoinHostPort(u.Hostname(), port), secure: u.Scheme == "https", host: u.Hostname(), o: o}, nil
+	return &Endpoint{URL: text, address: net.JoinHostPort(u.Hostname(), port), secure: u.Scheme == "https", o: o}, nil
 }
 
 // Outage tells why the endpoint is unavailable; nil: it is available.
@@ -190,30 +188,9 @@ func (e *Endpoint) breakWatches() {
 
 // Dial makes a new connection.
 func (e *Endpoint) Dial(ctx context.Context) (*Conn, error) {
-	limit := max(e.o.DialTimeout, 0)
-	c, err := (&net.Dialer{Timeout: limit}).DialContext(ctx, "tcp", e.address)
+	c, err := e.o.dial(ctx, e.address, e.secure)
 	if err != nil {
 		return nil, err
 	}
-	if !e.secure {
-		return newConn(c, e.o), nil
-	}
-	config := &tls.Config{}
-	if e.o.TLS != nil {
-		config = e.o.TLS.Clone()
-	}
-	if config.ServerName == "" {
-		config.ServerName = e.host
-	}
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	secured := tls.Client(c, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return newConn(secured, e.o), nil
+	return newConn(c, e.o), nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -88,7 +89,7 @@ func (u *Cluster) judge(verdicts []verdict) {
 		found := Outage{Reason: "it is starting, or has no quorum", answers: true}
 		switch {
 		case v.err != nil && (answered || !v.reached):
-			found = Outage{Reason: v.err.Error()}
+			found = Outage{Reason: u.o.inWords(v.err)}
 		case v.err != nil: // none answered: this machine may have been too busy
 			continue
 		case v.ready || !ready:
@@ -153,6 +154,12 @@ func (u *Cluster) probe(ctx context.Context, e *Endpoint) verdict {
 	return v
 }
 
+// textOfTLSPort begins the answer of a server that speaks TLS to a request without TLS.
+const textOfTLSPort = "Client sent an HTTP request to an HTTPS server"
+
+// errTLSPort is the fault of an http URL that leads to a port with TLS.
+var errTLSPort = errors.New("its URL is http, and its port speaks TLS: the member must advertise an https URL")
+
 // ErrLeadsBack is the fault of an endpoint that forwards requests to this proxy.
 var ErrLeadsBack = errors.New("leads back to this proxy")
 
@@ -180,6 +187,12 @@ func (u *Cluster) ask(ctx context.Context, v *verdict, path string, into any) (s
 	v.took = time.Since(asked)
 	if err != nil {
 		return 0, err
+	}
+	if answer.StatusCode == http.StatusBadRequest {
+		text, err := io.ReadAll(io.LimitReader(answer.Body, probeBytesMax))
+		if err == nil && strings.HasPrefix(string(text), textOfTLSPort) {
+			return 0, errTLSPort
+		}
 	}
 	if into == nil || answer.StatusCode != http.StatusOK {
 		return answer.StatusCode, nil

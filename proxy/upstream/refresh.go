@@ -2,10 +2,8 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,16 +61,8 @@ func sorted(urls []string) []string { return slices.Compact(slices.Sorted(slices
 // keepRefreshing refreshes until ctx ends: at each interval, when woken, and each second while no endpoint is known or a
 // member is starting.
 func (u *Cluster) keepRefreshing(ctx context.Context, first *record) {
-	transport := &http.Transport{
-		DialContext: (&net.Dialer{Timeout: max(u.o.DialTimeout, 0)}).DialContext, DisableKeepAlives: true,
-	}
-	if u.o.TLS != nil {
-		transport.TLSClientConfig = u.o.TLS.Clone()
-	} else {
-		transport.TLSClientConfig = &tls.Config{}
-	}
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	s := &refresher{u: u, client: &http.Client{Transport: transport, CheckRedirect: stay}, known: first, fromFlags: u.known == nil, answered: time.Now()}
+	s := &refresher{u: u, client: &http.Client{Transport: u.o.transport(), CheckRedirect: stay}, known: first, fromFlags: u.known == nil, answered: time.Now()}
 	for {
 		s.refresh(ctx)
 		wait := u.o.RefreshInterval
@@ -147,7 +137,7 @@ func (s *refresher) askAll(ctx context.Context, urls []string, ask func(context.
 		if err == nil {
 			good = append(good, reports[n])
 		} else {
-			failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %v", urls[n], err))
+			failures = append(failures, fmt.Sprintf("could not get cluster response from %s: %s", urls[n], s.u.o.inWords(err)))
 		}
 	}
 	return good, failures
@@ -165,7 +155,7 @@ func (s *refresher) askPeer(ctx context.Context, url string) (client.Membership,
 
 // askMember asks a member on its client port.
 func (s *refresher) askMember(ctx context.Context, url string) (client.Membership, error) {
-	c, err := client.New(client.Config{Endpoints: []string{url}, TLS: s.u.o.TLS, DialTimeout: s.u.o.DialTimeout, AnswerBytes: listBytesMax})
+	c, err := client.New(client.Config{Endpoints: []string{url}, Transport: s.client.Transport, AnswerBytes: listBytesMax})
 	if err != nil {
 		return client.Membership{}, err
 	}

@@ -51,7 +51,12 @@ type Options struct {
 	DialTimeout     time.Duration // default 1 s; less than 0: none
 	WriteTimeout    time.Duration // for one write to a member; default 5 s; less than 0: none
 	Election        time.Duration // of the members; default 1 s. An answer must begin within 5 s + twice this (P18)
-	TLS             *tls.Config   // towards members, on client and peer URLs (P27)
+
+	// TLS begins TLS with a member, on client and peer URLs (P27, T41). The certificate of the member must be valid for the host of
+	// the URL. After an error the connection is closed. nil: only http URLs are dialled.
+	TLS func(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error)
+	// ExplainTLS gives the kind of a failure of TLS, and tells it in words; "": the error is of another kind. nil: none is known.
+	ExplainTLS func(error) (kind, text string)
 
 	ID     string         // of the proxy, in the header that detects loops; a proxy sets it
 	Probed func()         // called after each round of probes; nil: none
@@ -83,6 +88,9 @@ func (o Options) withDefaults() Options {
 	or(&o.Election, defaultElection)
 	if o.Probed == nil {
 		o.Probed = func() {}
+	}
+	if o.ExplainTLS == nil {
+		o.ExplainTLS = func(error) (kind, text string) { return "", "" }
 	}
 	if o.isHere == nil {
 		o.isHere = isHere
