@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -32,7 +33,7 @@ type damage struct {
 	dir           datadir.Dir
 	store         *store.Store
 	comparison    *consistency.Comparison
-	log           memberLog
+	log           memberlog.Log
 	found         atomic.Bool // the state must not be served
 }
 
@@ -43,7 +44,7 @@ func (d *damage) run(ctx context.Context) error {
 	case index := <-d.comparison.Corrupt():
 		text := fmt.Sprintf("the state of member %v at index %d differs from that of a majority of cluster %v\n", d.self, index, d.cluster)
 		if err := disk.WriteFile(d.dir.FS, d.dir.Inconsistent(), []byte(text)); err != nil {
-			d.log.endNotRecorded(err)
+			d.log.EndNotRecorded(err)
 		}
 		d.found.Store(true)
 		d.store.CloseWatchers(ErrInconsistent)

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
@@ -12,7 +13,7 @@ import (
 // of the member's goroutines that act on it. Each method is called in the loop in which
 // the event happens, and returns at once.
 type events struct {
-	memberLog
+	memberlog.Log
 	observer *Observer
 	election time.Duration
 	member   *Member
@@ -41,13 +42,13 @@ func (e events) Applied(entries int, took time.Duration) {
 		e.observer.Applied(entries, took)
 	}
 	if took > slowApply {
-		e.slowApply(entries, took)
+		e.Log.SlowApply(entries, took)
 	}
 }
 
 // Installed implements applier.Events.
 func (e events) Installed(index raft.Index, bytes int64) {
-	e.installed(index)
+	e.Log.Installed(index)
 	if e.observer.Installed != nil {
 		e.observer.Installed(bytes)
 	}
@@ -70,18 +71,18 @@ func (e events) SnapshotSaved(index raft.Index, bytes int64, took time.Duration)
 	if e.observer.SnapshotSaved != nil {
 		e.observer.SnapshotSaved(bytes, took)
 	}
-	e.snapshotSaved(index)
+	e.Log.SnapshotSaved(index)
 }
 
 // SnapshotUnusable implements snapshotter.Events.
 func (e events) SnapshotUnusable(index raft.Index, err error) {
-	e.snapshotUnusable(index, err)
+	e.Log.SnapshotUnusable(index, err)
 	e.observer.snapshotUnusable()
 }
 
 // SnapshotSpoiled implements transfer.Events.
 func (e events) SnapshotSpoiled(index raft.Index, err error) {
-	e.spoiledOnArrival(index, err)
+	e.Log.SpoiledOnArrival(index, err)
 	e.observer.snapshotUnusable()
 }
 
@@ -103,7 +104,7 @@ func (e events) SnapshotNeeded(to raft.MemberID, message raft.Snapshot) {
 
 // MessageRefused implements raftloop.Events.
 func (e events) MessageRefused(err error) {
-	e.messageRefused(err)
+	e.Log.MessageRefused(err)
 	if e.observer.Refused != nil {
 		e.observer.Refused()
 	}

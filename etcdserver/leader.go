@@ -20,7 +20,7 @@ func (e events) LeaderChanged(leader raft.MemberID, role raft.Role, term raft.Te
 	s := e.member.status
 	before := s.leader.Load()
 	now := &leadership{leader: ID(leader), self: role == raft.Leader, term: term, since: time.Now()}
-	e.role(role, now.leader, term)
+	e.Log.Role(role, now.leader, term)
 	if before.leader == now.leader && before.self == now.self {
 		now.since = before.since
 		s.leader.Store(now)
@@ -39,14 +39,14 @@ func (e events) LeaderChanged(leader raft.MemberID, role raft.Role, term raft.Te
 func (e events) logLeader(before, now *leadership) {
 	s := e.member.status
 	if now.leader != 0 {
-		e.elected(now.leader, s.self, now.term)
+		e.Log.Elected(now.leader, s.self, now.term)
 		return
 	}
 	if silent := s.silence(before, now.since); silent >= e.election*3/4 {
-		e.lostLeader(before.leader, s.self, before.term, silent, s.reach())
+		e.Log.LostLeader(before.leader, s.self, before.term, silent, s.reach())
 		return
 	}
-	e.resigned(before.leader, s.self, before.term)
+	e.Log.Resigned(before.leader, s.self, before.term)
 }
 
 // silence is how long nothing was heard from a leader or, if this member leads, from the last voter that makes a quorum.

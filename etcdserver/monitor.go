@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 type monitor struct {
 	status    *status
 	election  time.Duration
-	log       memberLog
+	log       memberlog.Log
 	grace     time.Duration
 	noLeader  lasting.Condition
 	full      lasting.Condition
@@ -30,7 +31,7 @@ type monitor struct {
 	unreached map[ID]*lasting.Condition
 }
 
-func newMonitor(s *status, election time.Duration, log memberLog) *monitor {
+func newMonitor(s *status, election time.Duration, log memberlog.Log) *monitor {
 	grace := max(graceMin, 3*election)
 	return &monitor{status: s, election: election, log: log, grace: grace, noLeader: lasting.Condition{Grace: grace}, unreached: map[ID]*lasting.Condition{}}
 }
@@ -56,9 +57,9 @@ func (m *monitor) check(now time.Time) {
 	moment, lasted := m.noLeader.Observe(m.status.Leader() == 0, now)
 	switch moment {
 	case lasting.Begins, lasting.Lasts:
-		m.log.leaderless(lasted, m.status.reach())
+		m.log.Leaderless(lasted, m.status.reach())
 	case lasting.Ends:
-		m.log.ledAgain(lasted, m.status.LeaderTitle())
+		m.log.LedAgain(lasted, m.status.LeaderTitle())
 	}
 	m.checkPeers(now)
 }
@@ -67,9 +68,9 @@ func (m *monitor) checkSpace(now time.Time) {
 	moment, lasted := m.full.Observe(m.status.writer.Space().Full(), now)
 	switch moment {
 	case lasting.Begins, lasting.Lasts:
-		m.log.full(lasted)
+		m.log.Full(lasted)
 	case lasting.Ends:
-		m.log.roomAgain(lasted)
+		m.log.RoomAgain(lasted)
 	}
 }
 
@@ -81,9 +82,9 @@ func (m *monitor) checkSyncs(now time.Time) {
 	moment, lasted := m.slow.Observe(m.slowSync > 0 && now.Sub(m.slowAt) < lasting.Every, now)
 	switch moment {
 	case lasting.Begins, lasting.Lasts:
-		m.log.slowDisk(lasted, m.slowSync)
+		m.log.SlowDisk(lasted, m.slowSync)
 	case lasting.Ends:
-		m.log.fastAgain(lasted)
+		m.log.FastAgain(lasted)
 	}
 }
 
@@ -111,8 +112,8 @@ func (m *monitor) checkPeer(p rafthttp.PeerStatus, now time.Time) {
 	moment, lasted := c.Observe(!p.Active, now)
 	switch moment {
 	case lasting.Begins, lasting.Lasts:
-		m.log.unreachable(m.status.title(id), lasted, p.LastError)
+		m.log.Unreachable(m.status.title(id), lasted, p.LastError)
 	case lasting.Ends:
-		m.log.reachable(m.status.title(id), lasted)
+		m.log.Reachable(m.status.title(id), lasted)
 	}
 }

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"cmp"
 	"context"
 	"strconv"
@@ -51,14 +52,14 @@ func (v version) String() string { return strconv.Itoa(v.major) + "." + strconv.
 type negotiator struct {
 	status   *status
 	requests *requests
-	log      memberLog
+	log      memberlog.Log
 
 	mayChange chan struct{} // has room for one
 	known     chan struct{} // closed once the cluster version is decided
 	once      sync.Once     // of known
 }
 
-func newNegotiator(s *status, r *requests, log memberLog) *negotiator {
+func newNegotiator(s *status, r *requests, log memberlog.Log) *negotiator {
 	return &negotiator{status: s, requests: r, log: log, mayChange: make(chan struct{}, 1), known: make(chan struct{})}
 }
 
@@ -69,7 +70,7 @@ func (n *negotiator) run(ctx context.Context) error {
 		if next, changed := nextVersion(n.status.ClusterVersion(), n.status.Members()); changed && n.status.IsLeader() {
 			before := n.status.ClusterVersion()
 			if _, err := n.requests.propose(ctx, &pb.Request{Kind: &pb.Request_ClusterVersion{ClusterVersion: next}}); err == nil {
-				n.log.versionSet(before, next)
+				n.log.VersionSet(before, next)
 			}
 		}
 		select {

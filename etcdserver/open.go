@@ -7,13 +7,12 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"canopy/etcdserver/applier"
 	"canopy/etcdserver/consistency"
 	"canopy/etcdserver/datadir"
 	"canopy/etcdserver/logclock"
 	"canopy/etcdserver/logwriter"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/peerlist"
 	"canopy/etcdserver/pending"
 	"canopy/etcdserver/raftloop"
@@ -34,7 +33,7 @@ func Open(o Options) (*Member, error) {
 	if d.WAL == "" {
 		d.WAL = d.UsualWAL()
 	}
-	logger := memberLog{entry: logrus.NewEntry(o.Log)}
+	logger := memberlog.Early(o.Log)
 	lock, err := d.Prepare(logger)
 	if err != nil {
 		return nil, err
@@ -82,7 +81,7 @@ type assembly struct {
 	recovered *datadir.Recovered
 
 	m      *Member
-	log    memberLog
+	log    memberlog.Log
 	events events
 
 	writer      *logwriter.Writer
@@ -99,8 +98,8 @@ func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 		peerFront: &peerFront{},
 		ready:     make(chan struct{}), stopped: make(chan struct{}),
 	}
-	a := &assembly{Options: o, dir: d, recovered: r, m: m, log: newMemberLog(o.Log, m.self, m.cluster, m.title)}
-	a.events = events{memberLog: a.log, observer: &a.Observer, election: o.Election, member: m}
+	a := &assembly{Options: o, dir: d, recovered: r, m: m, log: memberlog.New(o.Log, m.self, m.cluster, m.title)}
+	a.events = events{Log: a.log, observer: &a.Observer, election: o.Election, member: m}
 	m.clock.Applied(r.State.Time())
 	for _, e := range r.Raft.Entries {
 		m.clock.Observe(pending.TimeOf(e))
@@ -128,11 +127,11 @@ func assemble(d datadir.Dir, o Options, r *datadir.Recovered) (*Member, error) {
 	a.talkToPeers()
 	a.listGoroutines()
 	a.events.MembersPublished(m.apply.Present())
-	a.log.starting(m.self, m.cluster, r.Fresh, now)
+	a.log.Starting(m.self, m.cluster, r.Fresh, now)
 	if len(o.ForcePeerURLs) > 0 {
-		a.log.forcedURLs(m.peers.Forced.Text())
+		a.log.ForcedURLs(m.peers.Forced.Text())
 	}
-	a.log.serving(r.State.Members.Version)
+	a.log.Serving(APIVersion, r.State.Members.Version)
 	return m, nil
 }
 

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"encoding/binary"
 	"math"
@@ -125,7 +126,7 @@ func (o Options) identity() (datadir.Identity, error) {
 }
 
 // recovery gives the options for recovering a data directory.
-func (o Options) recovery(logger memberLog) datadir.Options {
+func (o Options) recovery(logger memberlog.Log) datadir.Options {
 	return datadir.Options{
 		WAL: wal.Options{
 			SegmentBytes: o.SegmentBytes, FirstSegmentBytes: min(firstSegmentBytes, o.SegmentBytes), NoSync: o.NoSync,

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ type peerFront struct {
 	comparison *consistency.Comparison
 	snapshots  *transfer.Receiver
 	removal    *removal
-	log        memberLog
+	log        memberlog.Log
 }
 
 // Admit says whether another member may talk to this one.
@@ -62,7 +63,7 @@ func (p *peerFront) ReceiveSnapshot(ctx context.Context, from raft.MemberID, mes
 func (p *peerFront) ReceiveEnvelope(_ context.Context, from raft.MemberID, data []byte) {
 	var envelope pb.Envelope
 	if err := envelope.UnmarshalVTUnsafe(data); err != nil {
-		p.log.badEnvelope(ID(from), err)
+		p.log.BadEnvelope(ID(from), err)
 		return
 	}
 	if len(envelope.Forward) > 0 {
@@ -81,7 +82,7 @@ func (p *peerFront) ReceiveEnvelope(_ context.Context, from raft.MemberID, data 
 	case *pb.Envelope_Inquire:
 		p.peers.Answer(ID(from))
 	case *pb.Envelope_MemberList:
-		p.log.named(ID(from), p.peers.Receive(ID(from), kind.MemberList))
+		p.log.Named(ID(from), p.peers.Receive(ID(from), kind.MemberList))
 	}
 }
 
@@ -89,7 +90,7 @@ func (p *peerFront) ReceiveEnvelope(_ context.Context, from raft.MemberID, data 
 func (p *peerFront) checkForwarded(from ID, requests [][]byte) (good []pending.Proposal) {
 	for _, request := range requests {
 		if err := pending.CheckForwarded(request); err != nil {
-			p.log.badEnvelope(from, err)
+			p.log.BadEnvelope(from, err)
 			continue
 		}
 		good = append(good, pending.Proposal{Data: request, From: from})
@@ -100,7 +101,7 @@ func (p *peerFront) checkForwarded(from ID, requests [][]byte) (good []pending.P
 func (p *peerFront) receiveChange(from ID, c *pb.Change) {
 	op := raft.ConfChangeOp(c.Op)
 	if c.Member == nil || c.Member.Id == 0 || op != raft.AddLearner && op != raft.Promote && op != raft.Remove && op != raft.UpdateContext {
-		p.log.badEnvelope(from, fmt.Errorf("a membership change of kind %v makes no sense", op))
+		p.log.BadEnvelope(from, fmt.Errorf("a membership change of kind %v makes no sense", op))
 		return
 	}
 	p.raft.ReceiveChange(from, c)
@@ -117,7 +118,7 @@ func (p *peerFront) Removed(by raft.MemberID, term raft.Term, index raft.Index) 
 		return
 	}
 	if index <= state.Index {
-		p.log.doubted(ID(by), index)
+		p.log.Doubted(ID(by), index)
 		return
 	}
 	p.removal.begin(replica.Removal{Term: term, Index: index})

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"slices"
 	"time"
@@ -20,7 +21,7 @@ type publisher struct {
 	samePeers    SamePeers
 	status       *status
 	requests     *requests
-	log          memberLog
+	log          memberlog.Log
 	restored     func(context.Context) error
 	versionKnown <-chan struct{}
 	ready        chan<- struct{} // closed once the member is published, and the version is known
@@ -40,13 +41,13 @@ func (p *publisher) run(ctx context.Context) error {
 	if err := p.propose(ctx, publish); err != nil {
 		return nil
 	}
-	p.log.published(p.name, p.clientURLs, p.status.cluster)
+	p.log.Published(p.name, p.clientURLs, p.status.cluster)
 	if !compared {
 		p.comparePeerURLs(ctx)
 	}
 	for _, other := range p.status.Members() {
 		if other.Name == p.name && other.ID != p.status.self {
-			p.log.sameName(other.Name, p.status.self, other.ID)
+			p.log.SameName(other.Name, p.status.self, other.ID)
 		}
 	}
 	select {
@@ -70,7 +71,7 @@ func (p *publisher) comparePeerURLs(ctx context.Context) bool {
 		same = p.samePeers(ctx, own.PeerURLs, given)
 	}
 	if !same {
-		p.log.otherPeerURLs(own.PeerURLs, given)
+		p.log.OtherPeerURLs(own.PeerURLs, given)
 	}
 	return true
 }
@@ -84,7 +85,7 @@ func (p *publisher) propose(ctx context.Context, r *pb.Request) error {
 			return ctx.Err()
 		}
 		if moment, lasted := failing.Observe(true, time.Now()); moment != lasting.Quiet {
-			p.log.unpublished(lasted, err, p.status.reach())
+			p.log.Unpublished(lasted, err, p.status.reach())
 		}
 		select {
 		case <-time.After(sweepEvery): // too many requests may be waiting

@@ -74,25 +74,7 @@ func (r reach) String() string {
 }
 
 // title is how log lines call a member: by its id, its name if that is known, and where it is reached.
-func (s *status) title(id ID) string { return titleOf(s.peers.Info(id)) }
-
-func titleOf(i MemberInfo) string {
-	if about := about(i); about != "" {
-		return fmt.Sprintf("%v (%s)", i.ID, about)
-	}
-	return i.ID.String()
-}
-
-func about(i MemberInfo) string {
-	urls := strings.Join(i.PeerURLs, " ")
-	switch {
-	case i.Name == "":
-		return urls
-	case urls == "":
-		return i.Name
-	}
-	return i.Name + ", " + urls
-}
+func (s *status) title(id ID) string { return s.peers.Info(id).Title() }
 
 // LeaderTitle names the leader for people.
 func (s *status) LeaderTitle() string {

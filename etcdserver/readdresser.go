@@ -1,9 +1,9 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -26,7 +26,7 @@ type readdresser struct {
 	dir      datadir.Dir
 	status   *status
 	changes  *changes
-	log      memberLog
+	log      memberlog.Log
 	restored func(context.Context) error
 }
 
@@ -36,7 +36,7 @@ func (r *readdresser) run(ctx context.Context) error {
 	}
 	r.status.peers.Update() // records what the list says
 	if unknown := r.forced.Unknown(r.status.Members()); len(unknown) > 0 {
-		r.log.forcedUnknown(unknown, r.status.Members())
+		r.log.ForcedUnknown(unknown, r.status.Members())
 	}
 	tick := time.NewTicker(readdressEvery)
 	defer tick.Stop()
@@ -44,7 +44,7 @@ func (r *readdresser) run(ctx context.Context) error {
 	for !r.done() {
 		err := r.moveSelf(ctx)
 		if err != nil && (told == nil || told.Error() != err.Error()) {
-			r.log.notReaddressed(err)
+			r.log.NotReaddressed(err)
 			told = err
 		}
 		select {
@@ -54,9 +54,9 @@ func (r *readdresser) run(ctx context.Context) error {
 		}
 	}
 	if err := disk.WriteFile(r.dir.FS, readdressed(r.dir), []byte(r.forced.Text()+"\n")); err != nil {
-		r.log.readdressNotRecorded(err)
+		r.log.ReaddressNotRecorded(err)
 	}
-	r.log.readdressed()
+	r.log.Readdressed()
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (r *readdresser) done() bool {
 }
 
 // refuseForcedAgain leaves out a list that was carried out at an earlier start: members may have moved since.
-func refuseForcedAgain(d datadir.Dir, o *Options, logger memberLog) error {
+func refuseForcedAgain(d datadir.Dir, o *Options, logger memberlog.Log) error {
 	if len(o.ForcePeerURLs) == 0 {
 		return nil
 	}
@@ -97,7 +97,7 @@ func refuseForcedAgain(d datadir.Dir, o *Options, logger memberLog) error {
 		return &DataDirError{Dir: d.Root, Reason: "cannot read " + readdressed(d), Err: err}
 	}
 	if strings.TrimSpace(string(text)) == forced.Text() {
-		logger.forcedURLsBefore()
+		logger.ForcedURLsBefore()
 		o.ForcePeerURLs = nil
 	}
 	return nil
@@ -108,31 +108,3 @@ const readdressedMax = 1 << 20
 
 // readdressed is the file that records the peer URLs that were forced, and are in the list.
 func readdressed(d datadir.Dir) string { return filepath.Join(d.Member(), "readdressed") }
-
-func (l memberLog) forcedUnknown(unknown []string, members []MemberInfo) {
-	var known []string
-	for _, info := range members {
-		known = append(known, fmt.Sprintf("%s (%v)", info.Name, info.ID))
-	}
-	l.entry.Errorf("--force-peer-urls names %s, but there is no such member: the members are %s", strings.Join(unknown, ", "), strings.Join(known, ", "))
-}
-
-func (l memberLog) notReaddressed(err error) {
-	l.entry.WithError(err).Warn("could not put the peer URLs of --force-peer-urls into the list of members; trying again")
-}
-
-func (l memberLog) readdressed() {
-	l.entry.Warn("the list of members has the peer URLs of --force-peer-urls now: remove the flag")
-}
-
-func (l memberLog) readdressNotRecorded(err error) {
-	l.entry.WithError(err).Warn("could not record in the data directory that --force-peer-urls was carried out: remove the flag before members move again")
-}
-
-func (l memberLog) forcedURLsBefore() {
-	l.entry.Warn("--force-peer-urls was carried out before, and has no effect: remove the flag")
-}
-
-func (l memberLog) forcedURLs(text string) {
-	l.entry.Warnf("--force-peer-urls: members are dialed at %s, until the list of members has these URLs", text)
-}

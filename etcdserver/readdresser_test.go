@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"testing"
 
 	"canopy/etcdserver/datadir"
@@ -18,7 +19,7 @@ func TestForcedURLsAreCarriedOutOnce(t *testing.T) {
 	}
 	left := func(given map[string][]string) int {
 		o := Options{ForcePeerURLs: given}
-		if err := refuseForcedAgain(d, &o, newMemberLog(quietLog(), 1, 2, nil)); err != nil {
+		if err := refuseForcedAgain(d, &o, memberlog.New(quietLog(), 1, 2, nil)); err != nil {
 			t.Fatal(err)
 		}
 		return len(o.ForcePeerURLs)

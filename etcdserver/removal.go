@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"fmt"
 	"sync"
@@ -36,7 +37,7 @@ type removal struct {
 	self, cluster ID
 	dir           datadir.Dir
 	pending       *pending.List
-	log           memberLog
+	log           memberlog.Log
 
 	once sync.Once
 	by   chan replica.Removal // has room for the one
@@ -52,11 +53,11 @@ func (r *removal) run(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case by := <-r.by:
-		r.log.removed(by.Index)
+		r.log.Removed(by.Index)
 	}
 	text := fmt.Sprintf("member %v was removed from cluster %v\n", r.self, r.cluster)
 	if err := disk.WriteFile(r.dir.FS, r.dir.Removed(), []byte(text)); err != nil {
-		r.log.endNotRecorded(err)
+		r.log.EndNotRecorded(err)
 	}
 	r.answer()
 	select {

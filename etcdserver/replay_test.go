@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"bytes"
+	"canopy/etcdserver/memberlog"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func TestReplayMakesTheSameState(t *testing.T) {
 			o.SnapshotEntries, o.Store = snapshotEvery, store.Options{HistoryEvents: 200}
 			lived(t, o, func(i int) string { return strings.Repeat("<v\x01>", i) })
 			dir := datadir.Dir{FS: o.FS, Root: o.DataDir, WAL: datadir.Dir{Root: o.DataDir}.UsualWAL()}
-			r, err := datadir.Recover(dir, o.recovery(memberLog{entry: quietLog().WithField("", "")}))
+			r, err := datadir.Recover(dir, o.recovery(memberlog.Early(quietLog())))
 			if err != nil {
 				t.Fatal(err)
 			}

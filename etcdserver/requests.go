@@ -6,6 +6,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/pending"
 	"canopy/store"
 	"canopy/store/watch"
@@ -18,7 +19,7 @@ type requests struct {
 	pending  *pending.List
 	damage   *damage
 	observer *Observer
-	log      memberLog
+	log      memberlog.Log
 	timeout  time.Duration // of a request
 	election time.Duration
 }
@@ -98,7 +99,7 @@ func (r *requests) await(ctx context.Context, p pending.Proposal) (Applied, erro
 		r.observer.Proposed(took, err)
 	}
 	if took > slowRequest {
-		r.log.slowRequest(p.ID(), took, err)
+		r.log.SlowRequest(p.ID(), took, err)
 	}
 	return applied, err
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -160,4 +161,24 @@ func membershipFromProto(head *pb.SnapshotHead) *Membership {
 	}
 	m.Version = head.ClusterVersion
 	return m
+}
+
+// Title names the member for people.
+func (i MemberInfo) Title() string {
+	if about := i.About(); about != "" {
+		return fmt.Sprintf("%v (%s)", i.ID, about)
+	}
+	return i.ID.String()
+}
+
+// About is the name and the peer URLs, as far as they are known.
+func (i MemberInfo) About() string {
+	urls := strings.Join(i.PeerURLs, " ")
+	switch {
+	case i.Name == "":
+		return urls
+	case urls == "":
+		return i.Name
+	}
+	return i.Name + ", " + urls
 }
