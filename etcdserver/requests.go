@@ -1,13 +1,15 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/memberlog"
 	"context"
 	"errors"
 	"time"
 
+	"canopy/etcdserver/auth"
 	pb "canopy/etcdserver/etcdserverpb"
-	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/pending"
+	"canopy/etcdserver/replica"
 	"canopy/store"
 	"canopy/store/watch"
 )
@@ -24,10 +26,22 @@ type requests struct {
 	election time.Duration
 }
 
-// Do runs a command through the log and returns its event. Errors are
-// *store.Error, or one of this package; OutcomeOf tells which of them leave open
-// whether the write is applied (K122). If ctx ends first, the write goes on (K125).
+// Do is DoFor of a guest, as of the present users and roles.
 func (r *requests) Do(ctx context.Context, c store.Command) (Applied, error) {
+	return r.DoFor(ctx, Origin{Revision: r.status.Auth().Revision()}, c)
+}
+
+// Origin is who makes a request, and by which revision of users and roles it was
+// allowed. If there is a newer one when it is applied, it is checked again (A63).
+type Origin struct {
+	auth.Requester
+	Revision uint64
+}
+
+// DoFor runs a command through the log and returns its event. Errors are
+// *store.Error, *auth.DeniedError, or one of this package; OutcomeOf tells which of them leave open
+// whether the write is applied (K122). If ctx ends first, the write goes on (K125).
+func (r *requests) DoFor(ctx context.Context, from Origin, c store.Command) (Applied, error) {
 	if r.damage.found.Load() {
 		return Applied{}, ErrInconsistent
 	}
@@ -36,13 +50,13 @@ func (r *requests) Do(ctx context.Context, c store.Command) (Applied, error) {
 		return Applied{}, err
 	}
 	if !r.status.writer.Space().Ample() {
-		return r.doOnNarrowDisk(ctx, command, grows(c))
+		return r.doOnNarrowDisk(ctx, from, command, grows(c))
 	}
-	return r.proposeCommand(ctx, command, grows(c))
+	return r.proposeCommand(ctx, from, command, grows(c))
 }
 
 // doOnNarrowDisk waits until the disk has room for a command, and proposes it.
-func (r *requests) doOnNarrowDisk(ctx context.Context, command []byte, grows bool) (Applied, error) {
+func (r *requests) doOnNarrowDisk(ctx context.Context, from Origin, command []byte, grows bool) (Applied, error) {
 	waiting, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	space := r.status.writer.Space()
@@ -50,7 +64,7 @@ func (r *requests) doOnNarrowDisk(ctx context.Context, command []byte, grows boo
 		return Applied{}, err
 	}
 	defer space.Leave(len(command))
-	return r.proposeCommand(ctx, command, grows)
+	return r.proposeCommand(ctx, from, command, grows)
 }
 
 // grows tells whether a command may need room on the disk that is never given
@@ -64,12 +78,39 @@ func grows(c store.Command) bool {
 }
 
 // proposeCommand carries a command through the log, and returns its outcome.
-func (r *requests) proposeCommand(ctx context.Context, command []byte, grows bool) (Applied, error) {
-	data, err := pending.EncodeCommand(command, r.pending.Session(), r.pending.Finished())
+func (r *requests) proposeCommand(ctx context.Context, from Origin, command []byte, grows bool) (Applied, error) {
+	data, err := pending.EncodeCommand(command, pb.Origin{
+		Session: r.pending.Session(), Finished: r.pending.Finished(),
+		Requester: from.User, Token: tokenOf(from), AuthRevision: from.Revision,
+	})
 	if err != nil {
 		return Applied{}, err
 	}
 	return r.await(ctx, pending.Proposal{Data: data, Grows: grows})
+}
+
+// tokenOf is how the token of a requester stands in the log.
+func tokenOf(from Origin) []byte {
+	if from.Token == (auth.TokenID{}) {
+		return nil
+	}
+	return from.Token[:]
+}
+
+// ChangeAuth runs a change of users, roles or tokens through the log, and returns what it did. Errors are *auth.Error,
+// *auth.DeniedError, or those of Do.
+func (r *requests) ChangeAuth(ctx context.Context, from Origin, op auth.Operation) (auth.Result, error) {
+	if r.damage.found.Load() {
+		return auth.Result{}, ErrInconsistent
+	}
+	applied, err := r.propose(ctx, &pb.Request{
+		Kind:      &pb.Request_Auth{Auth: replica.OperationToProto(op)},
+		Requester: from.User, Token: tokenOf(from), AuthRevision: from.Revision,
+	})
+	if err != nil || applied.Auth == nil { // nil: it was applied before, and answered then
+		return auth.Result{}, err
+	}
+	return *applied.Auth, nil
 }
 
 // propose carries a request of the member itself through the log, and returns its outcome.

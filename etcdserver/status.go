@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/auth"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,9 @@ func (s *status) ID() ID { return s.self }
 
 // ClusterID is the cluster's.
 func (s *status) ClusterID() ID { return s.cluster }
+
+// Auth is users, roles and tokens, as of what reads show.
+func (s *status) Auth() *auth.State { return s.apply.Present().Auth }
 
 // Name is the member's own name.
 func (s *status) Name() string { return s.name }

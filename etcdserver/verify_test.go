@@ -159,7 +159,7 @@ func TestAPostBelowTheDeepestDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	posted, err := m.proposeCommand(t.Context(), old, true)
+	posted, err := m.proposeCommand(t.Context(), Origin{}, old, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -200,6 +200,12 @@ func (s *Store) findForWrite(key Key) (*tree.Node, *Error) {
 	return found(n, key.clean, at)
 }
 
+// IsDir tells whether there is a directory of a key, as of the last command.
+func (s *Store) IsDir(key Key) bool {
+	n, at := s.tree.Find(key.clean)
+	return n != nil && at == len(key.clean) && n.Dir() != nil
+}
+
 // compare checks the conditions of a compare command. A directory never meets them (K66). The cause names each condition that
 // fails (K65).
 func compare(key Key, n *tree.Node, prevValue string, prevIndex Index) *Error {

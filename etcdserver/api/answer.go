@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/auth"
 	"canopy/internal/memory"
 	"canopy/store"
 	"canopy/store/watch"
@@ -155,6 +156,8 @@ func asKeysError(err error) (status int, e *store.Error) {
 	}
 	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
 	switch {
+	case errors.As(err, new(*auth.DeniedError)):
+		return http.StatusUnauthorized, &store.Error{Code: store.CodeUnauthorized, Cause: "Insufficient credentials"} // A12
 	case errors.Is(err, errTooManyWatches), errors.Is(err, memory.ErrUsedUp):
 		return http.StatusServiceUnavailable, e
 	case errors.Is(err, etcdserver.ErrTooLarge):

@@ -158,7 +158,7 @@ func (a *Loop) applyEntry(e raft.Entry) error {
 		}
 	}
 	a.finish(effect.Session, effect.Request, pending.Result{
-		Applied: outcome.Applied{Event: effect.Event, RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)},
+		Applied: outcome.Applied{Event: effect.Event, Auth: effect.Auth, RaftIndex: uint64(e.Index), RaftTerm: uint64(e.Term)},
 		Err:     effect.Err,
 	})
 	return nil

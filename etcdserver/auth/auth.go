@@ -27,6 +27,23 @@ const (
 // TokensMax is how many tokens a user can have.
 const TokensMax = 1000
 
+// BytesMax bounds a State, so that it always fits the head of a snapshot.
+const BytesMax = 8 << 20
+
+// perItem is what each name, pattern or token takes beyond its text.
+const perItem = 16
+
+func sizeOf(texts ...string) (n int) {
+	for _, text := range texts {
+		n += perItem + len(text)
+	}
+	return n
+}
+
+func (u *User) size() int  { return sizeOf(u.Name, string(u.Hash)) + sizeOf(u.Roles...) }
+func (r *Role) size() int  { return sizeOf(r.Name) + sizeOf(r.Read...) + sizeOf(r.Write...) }
+func (t *Token) size() int { return 4*perItem + len(t.ID) + sizeOf(t.User) + sizeOf(t.Roles...) }
+
 // User is one user. It is immutable.
 type User struct {
 	Name  string
@@ -80,6 +97,54 @@ type State struct {
 	users       map[string]*User
 	roles       map[string]*Role
 	tokens      map[TokenID]*Token
+	bytes       int // of all names, hashes and patterns; <= BytesMax
+}
+
+// Contents are what a State holds, to be stored.
+type Contents struct {
+	Enabled, EverEnabled bool
+	Revision             uint64
+	Users                []User
+	Roles                []Role
+	Tokens               []Token
+}
+
+// Contents gives what the state holds, in one order.
+func (s *State) Contents() Contents {
+	c := Contents{Enabled: s.enabled, EverEnabled: s.everEnabled, Revision: s.revision}
+	for _, u := range s.Users() {
+		c.Users = append(c.Users, *u)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.roles)) {
+		c.Roles = append(c.Roles, *s.roles[name])
+	}
+	ids := slices.SortedFunc(maps.Keys(s.tokens), func(a, b TokenID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		c.Tokens = append(c.Tokens, *s.tokens[id])
+	}
+	return c
+}
+
+// Restore makes the state that Contents came from. Old data may hold names and patterns that are refused today: they are
+// kept, and allow nothing.
+func Restore(c Contents) *State {
+	s := &State{
+		enabled: c.Enabled, everEnabled: c.EverEnabled, revision: c.Revision,
+		users: map[string]*User{}, roles: map[string]*Role{}, tokens: map[TokenID]*Token{},
+	}
+	for _, u := range c.Users {
+		s.users[u.Name] = &u
+		s.bytes += u.size()
+	}
+	for _, r := range c.Roles {
+		s.roles[r.Name] = newRole(r.Name, r.Permissions, r.Updated)
+		s.bytes += s.roles[r.Name].size()
+	}
+	for _, t := range c.Tokens {
+		s.tokens[t.ID] = &t
+		s.bytes += t.size()
+	}
+	return s
 }
 
 // Enabled tells whether requests are checked.

@@ -23,11 +23,14 @@ type Result struct {
 func (s *State) Apply(op Operation, now int64) (*State, Result, error) {
 	next := &State{
 		enabled: s.enabled, everEnabled: s.everEnabled, revision: s.revision + 1,
-		users: s.users, roles: s.roles, tokens: s.tokens,
+		users: s.users, roles: s.roles, tokens: s.tokens, bytes: s.bytes,
 	}
 	result, err := op.apply(next, now)
 	if err != nil {
 		return s, Result{}, err
+	}
+	if next.bytes > BytesMax && next.bytes > s.bytes {
+		return s, Result{}, &Error{Conflict, fmt.Sprintf("auth: Users, roles and tokens take more than %d bytes", BytesMax)}
 	}
 	return next, result, nil
 }
@@ -35,12 +38,20 @@ func (s *State) Apply(op Operation, now int64) (*State, Result, error) {
 // setUser and its like replace a map by a copy: the earlier state keeps its own.
 func (s *State) setUser(u *User) {
 	s.users = cloned(s.users)
+	if before := s.users[u.Name]; before != nil {
+		s.bytes -= before.size()
+	}
 	s.users[u.Name] = u
+	s.bytes += u.size()
 }
 
 func (s *State) setRole(r *Role) {
 	s.roles = cloned(s.roles)
+	if before := s.roles[r.Name]; before != nil {
+		s.bytes -= before.size()
+	}
 	s.roles[r.Name] = r
+	s.bytes += r.size()
 }
 
 func cloned[K comparable, V any](m map[K]V) map[K]V {
@@ -160,6 +171,7 @@ func (o DeleteUser) apply(s *State, _ int64) (Result, error) {
 		return Result{}, &Error{Missing, fmt.Sprintf("auth: User %s does not exist", o.Name)}
 	}
 	s.users = cloned(s.users)
+	s.bytes -= s.users[o.Name].size()
 	delete(s.users, o.Name)
 	s.dropTokens(func(t *Token) bool { return t.User == o.Name })
 	return Result{}, nil
@@ -247,6 +259,7 @@ func (o DeleteRole) apply(s *State, _ int64) (Result, error) {
 		return Result{}, &Error{Missing, fmt.Sprintf("auth: Role %s doesn't exist.", o.Name)}
 	}
 	s.roles = cloned(s.roles)
+	s.bytes -= s.roles[o.Name].size()
 	delete(s.roles, o.Name)
 	return Result{}, nil
 }
@@ -276,8 +289,12 @@ func (o CreateToken) apply(s *State, now int64) (Result, error) {
 	if o.Lifetime > 0 {
 		t.Expires = now + o.Lifetime
 	}
+	if s.tokens[t.ID] != nil {
+		return Result{}, &Error{Conflict, "auth: Token already exists."}
+	}
 	s.tokens = cloned(s.tokens)
 	s.tokens[t.ID] = &t
+	s.bytes += t.size()
 	return Result{Created: true}, nil
 }
 
@@ -299,6 +316,12 @@ func (o DeleteToken) apply(s *State, now int64) (Result, error) {
 // dropTokens removes some tokens.
 func (s *State) dropTokens(which func(*Token) bool) {
 	next := cloned(s.tokens)
-	maps.DeleteFunc(next, func(_ TokenID, t *Token) bool { return which(t) })
+	maps.DeleteFunc(next, func(_ TokenID, t *Token) bool {
+		if which(t) {
+			s.bytes -= t.size()
+			return true
+		}
+		return false
+	})
 	s.tokens = next
 }

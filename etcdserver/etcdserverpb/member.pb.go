@@ -39,9 +39,13 @@ type Request struct {
 	//	*Request_ClusterVersion
 	//	*Request_NewLeader
 	//	*Request_Check
+	//	*Request_Auth
 	Kind          isRequest_Kind `protobuf_oneof:"kind"`
-	Session       uint64         `protobuf:"fixed64,7,opt,name=session,proto3" json:"session,omitempty"`  // of the member that was asked; random, one a process
-	Finished      uint64         `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"` // requests of the session up to this id will never be sent again
+	Session       uint64         `protobuf:"fixed64,7,opt,name=session,proto3" json:"session,omitempty"`                               // of the member that was asked; random, one a process
+	Finished      uint64         `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"`                              // requests of the session up to this id will never be sent again
+	Requester     string         `protobuf:"bytes,11,opt,name=requester,proto3" json:"requester,omitempty"`                            // the user who asks; empty: a guest
+	Token         []byte         `protobuf:"bytes,12,opt,name=token,proto3" json:"token,omitempty"`                                    // by which the user identified: its id; empty: otherwise
+	AuthRevision  uint64         `protobuf:"varint,13,opt,name=auth_revision,json=authRevision,proto3" json:"auth_revision,omitempty"` // of the users and roles by which the request was allowed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +146,15 @@ func (x *Request) GetCheck() bool {
 	return false
 }
 
+func (x *Request) GetAuth() *AuthOperation {
+	if x != nil {
+		if x, ok := x.Kind.(*Request_Auth); ok {
+			return x.Auth
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetSession() uint64 {
 	if x != nil {
 		return x.Session
@@ -152,6 +165,27 @@ func (x *Request) GetSession() uint64 {
 func (x *Request) GetFinished() uint64 {
 	if x != nil {
 		return x.Finished
+	}
+	return 0
+}
+
+func (x *Request) GetRequester() string {
+	if x != nil {
+		return x.Requester
+	}
+	return ""
+}
+
+func (x *Request) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *Request) GetAuthRevision() uint64 {
+	if x != nil {
+		return x.AuthRevision
 	}
 	return 0
 }
@@ -180,6 +214,10 @@ type Request_Check struct {
 	Check bool `protobuf:"varint,9,opt,name=check,proto3,oneof"` // a tick behind which members compare their states
 }
 
+type Request_Auth struct {
+	Auth *AuthOperation `protobuf:"bytes,10,opt,name=auth,proto3,oneof"` // a change of users, roles and tokens
+}
+
 func (*Request_Command) isRequest_Kind() {}
 
 func (*Request_Publish) isRequest_Kind() {}
@@ -189,6 +227,678 @@ func (*Request_ClusterVersion) isRequest_Kind() {}
 func (*Request_NewLeader) isRequest_Kind() {}
 
 func (*Request_Check) isRequest_Kind() {}
+
+func (*Request_Auth) isRequest_Kind() {}
+
+// AuthOperation is an operation of package auth.
+type AuthOperation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*AuthOperation_Enable
+	//	*AuthOperation_Disable
+	//	*AuthOperation_PutUser
+	//	*AuthOperation_DeleteUser
+	//	*AuthOperation_PutRole
+	//	*AuthOperation_DeleteRole
+	//	*AuthOperation_CreateToken
+	//	*AuthOperation_DeleteToken
+	Kind          isAuthOperation_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthOperation) Reset() {
+	*x = AuthOperation{}
+	mi := &file_member_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthOperation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthOperation) ProtoMessage() {}
+
+func (x *AuthOperation) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthOperation.ProtoReflect.Descriptor instead.
+func (*AuthOperation) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AuthOperation) GetKind() isAuthOperation_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *AuthOperation) GetEnable() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_Enable); ok {
+			return x.Enable
+		}
+	}
+	return false
+}
+
+func (x *AuthOperation) GetDisable() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_Disable); ok {
+			return x.Disable
+		}
+	}
+	return false
+}
+
+func (x *AuthOperation) GetPutUser() *PutUser {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_PutUser); ok {
+			return x.PutUser
+		}
+	}
+	return nil
+}
+
+func (x *AuthOperation) GetDeleteUser() string {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_DeleteUser); ok {
+			return x.DeleteUser
+		}
+	}
+	return ""
+}
+
+func (x *AuthOperation) GetPutRole() *PutRole {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_PutRole); ok {
+			return x.PutRole
+		}
+	}
+	return nil
+}
+
+func (x *AuthOperation) GetDeleteRole() string {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_DeleteRole); ok {
+			return x.DeleteRole
+		}
+	}
+	return ""
+}
+
+func (x *AuthOperation) GetCreateToken() *AuthToken {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_CreateToken); ok {
+			return x.CreateToken
+		}
+	}
+	return nil
+}
+
+func (x *AuthOperation) GetDeleteToken() *AuthToken {
+	if x != nil {
+		if x, ok := x.Kind.(*AuthOperation_DeleteToken); ok {
+			return x.DeleteToken
+		}
+	}
+	return nil
+}
+
+type isAuthOperation_Kind interface {
+	isAuthOperation_Kind()
+}
+
+type AuthOperation_Enable struct {
+	Enable bool `protobuf:"varint,1,opt,name=enable,proto3,oneof"`
+}
+
+type AuthOperation_Disable struct {
+	Disable bool `protobuf:"varint,2,opt,name=disable,proto3,oneof"`
+}
+
+type AuthOperation_PutUser struct {
+	PutUser *PutUser `protobuf:"bytes,3,opt,name=put_user,json=putUser,proto3,oneof"`
+}
+
+type AuthOperation_DeleteUser struct {
+	DeleteUser string `protobuf:"bytes,4,opt,name=delete_user,json=deleteUser,proto3,oneof"`
+}
+
+type AuthOperation_PutRole struct {
+	PutRole *PutRole `protobuf:"bytes,5,opt,name=put_role,json=putRole,proto3,oneof"`
+}
+
+type AuthOperation_DeleteRole struct {
+	DeleteRole string `protobuf:"bytes,6,opt,name=delete_role,json=deleteRole,proto3,oneof"`
+}
+
+type AuthOperation_CreateToken struct {
+	CreateToken *AuthToken `protobuf:"bytes,7,opt,name=create_token,json=createToken,proto3,oneof"` // its expiry is a lifetime
+}
+
+type AuthOperation_DeleteToken struct {
+	DeleteToken *AuthToken `protobuf:"bytes,8,opt,name=delete_token,json=deleteToken,proto3,oneof"` // id, and user if it is bound to one
+}
+
+func (*AuthOperation_Enable) isAuthOperation_Kind() {}
+
+func (*AuthOperation_Disable) isAuthOperation_Kind() {}
+
+func (*AuthOperation_PutUser) isAuthOperation_Kind() {}
+
+func (*AuthOperation_DeleteUser) isAuthOperation_Kind() {}
+
+func (*AuthOperation_PutRole) isAuthOperation_Kind() {}
+
+func (*AuthOperation_DeleteRole) isAuthOperation_Kind() {}
+
+func (*AuthOperation_CreateToken) isAuthOperation_Kind() {}
+
+func (*AuthOperation_DeleteToken) isAuthOperation_Kind() {}
+
+// PutUser creates or updates a user.
+type PutUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	Roles         []string               `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	Grant         []string               `protobuf:"bytes,4,rep,name=grant,proto3" json:"grant,omitempty"`
+	Revoke        []string               `protobuf:"bytes,5,rep,name=revoke,proto3" json:"revoke,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutUser) Reset() {
+	*x = PutUser{}
+	mi := &file_member_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutUser) ProtoMessage() {}
+
+func (x *PutUser) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutUser.ProtoReflect.Descriptor instead.
+func (*PutUser) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PutUser) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutUser) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *PutUser) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *PutUser) GetGrant() []string {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *PutUser) GetRevoke() []string {
+	if x != nil {
+		return x.Revoke
+	}
+	return nil
+}
+
+// Permissions are patterns of keys.
+type Permissions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Read          []string               `protobuf:"bytes,1,rep,name=read,proto3" json:"read,omitempty"`
+	Write         []string               `protobuf:"bytes,2,rep,name=write,proto3" json:"write,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Permissions) Reset() {
+	*x = Permissions{}
+	mi := &file_member_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Permissions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Permissions) ProtoMessage() {}
+
+func (x *Permissions) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Permissions.ProtoReflect.Descriptor instead.
+func (*Permissions) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Permissions) GetRead() []string {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+func (x *Permissions) GetWrite() []string {
+	if x != nil {
+		return x.Write
+	}
+	return nil
+}
+
+// PutRole creates or updates a role.
+type PutRole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Permissions   *Permissions           `protobuf:"bytes,2,opt,name=permissions,proto3" json:"permissions,omitempty"`
+	Grant         *Permissions           `protobuf:"bytes,3,opt,name=grant,proto3" json:"grant,omitempty"`
+	Revoke        *Permissions           `protobuf:"bytes,4,opt,name=revoke,proto3" json:"revoke,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutRole) Reset() {
+	*x = PutRole{}
+	mi := &file_member_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutRole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutRole) ProtoMessage() {}
+
+func (x *PutRole) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutRole.ProtoReflect.Descriptor instead.
+func (*PutRole) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PutRole) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutRole) GetPermissions() *Permissions {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+func (x *PutRole) GetGrant() *Permissions {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *PutRole) GetRevoke() *Permissions {
+	if x != nil {
+		return x.Revoke
+	}
+	return nil
+}
+
+// AuthUser is a user.
+type AuthUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // of the password, bcrypt
+	Roles         []string               `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthUser) Reset() {
+	*x = AuthUser{}
+	mi := &file_member_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthUser) ProtoMessage() {}
+
+func (x *AuthUser) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthUser.ProtoReflect.Descriptor instead.
+func (*AuthUser) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AuthUser) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuthUser) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *AuthUser) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+// AuthRole is a role.
+type AuthRole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Permissions   *Permissions           `protobuf:"bytes,2,opt,name=permissions,proto3" json:"permissions,omitempty"`
+	Updated       bool                   `protobuf:"varint,3,opt,name=updated,proto3" json:"updated,omitempty"` // since it was created
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthRole) Reset() {
+	*x = AuthRole{}
+	mi := &file_member_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthRole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthRole) ProtoMessage() {}
+
+func (x *AuthRole) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthRole.ProtoReflect.Descriptor instead.
+func (*AuthRole) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AuthRole) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuthRole) GetPermissions() *Permissions {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+func (x *AuthRole) GetUpdated() bool {
+	if x != nil {
+		return x.Updated
+	}
+	return false
+}
+
+// AuthToken is a token. Times are log time, ns.
+type AuthToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // SHA-256 of the secret
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Limited       bool                   `protobuf:"varint,3,opt,name=limited,proto3" json:"limited,omitempty"` // to roles
+	Roles         []string               `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	Expires       uint64                 `protobuf:"fixed64,5,opt,name=expires,proto3" json:"expires,omitempty"` // 0: never
+	Created       uint64                 `protobuf:"fixed64,6,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthToken) Reset() {
+	*x = AuthToken{}
+	mi := &file_member_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthToken) ProtoMessage() {}
+
+func (x *AuthToken) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthToken.ProtoReflect.Descriptor instead.
+func (*AuthToken) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuthToken) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *AuthToken) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *AuthToken) GetLimited() bool {
+	if x != nil {
+		return x.Limited
+	}
+	return false
+}
+
+func (x *AuthToken) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *AuthToken) GetExpires() uint64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *AuthToken) GetCreated() uint64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+// AuthState is users, roles and tokens, ordered by name or id.
+type AuthState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Enabled       bool                   `protobuf:"varint,1,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	EverEnabled   bool                   `protobuf:"varint,2,opt,name=ever_enabled,json=everEnabled,proto3" json:"ever_enabled,omitempty"`
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Users         []*AuthUser            `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	Roles         []*AuthRole            `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`
+	Tokens        []*AuthToken           `protobuf:"bytes,6,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthState) Reset() {
+	*x = AuthState{}
+	mi := &file_member_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthState) ProtoMessage() {}
+
+func (x *AuthState) ProtoReflect() protoreflect.Message {
+	mi := &file_member_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthState.ProtoReflect.Descriptor instead.
+func (*AuthState) Descriptor() ([]byte, []int) {
+	return file_member_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AuthState) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *AuthState) GetEverEnabled() bool {
+	if x != nil {
+		return x.EverEnabled
+	}
+	return false
+}
+
+func (x *AuthState) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *AuthState) GetUsers() []*AuthUser {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *AuthState) GetRoles() []*AuthRole {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *AuthState) GetTokens() []*AuthToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
 
 // Attributes are what a member publishes of itself (members.md M4).
 type Attributes struct {
@@ -204,7 +914,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_member_proto_msgTypes[1]
+	mi := &file_member_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +926,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[1]
+	mi := &file_member_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +939,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{1}
+	return file_member_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Attributes) GetMember() uint64 {
@@ -282,7 +992,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_member_proto_msgTypes[2]
+	mi := &file_member_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +1004,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[2]
+	mi := &file_member_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +1017,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{2}
+	return file_member_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Member) GetId() uint64 {
@@ -367,7 +1077,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_member_proto_msgTypes[3]
+	mi := &file_member_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +1089,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[3]
+	mi := &file_member_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +1102,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{3}
+	return file_member_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Change) GetOp() uint32 {
@@ -442,7 +1152,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_member_proto_msgTypes[4]
+	mi := &file_member_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +1164,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[4]
+	mi := &file_member_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +1177,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{4}
+	return file_member_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Removal) GetMember() uint64 {
@@ -505,7 +1215,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_member_proto_msgTypes[5]
+	mi := &file_member_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +1227,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[5]
+	mi := &file_member_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +1240,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{5}
+	return file_member_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Session) GetId() uint64 {
@@ -581,7 +1291,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_member_proto_msgTypes[6]
+	mi := &file_member_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +1303,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[6]
+	mi := &file_member_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +1316,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{6}
+	return file_member_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Envelope) GetForward() [][]byte {
@@ -720,7 +1430,7 @@ type MemberList struct {
 
 func (x *MemberList) Reset() {
 	*x = MemberList{}
-	mi := &file_member_proto_msgTypes[7]
+	mi := &file_member_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +1442,7 @@ func (x *MemberList) String() string {
 func (*MemberList) ProtoMessage() {}
 
 func (x *MemberList) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[7]
+	mi := &file_member_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +1455,7 @@ func (x *MemberList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberList.ProtoReflect.Descriptor instead.
 func (*MemberList) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{7}
+	return file_member_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MemberList) GetIndex() uint64 {
@@ -775,7 +1485,7 @@ type StateHash struct {
 
 func (x *StateHash) Reset() {
 	*x = StateHash{}
-	mi := &file_member_proto_msgTypes[8]
+	mi := &file_member_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +1497,7 @@ func (x *StateHash) String() string {
 func (*StateHash) ProtoMessage() {}
 
 func (x *StateHash) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[8]
+	mi := &file_member_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +1510,7 @@ func (x *StateHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHash.ProtoReflect.Descriptor instead.
 func (*StateHash) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{8}
+	return file_member_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StateHash) GetFormat() uint32 {
@@ -844,7 +1554,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_member_proto_msgTypes[9]
+	mi := &file_member_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +1566,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[9]
+	mi := &file_member_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1579,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{9}
+	return file_member_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -913,7 +1623,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_member_proto_msgTypes[10]
+	mi := &file_member_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1635,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[10]
+	mi := &file_member_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1648,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{10}
+	return file_member_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Entry) GetTerm() uint64 {
@@ -974,7 +1684,7 @@ type HardState struct {
 
 func (x *HardState) Reset() {
 	*x = HardState{}
-	mi := &file_member_proto_msgTypes[11]
+	mi := &file_member_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1696,7 @@ func (x *HardState) String() string {
 func (*HardState) ProtoMessage() {}
 
 func (x *HardState) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[11]
+	mi := &file_member_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1709,7 @@ func (x *HardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HardState.ProtoReflect.Descriptor instead.
 func (*HardState) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{11}
+	return file_member_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HardState) GetTerm() uint64 {
@@ -1034,7 +1744,7 @@ type SnapshotMark struct {
 
 func (x *SnapshotMark) Reset() {
 	*x = SnapshotMark{}
-	mi := &file_member_proto_msgTypes[12]
+	mi := &file_member_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1756,7 @@ func (x *SnapshotMark) String() string {
 func (*SnapshotMark) ProtoMessage() {}
 
 func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[12]
+	mi := &file_member_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1769,7 @@ func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotMark.ProtoReflect.Descriptor instead.
 func (*SnapshotMark) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{12}
+	return file_member_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SnapshotMark) GetTerm() uint64 {
@@ -1082,7 +1792,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_member_proto_msgTypes[13]
+	mi := &file_member_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1804,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[13]
+	mi := &file_member_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1817,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{13}
+	return file_member_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Identity) GetMember() uint64 {
@@ -1150,13 +1860,14 @@ type SnapshotHead struct {
 	Removed        []*Removal             `protobuf:"bytes,7,rep,name=removed,proto3" json:"removed,omitempty"`
 	ClusterVersion string                 `protobuf:"bytes,8,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
 	Sessions       []*Session             `protobuf:"bytes,9,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Auth           *AuthState             `protobuf:"bytes,10,opt,name=auth,proto3" json:"auth,omitempty"` // absent before its first change
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_member_proto_msgTypes[14]
+	mi := &file_member_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1879,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_member_proto_msgTypes[14]
+	mi := &file_member_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1892,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_member_proto_rawDescGZIP(), []int{14}
+	return file_member_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotHead) GetCluster() uint64 {
@@ -1247,11 +1958,18 @@ func (x *SnapshotHead) GetSessions() []*Session {
 	return nil
 }
 
+func (x *SnapshotHead) GetAuth() *AuthState {
+	if x != nil {
+		return x.Auth
+	}
+	return nil
+}
+
 var File_member_proto protoreflect.FileDescriptor
 
 const file_member_proto_rawDesc = "" +
 	"\n" +
-	"\fmember.proto\x12\x11canopy.etcdserver\"\xa6\x02\n" +
+	"\fmember.proto\x12\x11canopy.etcdserver\"\xb7\x03\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\x06R\x04time\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x06R\x02id\x12\x1a\n" +
@@ -1260,10 +1978,63 @@ const file_member_proto_rawDesc = "" +
 	"\x0fcluster_version\x18\x05 \x01(\tH\x00R\x0eclusterVersion\x12\x1f\n" +
 	"\n" +
 	"new_leader\x18\x06 \x01(\bH\x00R\tnewLeader\x12\x16\n" +
-	"\x05check\x18\t \x01(\bH\x00R\x05check\x12\x18\n" +
+	"\x05check\x18\t \x01(\bH\x00R\x05check\x126\n" +
+	"\x04auth\x18\n" +
+	" \x01(\v2 .canopy.etcdserver.AuthOperationH\x00R\x04auth\x12\x18\n" +
 	"\asession\x18\a \x01(\x06R\asession\x12\x1a\n" +
-	"\bfinished\x18\b \x01(\x04R\bfinishedB\x06\n" +
-	"\x04kind\"\xa2\x01\n" +
+	"\bfinished\x18\b \x01(\x04R\bfinished\x12\x1c\n" +
+	"\trequester\x18\v \x01(\tR\trequester\x12\x14\n" +
+	"\x05token\x18\f \x01(\fR\x05token\x12#\n" +
+	"\rauth_revision\x18\r \x01(\x04R\fauthRevisionB\x06\n" +
+	"\x04kind\"\x8b\x03\n" +
+	"\rAuthOperation\x12\x18\n" +
+	"\x06enable\x18\x01 \x01(\bH\x00R\x06enable\x12\x1a\n" +
+	"\adisable\x18\x02 \x01(\bH\x00R\adisable\x127\n" +
+	"\bput_user\x18\x03 \x01(\v2\x1a.canopy.etcdserver.PutUserH\x00R\aputUser\x12!\n" +
+	"\vdelete_user\x18\x04 \x01(\tH\x00R\n" +
+	"deleteUser\x127\n" +
+	"\bput_role\x18\x05 \x01(\v2\x1a.canopy.etcdserver.PutRoleH\x00R\aputRole\x12!\n" +
+	"\vdelete_role\x18\x06 \x01(\tH\x00R\n" +
+	"deleteRole\x12A\n" +
+	"\fcreate_token\x18\a \x01(\v2\x1c.canopy.etcdserver.AuthTokenH\x00R\vcreateToken\x12A\n" +
+	"\fdelete_token\x18\b \x01(\v2\x1c.canopy.etcdserver.AuthTokenH\x00R\vdeleteTokenB\x06\n" +
+	"\x04kind\"u\n" +
+	"\aPutUser\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x14\n" +
+	"\x05grant\x18\x04 \x03(\tR\x05grant\x12\x16\n" +
+	"\x06revoke\x18\x05 \x03(\tR\x06revoke\"7\n" +
+	"\vPermissions\x12\x12\n" +
+	"\x04read\x18\x01 \x03(\tR\x04read\x12\x14\n" +
+	"\x05write\x18\x02 \x03(\tR\x05write\"\xcd\x01\n" +
+	"\aPutRole\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12@\n" +
+	"\vpermissions\x18\x02 \x01(\v2\x1e.canopy.etcdserver.PermissionsR\vpermissions\x124\n" +
+	"\x05grant\x18\x03 \x01(\v2\x1e.canopy.etcdserver.PermissionsR\x05grant\x126\n" +
+	"\x06revoke\x18\x04 \x01(\v2\x1e.canopy.etcdserver.PermissionsR\x06revoke\"H\n" +
+	"\bAuthUser\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05roles\"z\n" +
+	"\bAuthRole\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12@\n" +
+	"\vpermissions\x18\x02 \x01(\v2\x1e.canopy.etcdserver.PermissionsR\vpermissions\x12\x18\n" +
+	"\aupdated\x18\x03 \x01(\bR\aupdated\"\x93\x01\n" +
+	"\tAuthToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
+	"\alimited\x18\x03 \x01(\bR\alimited\x12\x14\n" +
+	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x18\n" +
+	"\aexpires\x18\x05 \x01(\x06R\aexpires\x12\x18\n" +
+	"\acreated\x18\x06 \x01(\x06R\acreated\"\x80\x02\n" +
+	"\tAuthState\x12\x18\n" +
+	"\aenabled\x18\x01 \x01(\bR\aenabled\x12!\n" +
+	"\fever_enabled\x18\x02 \x01(\bR\veverEnabled\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x121\n" +
+	"\x05users\x18\x04 \x03(\v2\x1b.canopy.etcdserver.AuthUserR\x05users\x121\n" +
+	"\x05roles\x18\x05 \x03(\v2\x1b.canopy.etcdserver.AuthRoleR\x05roles\x124\n" +
+	"\x06tokens\x18\x06 \x03(\v2\x1c.canopy.etcdserver.AuthTokenR\x06tokens\"\xa2\x01\n" +
 	"\n" +
 	"Attributes\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x12\n" +
@@ -1333,7 +2104,7 @@ const file_member_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x06R\x06member\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x06R\acluster\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12/\n" +
-	"\x05seeds\x18\x04 \x03(\v2\x19.canopy.etcdserver.MemberR\x05seeds\"\xd2\x02\n" +
+	"\x05seeds\x18\x04 \x03(\v2\x19.canopy.etcdserver.MemberR\x05seeds\"\x84\x03\n" +
 	"\fSnapshotHead\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x06R\acluster\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
@@ -1343,7 +2114,9 @@ const file_member_proto_rawDesc = "" +
 	"\amembers\x18\x06 \x03(\v2\x19.canopy.etcdserver.MemberR\amembers\x124\n" +
 	"\aremoved\x18\a \x03(\v2\x1a.canopy.etcdserver.RemovalR\aremoved\x12'\n" +
 	"\x0fcluster_version\x18\b \x01(\tR\x0eclusterVersion\x126\n" +
-	"\bsessions\x18\t \x03(\v2\x1a.canopy.etcdserver.SessionR\bsessionsB Z\x1ecanopy/etcdserver/etcdserverpbb\x06proto3"
+	"\bsessions\x18\t \x03(\v2\x1a.canopy.etcdserver.SessionR\bsessions\x120\n" +
+	"\x04auth\x18\n" +
+	" \x01(\v2\x1c.canopy.etcdserver.AuthStateR\x04authB Z\x1ecanopy/etcdserver/etcdserverpbb\x06proto3"
 
 var (
 	file_member_proto_rawDescOnce sync.Once
@@ -1357,41 +2130,62 @@ func file_member_proto_rawDescGZIP() []byte {
 	return file_member_proto_rawDescData
 }
 
-var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_member_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_member_proto_goTypes = []any{
-	(*Request)(nil),      // 0: canopy.etcdserver.Request
-	(*Attributes)(nil),   // 1: canopy.etcdserver.Attributes
-	(*Member)(nil),       // 2: canopy.etcdserver.Member
-	(*Change)(nil),       // 3: canopy.etcdserver.Change
-	(*Removal)(nil),      // 4: canopy.etcdserver.Removal
-	(*Session)(nil),      // 5: canopy.etcdserver.Session
-	(*Envelope)(nil),     // 6: canopy.etcdserver.Envelope
-	(*MemberList)(nil),   // 7: canopy.etcdserver.MemberList
-	(*StateHash)(nil),    // 8: canopy.etcdserver.StateHash
-	(*Answer)(nil),       // 9: canopy.etcdserver.Answer
-	(*Entry)(nil),        // 10: canopy.etcdserver.Entry
-	(*HardState)(nil),    // 11: canopy.etcdserver.HardState
-	(*SnapshotMark)(nil), // 12: canopy.etcdserver.SnapshotMark
-	(*Identity)(nil),     // 13: canopy.etcdserver.Identity
-	(*SnapshotHead)(nil), // 14: canopy.etcdserver.SnapshotHead
+	(*Request)(nil),       // 0: canopy.etcdserver.Request
+	(*AuthOperation)(nil), // 1: canopy.etcdserver.AuthOperation
+	(*PutUser)(nil),       // 2: canopy.etcdserver.PutUser
+	(*Permissions)(nil),   // 3: canopy.etcdserver.Permissions
+	(*PutRole)(nil),       // 4: canopy.etcdserver.PutRole
+	(*AuthUser)(nil),      // 5: canopy.etcdserver.AuthUser
+	(*AuthRole)(nil),      // 6: canopy.etcdserver.AuthRole
+	(*AuthToken)(nil),     // 7: canopy.etcdserver.AuthToken
+	(*AuthState)(nil),     // 8: canopy.etcdserver.AuthState
+	(*Attributes)(nil),    // 9: canopy.etcdserver.Attributes
+	(*Member)(nil),        // 10: canopy.etcdserver.Member
+	(*Change)(nil),        // 11: canopy.etcdserver.Change
+	(*Removal)(nil),       // 12: canopy.etcdserver.Removal
+	(*Session)(nil),       // 13: canopy.etcdserver.Session
+	(*Envelope)(nil),      // 14: canopy.etcdserver.Envelope
+	(*MemberList)(nil),    // 15: canopy.etcdserver.MemberList
+	(*StateHash)(nil),     // 16: canopy.etcdserver.StateHash
+	(*Answer)(nil),        // 17: canopy.etcdserver.Answer
+	(*Entry)(nil),         // 18: canopy.etcdserver.Entry
+	(*HardState)(nil),     // 19: canopy.etcdserver.HardState
+	(*SnapshotMark)(nil),  // 20: canopy.etcdserver.SnapshotMark
+	(*Identity)(nil),      // 21: canopy.etcdserver.Identity
+	(*SnapshotHead)(nil),  // 22: canopy.etcdserver.SnapshotHead
 }
 var file_member_proto_depIdxs = []int32{
-	1,  // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
-	2,  // 1: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
-	3,  // 2: canopy.etcdserver.Envelope.change:type_name -> canopy.etcdserver.Change
-	9,  // 3: canopy.etcdserver.Envelope.answer:type_name -> canopy.etcdserver.Answer
-	8,  // 4: canopy.etcdserver.Envelope.hash:type_name -> canopy.etcdserver.StateHash
-	7,  // 5: canopy.etcdserver.Envelope.member_list:type_name -> canopy.etcdserver.MemberList
-	2,  // 6: canopy.etcdserver.MemberList.members:type_name -> canopy.etcdserver.Member
-	2,  // 7: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
-	2,  // 8: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
-	4,  // 9: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
-	5,  // 10: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	9,  // 0: canopy.etcdserver.Request.publish:type_name -> canopy.etcdserver.Attributes
+	1,  // 1: canopy.etcdserver.Request.auth:type_name -> canopy.etcdserver.AuthOperation
+	2,  // 2: canopy.etcdserver.AuthOperation.put_user:type_name -> canopy.etcdserver.PutUser
+	4,  // 3: canopy.etcdserver.AuthOperation.put_role:type_name -> canopy.etcdserver.PutRole
+	7,  // 4: canopy.etcdserver.AuthOperation.create_token:type_name -> canopy.etcdserver.AuthToken
+	7,  // 5: canopy.etcdserver.AuthOperation.delete_token:type_name -> canopy.etcdserver.AuthToken
+	3,  // 6: canopy.etcdserver.PutRole.permissions:type_name -> canopy.etcdserver.Permissions
+	3,  // 7: canopy.etcdserver.PutRole.grant:type_name -> canopy.etcdserver.Permissions
+	3,  // 8: canopy.etcdserver.PutRole.revoke:type_name -> canopy.etcdserver.Permissions
+	3,  // 9: canopy.etcdserver.AuthRole.permissions:type_name -> canopy.etcdserver.Permissions
+	5,  // 10: canopy.etcdserver.AuthState.users:type_name -> canopy.etcdserver.AuthUser
+	6,  // 11: canopy.etcdserver.AuthState.roles:type_name -> canopy.etcdserver.AuthRole
+	7,  // 12: canopy.etcdserver.AuthState.tokens:type_name -> canopy.etcdserver.AuthToken
+	10, // 13: canopy.etcdserver.Change.member:type_name -> canopy.etcdserver.Member
+	11, // 14: canopy.etcdserver.Envelope.change:type_name -> canopy.etcdserver.Change
+	17, // 15: canopy.etcdserver.Envelope.answer:type_name -> canopy.etcdserver.Answer
+	16, // 16: canopy.etcdserver.Envelope.hash:type_name -> canopy.etcdserver.StateHash
+	15, // 17: canopy.etcdserver.Envelope.member_list:type_name -> canopy.etcdserver.MemberList
+	10, // 18: canopy.etcdserver.MemberList.members:type_name -> canopy.etcdserver.Member
+	10, // 19: canopy.etcdserver.Identity.seeds:type_name -> canopy.etcdserver.Member
+	10, // 20: canopy.etcdserver.SnapshotHead.members:type_name -> canopy.etcdserver.Member
+	12, // 21: canopy.etcdserver.SnapshotHead.removed:type_name -> canopy.etcdserver.Removal
+	13, // 22: canopy.etcdserver.SnapshotHead.sessions:type_name -> canopy.etcdserver.Session
+	8,  // 23: canopy.etcdserver.SnapshotHead.auth:type_name -> canopy.etcdserver.AuthState
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_member_proto_init() }
@@ -1405,8 +2199,19 @@ func file_member_proto_init() {
 		(*Request_ClusterVersion)(nil),
 		(*Request_NewLeader)(nil),
 		(*Request_Check)(nil),
+		(*Request_Auth)(nil),
 	}
-	file_member_proto_msgTypes[6].OneofWrappers = []any{
+	file_member_proto_msgTypes[1].OneofWrappers = []any{
+		(*AuthOperation_Enable)(nil),
+		(*AuthOperation_Disable)(nil),
+		(*AuthOperation_PutUser)(nil),
+		(*AuthOperation_DeleteUser)(nil),
+		(*AuthOperation_PutRole)(nil),
+		(*AuthOperation_DeleteRole)(nil),
+		(*AuthOperation_CreateToken)(nil),
+		(*AuthOperation_DeleteToken)(nil),
+	}
+	file_member_proto_msgTypes[14].OneofWrappers = []any{
 		(*Envelope_Change)(nil),
 		(*Envelope_Answer)(nil),
 		(*Envelope_Hash)(nil),
@@ -1419,7 +2224,7 @@ func file_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_member_proto_rawDesc), len(file_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -5,6 +5,7 @@ package outcome
 import (
 	"errors"
 
+	"canopy/etcdserver/auth"
 	"canopy/store"
 	"canopy/store/watch"
 )
@@ -13,6 +14,7 @@ import (
 // entry that carried it.
 type Applied struct {
 	Event     *watch.Event
+	Auth      *auth.Result // of a change of users, roles or tokens
 	RaftIndex uint64
 	RaftTerm  uint64
 }
@@ -50,6 +52,7 @@ func WriteErrors() []WriteError {
 
 var writeErrors = []WriteError{
 	{Err: &store.Error{Code: store.CodeCompareFailed, Cause: "[a != b]"}, Outcome: NotApplied, is: isA[*store.Error]},
+	{Err: &auth.DeniedError{}, Outcome: NotApplied, is: isA[*auth.DeniedError]},
 	{Err: ErrTooLarge, Outcome: NotApplied},
 	{Err: ErrTooBusy, Outcome: NotApplied},
 	{Err: ErrNoSpace, Outcome: NotApplied},
@@ -68,6 +71,9 @@ var writeErrors = []WriteError{
 // Of tells what an error says about the write that got it.
 func Of(err error) Outcome {
 	outcome := Unknown
+	if isA[*auth.Error](err) { // only a change of users, roles or tokens gets it
+		outcome = NotApplied
+	}
 	for _, e := range writeErrors {
 		if !e.matches(err) {
 			continue

@@ -50,14 +50,13 @@ func EncodeRequest(r *pb.Request) ([]byte, error) {
 	return reserveID(data, idTag), nil
 }
 
-// EncodeCommand is EncodeRequest for a store command, as most requests are, of a session
-// that has finished all requests up to an ID.
-func EncodeCommand(command []byte, session, finished uint64) ([]byte, error) {
-	size := pb.SizeOfCommand(command, session, finished)
+// EncodeCommand is EncodeRequest for a store command, as most requests are.
+func EncodeCommand(command []byte, o pb.Origin) ([]byte, error) {
+	size := pb.SizeOfCommand(command, o)
 	if size > RequestMax {
 		return nil, outcome.ErrTooLarge
 	}
-	data := pb.AppendCommand(make([]byte, 0, size+idRoom+timeRoom), command, session, finished)
+	data := pb.AppendCommand(make([]byte, 0, size+idRoom+timeRoom), command, o)
 	return reserveID(data, idTag), nil
 }
 
@@ -135,6 +134,8 @@ func CheckForwarded(data []byte) error {
 		return fmt.Errorf("a forwarded request %x has several kinds", r.Id) // members of other versions could read another one
 	case r.GetPublish() != nil:
 		return nil
+	case r.GetAuth() != nil:
+		return replica.CheckOperation(r.GetAuth())
 	}
 	if _, err := store.DecodeCommand(command); err != nil {
 		return fmt.Errorf("a forwarded request: %w", err)

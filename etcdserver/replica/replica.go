@@ -5,6 +5,7 @@
 //	                                      │  the tree, its time and deadlines   (store)
 //	                                      │  the members and who was removed    (Membership)
 //	                                      │  which requests were applied        (sessions)
+//	                                      │  users, roles and tokens            (auth)
 //	                                      │  the cluster version
 //	                        Load ──▶ ─────┴──▶ Snapshot ──▶ Save, Verify
 //
@@ -19,6 +20,7 @@ import (
 	"slices"
 	"strings"
 
+	"canopy/etcdserver/auth"
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/raft"
 	"canopy/store"
@@ -44,6 +46,7 @@ type Head struct {
 	Term    raft.Term
 	Config  raft.Configuration
 	Members *Membership
+	Auth    *auth.State
 }
 
 // RaftMeta is the state as raft speaks of it.
@@ -63,7 +66,7 @@ type State struct {
 
 // New is the state before the first entry.
 func New(cluster ID, o store.Options) *State {
-	return &State{Head: Head{Members: NewMembership()}, Store: store.New(o), cluster: cluster, sessions: newSessions()}
+	return &State{Head: Head{Members: NewMembership(), Auth: &auth.State{}}, Store: store.New(o), cluster: cluster, sessions: newSessions()}
 }
 
 // Time is the log's time: the latest of an entry.
@@ -98,7 +101,8 @@ func (s *State) ForceNewCluster(cluster, self ID, peerURLs []string) {
 type Effect struct {
 	Session, Request uint64       // whose outcome this is; 0: of no request, or of one that was applied before
 	Event            *watch.Event // of a command that succeeded; nil, too, while the store defers events
-	Err              error        // of a command that failed: a *store.Error
+	Err              error        // of a command that failed: a *store.Error, an *auth.Error or an *auth.DeniedError
+	Auth             *auth.Result // of a change of users, roles or tokens that succeeded
 	Agreed           bool         // members compare the hash of their states behind this entry
 	TimePassed       bool         // the entry let time pass, and did nothing else
 	Change           *Change      // of the members; nil: none
@@ -134,7 +138,12 @@ func (s *State) applyRequest(c *Content) Effect {
 	switch {
 	case c.command != nil:
 		s.expire(expirePerCommand)
-		effect.Event, effect.Err = s.Store.Apply(s.time, c.command)
+		if effect.Err = s.checkCommand(r, c.command); effect.Err == nil {
+			effect.Event, effect.Err = s.Store.Apply(s.time, c.command)
+		}
+	case c.operation != nil:
+		effect.Auth, effect.Err = s.applyAuth(r, c.operation)
+		effect.Agreed = true
 	case r.GetPublish() != nil:
 		s.publish(r.GetPublish())
 		effect.Agreed = true

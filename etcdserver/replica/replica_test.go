@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"canopy/etcdserver/auth"
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/internal/rng"
 	"canopy/raft"
@@ -111,7 +112,15 @@ func TestARestartedMemberGoesOnInTheSameWay(t *testing.T) {
 }
 
 func randomRequest(a *applier, r *rand.Rand, at store.Time) *pb.Request {
-	switch r.IntN(6) {
+	switch r.IntN(9) {
+	case 6, 7:
+		request := &pb.Request{Time: uint64(at), Session: 5, Id: 1 + r.Uint64N(1000), AuthRevision: r.Uint64N(20), Requester: []string{"", "root", "bob"}[r.IntN(3)]}
+		request.Kind = &pb.Request_Auth{Auth: OperationToProto(randomOperation(r))}
+		return request
+	case 8:
+		request := a.set(at, 1+r.Uint64N(3), 1+r.Uint64N(50), fmt.Sprintf("/k%d", r.IntN(5)), store.TTL{})
+		request.Requester, request.AuthRevision = []string{"", "root", "bob"}[r.IntN(3)], r.Uint64N(20)
+		return request
 	case 0:
 		return &pb.Request{Time: uint64(at), Kind: &pb.Request_NewLeader{NewLeader: true}}
 	case 1:
@@ -125,6 +134,28 @@ func randomRequest(a *applier, r *rand.Rand, at store.Time) *pb.Request {
 	}
 	ttl := store.TTL{Set: r.IntN(2) == 0, Seconds: r.Uint64N(5)}
 	return a.set(at, 1+r.Uint64N(3), 1+r.Uint64N(50), fmt.Sprintf("/k%d", r.IntN(5)), ttl)
+}
+
+func randomOperation(r *rand.Rand) auth.Operation {
+	user, role := []string{"root", "bob"}[r.IntN(2)], []string{"guest", "r"}[r.IntN(2)]
+	patterns := auth.Permissions{Read: []string{"/*"}, Write: []string{fmt.Sprintf("/k%d", r.IntN(5))}}
+	switch r.IntN(9) {
+	case 0, 1:
+		return auth.PutUser{Name: user, Hash: []byte("hash")}
+	case 2:
+		return auth.PutUser{Name: user, Grant: []string{role}}
+	case 3:
+		return auth.PutRole{Name: role, Permissions: patterns}
+	case 4:
+		return auth.PutRole{Name: role, Revoke: patterns}
+	case 5:
+		return []auth.Operation{auth.DeleteUser{Name: user}, auth.DeleteRole{Name: role}, auth.Disable{}}[r.IntN(3)]
+	case 6:
+		return auth.CreateToken{Token: auth.Token{ID: auth.TokenID{byte(r.IntN(3))}, User: user, Roles: [][]string{nil, {}}[r.IntN(2)]}, Lifetime: r.Int64N(int64(5 * store.Second))}
+	case 7:
+		return auth.DeleteToken{ID: auth.TokenID{byte(r.IntN(3))}}
+	}
+	return auth.Enable{}
 }
 
 // A new leader whose clock is an hour ahead moves the log's time by an hour. No

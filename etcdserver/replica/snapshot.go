@@ -94,6 +94,7 @@ func headOf(cluster ID, h *Head, sessions []*pb.Session) *pb.SnapshotHead {
 		Voters:   memberNumbers(h.Config.Voters),
 		Learners: memberNumbers(h.Config.Learners),
 		Sessions: sessions,
+		Auth:     authToProto(h.Auth),
 	}
 	h.Members.toProto(head)
 	return head
@@ -131,6 +132,7 @@ func Load(r io.Reader, cluster ID, o store.Options) (_ *State, length int64, err
 			Term:    raft.Term(head.Term),
 			Config:  raft.Configuration{Voters: raftMembers(head.Voters), Learners: raftMembers(head.Learners)},
 			Members: membershipFromProto(head),
+			Auth:    authFromProto(head.Auth),
 		},
 		Store: st, cluster: cluster, sessions: sessionsFromProto(head.Sessions), time: st.View().Time(),
 	}, counter.bytes, nil

@@ -59,23 +59,3 @@ func validPattern(p string) bool {
 	}
 	return true
 }
-
-// Kind is a kind of refusal.
-type Kind uint8
-
-// The kinds of refusals.
-const (
-	Invalid   Kind = iota // it makes no sense
-	Missing               // what it is about does not exist
-	Conflict              // it contradicts what there is
-	Forbidden             // it is never allowed
-)
-
-// Error is an operation that was refused. It changed nothing.
-type Error struct {
-	Kind    Kind
-	Message string // as users see it (A22, A31)
-}
-
-// Error gives the message.
-func (e *Error) Error() string { return e.Message }
