@@ -18,6 +18,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/certificates"
 	"canopy/internal/httpserver"
 	"canopy/internal/memory"
 	"canopy/internal/ports"
@@ -36,6 +37,7 @@ type member struct {
 	memory   *memory.Budget
 	tuning   *tuning.Tuning
 	ports    *ports.Ports
+	tls      *certificates.Certificates
 
 	transport *rafthttp.Transport // to the other members; nil until connect
 }
@@ -45,13 +47,18 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
-	tuning := tuning.New(tuned(c))
+	tuning := tuning.New(c.IsTuned())
 	announce(c, p.Log)
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
 	budget, limit := p.MemoryBudget(c.HTTP.MemoryBudget, registry)
+	tls, err := certificates.Open(certificates.Options{Config: c, Registry: registry, Log: p.Log})
+	if err != nil {
+		return err
+	}
 	ports, err := ports.Open(ports.Options{
 		Config:   c,
+		TLS:      tls,
 		Capacity: ports.CapacityOf(process.FileLimit(), 1, c.HTTP.MaxPerClient),
 		Memory:   budget,
 		Metrics:  set.HTTP,
@@ -62,7 +69,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	if err != nil {
 		return err
 	}
-	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, tuning: tuning, ports: ports}
+	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, tuning: tuning, ports: ports, tls: tls}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(ports.Serve)
 	group.Go(func() error {
@@ -71,6 +78,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	})
 	group.Go(func() error { budget.Watch(ctx, limit); return nil })
 	group.Go(func() error { tuning.Run(ctx); return nil })
+	group.Go(func() error { tls.Run(ctx); return nil })
 	group.Go(func() error { return errors.Join(m.serve(ctx), ports.Close()) })
 	return group.Wait()
 }
@@ -105,12 +113,6 @@ func (m *member) serve(ctx context.Context) error {
 
 // connect makes the transport of a member.
 func (m *member) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserver.Transport {
-	for i := range m.config.ListenPeerURLs {
-		if u := &m.config.ListenPeerURLs[i]; !bootstrap.IsLoopback(u.Hostname()) {
-			m.Log.Warnf("anyone who can connect to the peer port %s can read and destroy the cluster: keep it in a private network", u)
-			break
-		}
-	}
 	m.transport = rafthttp.New(rafthttp.Options{
 		Self:          self,
 		ServerVersion: etcdserver.APIVersion,

@@ -13,6 +13,7 @@ import (
 	"canopy/discovery"
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/certificates"
 	"canopy/internal/memory"
 	"canopy/internal/ports"
 	"canopy/internal/process"
@@ -40,7 +41,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 		return err
 	}
 	announceProgram(p.Log)
-	tuning.Proxy(tuned(c))
+	tuning.Proxy(c.IsTuned())
 	c.ListenPeerURLs = nil // nobody talks to a proxy but clients
 	lock, err := bootstrap.LockProxyDir(c.DataDir, p.Log)
 	if err != nil {
@@ -50,6 +51,10 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	registry := process.NewRegistry()
 	budget, _ := p.MemoryBudget(c.HTTP.MemoryBudget, registry) // all that a proxy holds is counted
 	set := metrics.NewProxyHTTP(registry)
+	tls, err := certificates.Open(certificates.Options{Config: c, Proxy: true, Registry: registry, Log: p.Log})
+	if err != nil {
+		return err
+	}
 	options := proxyOptions(c, firstPeers, budget, registry, p)
 	options.FS, options.Refused = p.Disk(ctx), set.Refused
 	handler, err := proxy.New(options)
@@ -61,6 +66,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	}
 	ports, err := ports.Open(ports.Options{
 		Config:   c,
+		TLS:      tls,
 		Capacity: ports.CapacityOf(process.FileLimit(), 2, c.HTTP.MaxPerClient),
 		Memory:   budget,
 		Metrics:  set,
@@ -73,7 +79,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	p.Systemd.Does(proxyServes)
 	ports.Client.Open(handler)
 	ports.Metrics.Open(handler.NewMetrics())
-	return runProxy(ctx, handler, ports, p)
+	return runProxy(ctx, handler, ports, tls, p)
 }
 
 // proxyServes is what a proxy does that looks for nobody.
@@ -81,11 +87,12 @@ const proxyServes = "serves as a proxy"
 
 // runProxy runs the proxy behind its ports. When ctx ends things stop in
 // order: no new connections, watches end, requests in flight are finished.
-func runProxy(ctx context.Context, handler *proxy.Proxy, ports *ports.Ports, p *process.Process) error {
+func runProxy(ctx context.Context, handler *proxy.Proxy, ports *ports.Ports, tls *certificates.Certificates, p *process.Process) error {
 	proxyCtx, stopProxy := context.WithCancel(context.Background())
 	defer stopProxy()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(ports.Serve)
+	group.Go(func() error { tls.Run(ctx); return nil })
 	group.Go(func() error { return handler.Run(proxyCtx) })
 	group.Go(func() error {
 		<-ctx.Done()

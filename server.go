@@ -10,6 +10,7 @@ import (
 	"canopy/config"
 	"canopy/discovery"
 	"canopy/etcdserver"
+	"canopy/internal/certificates"
 	"canopy/internal/process"
 	"canopy/internal/tuning"
 )
@@ -31,8 +32,11 @@ func runServer(argv, environ []string) (exit int) {
 		return check(invocation)
 	}
 	c := invocation.Config
+	if _, err := certificates.Check(c); err != nil {
+		return refuse(err)
+	}
 	return process.Run(process.Options{Log: c.Log, Notes: invocation.Notes}, func(ctx context.Context, p *process.Process) error {
-		if tuned(c) {
+		if c.IsTuned() {
 			if err := tuning.WidenTimers(); err != nil {
 				p.Log.Infof("the timer slack stays as it is: %v; set TimerSlackNSec=1ms in the systemd unit to save processor time", err)
 			}
@@ -52,19 +56,17 @@ func check(invocation config.Invocation) (exit int) {
 	if !invocation.Quiet {
 		fmt.Print(invocation.Config.Effective())
 	}
-	for _, note := range invocation.Notes {
+	warnings, err := certificates.Check(invocation.Config)
+	for _, note := range append(invocation.Notes, warnings...) {
 		if note.Warning {
 			fmt.Fprintln(os.Stderr, "warning: "+note.Text)
 		}
 	}
-	if err := bootstrap.Check(invocation.Config); err != nil {
+	if err := errors.Join(err, bootstrap.Check(invocation.Config)); err != nil {
 		return refuse(err)
 	}
 	return 0
 }
-
-// tuned reports whether the runtime is to be adjusted to the load.
-func tuned(c config.Config) bool { return c.RuntimeTuning != "off" }
 
 // serve runs a member or a proxy: what the data directory belongs to, or what
 // the flags ask for if it is new (B6).

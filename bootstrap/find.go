@@ -45,7 +45,7 @@ func (f *Finder) discover(ctx context.Context, first *firststart.Bootstrap) erro
 	o.Started = f.knowsStarted
 	o.FS, o.Dir = f.FS, f.Config.MemberDir()
 	for i := range f.Config.AdvertisePeerURLs {
-		if u := &f.Config.AdvertisePeerURLs[i]; IsLoopback(u.Hostname()) && !IsLoopback(token.Host()) {
+		if u := &f.Config.AdvertisePeerURLs[i]; isLoopback(u.Hostname()) && !isLoopback(token.Host()) {
 			f.Log.Warnf("registering %s, which nobody but this machine can reach; see --initial-advertise-peer-urls", u)
 		}
 	}
@@ -70,8 +70,8 @@ func (f *Finder) records() discovery.SRV {
 	return discovery.SRV{Domain: d.SRV, Suffix: d.SRVName, Resolver: net.DefaultResolver, Log: f.Log, Waiting: f.Waiting}
 }
 
-// IsLoopback reports whether a host is this machine for all of its processes.
-func IsLoopback(host string) bool {
+// isLoopback reports whether a host is this machine for all of its processes.
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -43,6 +43,10 @@ type Config struct {
 	Log     Log
 	Proxy   Proxy
 
+	ClientTLS TLS      // of the client and metrics ports
+	PeerTLS   TLS      // between members; a proxy uses it towards members (T41)
+	Protocol  Protocol // of both
+
 	RuntimeTuning string // "auto": adjust Go's runtime and the timers to the load, "off": leave them alone; default "auto"
 
 	ForcePeerURLs map[string]value.URLs // where members are dialled, by name or id, until the list of members has these URLs; none: as the list says
@@ -50,6 +54,7 @@ type Config struct {
 	Force string // make a new cluster from the data in the directory (B45): "", "once" or "again"
 
 	bootstrap bootstrapFlags
+	proxying  bool // it begins as a proxy, by its flags or its data directory
 	settings  []Setting
 }
 
@@ -127,6 +132,12 @@ func (c Config) LogDir() string {
 	}
 	return filepath.Join(c.MemberDir(), "wal")
 }
+
+// IsProxy tells whether a start is that of a proxy (B6). A member whose discovered cluster is full becomes one later.
+func (c Config) IsProxy() bool { return c.proxying }
+
+// IsTuned tells whether the runtime is to be adjusted to the load.
+func (c Config) IsTuned() bool { return c.RuntimeTuning != "off" }
 
 // GivenPeerURLs are the advertised peer URLs, if the flag was given. They have no effect once the cluster knows the
 // member (M24).

@@ -9,11 +9,8 @@ import (
 	"canopy/config/value"
 )
 
-// Sentences that several rows share.
-const (
-	noTLS  = "TLS is not built yet"
-	noAuth = "authentication is not built yet"
-)
+// noAuth is why the flags of authentication have no effect.
+const noAuth = "authentication is not built yet"
 
 func proxyRows(d *draft) []row {
 	timing := func(name string, p *time.Duration, def, zero, usage string) row {
@@ -38,32 +35,7 @@ func securityRows(d *draft) []row {
 		{name: "host-whitelist", value: value.List(&d.raw.hosts, parseHostName, "*, or host names with commas"),
 			usage: "Names allowed in the Host header; others are answered 421. IP addresses, localhost and the hosts of --advertise-client-urls are always allowed. Empty: for requests to a loopback address, names without a dot and the name of this machine too, for others every name. `*`: every name everywhere."},
 	}
-	for _, f := range [][2]string{
-		{"cert-file", "Certificate of the client listeners."},
-		{"key-file", "Key of the client listeners."},
-		{"ca-file", "Old name of --trusted-ca-file, with --client-cert-auth implied."},
-		{"trusted-ca-file", "Authorities for client certificates."},
-		{"client-crl-file", "Revoked client certificates."},
-		{"client-cert-allowed-hostname", "Name that client certificates must have."},
-		{"peer-cert-file", "Certificate towards other members."},
-		{"peer-key-file", "Key towards other members."},
-		{"peer-ca-file", "Old name of --peer-trusted-ca-file, with --peer-client-cert-auth implied."},
-		{"peer-trusted-ca-file", "Authorities for certificates of other members."},
-		{"peer-crl-file", "Revoked certificates of members."},
-		{"peer-cert-allowed-cn", "Common name that certificates of members must have."},
-		{"peer-cert-allowed-hostname", "Name that certificates of members must have."},
-		{"cipher-suites", "Cipher suites, with commas."},
-	} {
-		rows = append(rows, row{name: f[0], value: value.Text(new(string), "nothing for now"), refused: noTLS, usage: f[1]})
-	}
-	for _, f := range [][2]string{
-		{"client-cert-auth", "Demand certificates of clients."},
-		{"auto-tls", "Make a certificate for the client listeners."},
-		{"peer-client-cert-auth", "Demand certificates of other members."},
-		{"peer-auto-tls", "Make a certificate for the peer listeners."},
-	} {
-		rows = append(rows, row{name: f[0], value: value.Bool(new(bool)), def: "false", refused: noTLS, usage: f[1]})
-	}
+	rows = append(rows, tlsRows(d)...)
 	return append(rows, row{name: "bcrypt-cost", value: value.Count(new(int), 4, 31, ""), def: "10", noEffect: noAuth,
 		usage: "Work of hashing a password, as a power of two."})
 }

@@ -248,6 +248,7 @@ func (p *parser) finish(action Action) (Invocation, error) {
 		return invocation, p.failure(action)
 	}
 	invocation.Notes = append(p.notes, p.draft.remarks(p.groups)...)
+	p.draft.proxying = p.draft.modes == proxying
 	p.draft.settings = p.draft.list(p.groups)
 	invocation.Config = p.draft.Config
 	return invocation, nil

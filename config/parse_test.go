@@ -92,8 +92,8 @@ func TestAllFaultsAreReported(t *testing.T) { // F29
 		{"max-wals", "x", "--max-wals"},
 		{"", "extra", "default"},
 		{"log-level", "loud", "ETCD_LOG_LEVEL"},
-		{"cert-file", "c", "--cert-file"},
 		{"watch-queue", "0", "ETCD_WATCH_QUEUE"},
+		{"cert-file", "c", "--cert-file"},
 		{"heartbeat-interval", "0", "--heartbeat-interval"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -109,7 +109,7 @@ func TestAFaultNamesValueSourceAndWhatIsAllowed(t *testing.T) { // F29
 		{"--watch-queue 0", "", "error verifying flags, --watch-queue must be 1 to 1000000 (set to 0). See 'canopy --help'. [--watch-queue=0 from --watch-queue]"},
 		{"", "ETCD_MAX_WALS=-1", `invalid value "-1" for ETCD_MAX_WALS: parse error (allowed: 1 to 1000000, or 0 = keep all)`},
 		{"--log-level loud", "", `invalid value "loud" for flag -log-level: invalid value (allowed: debug, info, warn, error, fatal, panic, warning (= warn))`},
-		{"--listen-client-urls localhost:2379", "ETCD_ADVERTISE_CLIENT_URLS=http://a:1", `invalid value "localhost:2379" for flag -listen-client-urls: URL scheme must be http or https: localhost:2379 (allowed: http://host:port, several with commas)`},
+		{"--listen-client-urls localhost:2379", "ETCD_ADVERTISE_CLIENT_URLS=http://a:1", `invalid value "localhost:2379" for flag -listen-client-urls: URL scheme must be http or https: localhost:2379 (allowed: http://host:port or https://host:port, several with commas)`},
 	} {
 		if got := faultsOf(t, tt.argv, tt.environ).Error(); got != tt.want {
 			t.Errorf("Parse(%q, %q) =\n%s\nwant\n%s", tt.argv, tt.environ, got, tt.want)

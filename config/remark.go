@@ -35,11 +35,17 @@ func (d *draft) remarks(groups []group) []Note {
 	if len(d.ForcePeerURLs) > 0 && d.modes&restart == 0 {
 		warn("--force-peer-urls (from %s) has no effect %s: there is no list of members yet", d.sources["force-peer-urls"], d.where())
 	}
+	d.tlsRemarks(warn)
 	if d.Storage.UnsafeNoFsync && d.modes != proxying {
 		warn("--unsafe-no-fsync (from %s): acknowledged writes WILL BE LOST when the machine crashes", d.sources["unsafe-no-fsync"])
 	}
 	if d.raw.debug && d.isSet("log-level") && d.given["log-level"] != "debug" {
 		warn("--debug (from %s) overrides --log-level=%s", d.sources["debug"], d.given["log-level"])
+	}
+	for _, s := range []side{d.clientSide(), d.peerSide()} {
+		if !s.ClientCertAuth && s.Demanded() && s.Serves() { // T4
+			notes = append(notes, Note{Text: fmt.Sprintf("--%s is given, so %ss must present a certificate of its authorities", d.demands(s), s.whose)})
+		}
 	}
 	return notes
 }

@@ -51,31 +51,36 @@ func dirName(name string) string {
 const dirNameMax = 240
 
 // resolveAddresses gives 0.4's addresses their new names (F14). An advertised address alone also says where to listen:
-// on its port, on all interfaces.
+// on its port, on all interfaces. With a certificate and a key it is an address of https.
 func (d *draft) resolveAddresses() {
 	for _, a := range []struct {
 		advertised, bound   string
 		listenFlag          string
 		advertise, listenOn *value.URLs
+		tls                 TLS
 	}{
-		{d.raw.addr, d.raw.bindAddr, "listen-client-urls", &d.AdvertiseClientURLs, &d.ListenClientURLs},
-		{d.raw.peerAddr, d.raw.peerBindAddr, "listen-peer-urls", &d.AdvertisePeerURLs, &d.ListenPeerURLs},
+		{d.raw.addr, d.raw.bindAddr, "listen-client-urls", &d.AdvertiseClientURLs, &d.ListenClientURLs, d.ClientTLS},
+		{d.raw.peerAddr, d.raw.peerBindAddr, "listen-peer-urls", &d.AdvertisePeerURLs, &d.ListenPeerURLs, d.PeerTLS},
 	} {
+		scheme := "http"
+		if a.tls.HasCertificate() {
+			scheme = "https"
+		}
 		if a.advertised != "" {
-			*a.advertise = addressURLs(a.advertised)
+			*a.advertise = addressURLs(scheme, a.advertised)
 		}
 		switch {
 		case a.bound != "":
-			*a.listenOn = addressURLs(a.bound)
+			*a.listenOn = addressURLs(scheme, a.bound)
 		case a.advertised != "" && !d.isSet(a.listenFlag):
-			*a.listenOn = addressURLs(net.JoinHostPort("::", portOf(a.advertised)))
+			*a.listenOn = addressURLs(scheme, net.JoinHostPort("::", portOf(a.advertised)))
 		}
 	}
 }
 
 // addressURLs is a checked ip:port as the list of one URL that the new flags take.
-func addressURLs(address string) value.URLs {
-	urls, err := value.ParseURLs("http://" + address)
+func addressURLs(scheme, address string) value.URLs {
+	urls, err := value.ParseURLs(scheme + "://" + address)
 	if err != nil {
 		panic("config: a checked address does not make a URL: " + err.Error())
 	}

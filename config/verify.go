@@ -30,6 +30,9 @@ func (d *draft) verify(groups []group) ([]Fault, []Note) {
 	for _, l := range v.listeners() {
 		v.listening(l.flag, l.urls)
 	}
+	v.certificates(d.clientSide())
+	v.certificates(d.peerSide())
+	v.protocol()
 	v.collisions()
 	v.advertiseWhatIsListened()
 	v.times()
@@ -152,16 +155,13 @@ func (v *verifier) listeners() []listener {
 	}
 }
 
-// listening refuses names other than localhost, which could resolve elsewhere one day (F23), and https.
+// listening refuses names other than localhost, which could resolve elsewhere one day (F23).
 func (v *verifier) listening(flag string, urls value.URLs) {
 	for i := range urls {
 		u := &urls[i]
 		host := u.Hostname()
 		if host != "" && host != "localhost" && net.ParseIP(value.Zoneless(host)) == nil {
 			v.refuse(fmt.Sprintf("expected IP in URL for binding (%s); allowed in -%s: an IP address, localhost, or no host", u, flag), flag)
-		}
-		if u.Scheme == "https" {
-			v.refuse(fmt.Sprintf("cannot listen on TLS for %s in -%s: %s; allowed: http", u, flag, noTLS), flag)
 		}
 	}
 }

@@ -88,23 +88,6 @@ func TestAProxyDirAdvertisesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotBuiltYetIsRefused(t *testing.T) {
-	for _, argv := range words(`--cert-file=a --key-file=a --ca-file=a --trusted-ca-file=a --client-cert-auth --auto-tls
-		--peer-cert-file=a --peer-key-file=a --peer-ca-file=a --peer-trusted-ca-file=a --peer-client-cert-auth --peer-auto-tls --cipher-suites=a
-		--client-crl-file=a --peer-crl-file=a --peer-cert-allowed-cn=a --peer-cert-allowed-hostname=a --client-cert-allowed-hostname=a`) {
-		e := faultsOf(t, argv, "")
-		want := "error verifying flags, " + argv
-		if !strings.Contains(argv, "=") {
-			want += "=true"
-		}
-		if e.Exit != 1 || len(e.Faults) != 1 || !strings.HasPrefix(e.Error(), want+" is refused: ") {
-			t.Errorf("Parse(%q) = exit %d, %v, want exit 1, %s is refused: …", argv, e.Exit, e, want)
-		}
-	}
-	// Saying the default aloud changes nothing.
-	mustParse(t, "--proxy=off --cert-file= --auto-tls=false", "")
-}
-
 func TestRemarks(t *testing.T) {
 	for _, tt := range []struct {
 		rule, argv, want string // want is "" for none

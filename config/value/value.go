@@ -155,9 +155,11 @@ func (v urlsValue) Set(s string) error {
 	*v.p = urls
 	return nil
 }
-func (v urlsValue) String() string  { return v.p.String() }
-func (v urlsValue) Type() string    { return "urls" }
-func (v urlsValue) Allowed() string { return "http://host:port, several with commas" }
+func (v urlsValue) String() string { return v.p.String() }
+func (v urlsValue) Type() string   { return "urls" }
+func (v urlsValue) Allowed() string {
+	return "http://host:port or https://host:port, several with commas"
+}
 
 // List is a comma-separated list; item checks one entry and gives its canonical form, what says what the entries are.
 func List(p *[]string, item func(string) (string, error), what string) Value {

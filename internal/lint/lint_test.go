@@ -81,7 +81,7 @@ func (s source) imports(t *testing.T) []string {
 // mayImport lists which packages of the project a package may import. Packages
 // that are not listed may import none.
 var mayImport = map[string][]string{
-	".":                         {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/metrics", "canopy/internal/httpserver", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/ports", "canopy/internal/process", "canopy/internal/redact", "canopy/internal/tlsconf", "canopy/internal/tuning", "canopy/proxy", "canopy/proxy/upstream", "canopy/rafthttp", "canopy/store"},
+	".":                         {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/metrics", "canopy/internal/certificates", "canopy/internal/httpserver", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/ports", "canopy/internal/process", "canopy/internal/redact", "canopy/internal/tlsconf", "canopy/internal/tuning", "canopy/proxy", "canopy/proxy/upstream", "canopy/rafthttp", "canopy/store"},
 	"bootstrap":                 {"canopy/client", "canopy/config", "canopy/discovery", "canopy/etcdserver/firststart", "canopy/etcdserver/replica", "canopy/internal/disk", "canopy/rafthttp", "canopy/wal"},
 	"config":                    {"canopy/config/value", "canopy/internal/redact"},
 	"config/value":              {"canopy/internal/redact"},
@@ -101,9 +101,10 @@ var mayImport = map[string][]string{
 	"internal/disk":             {},
 	"internal/memory":           {},
 	"internal/process":          {"canopy/config", "canopy/internal/disk", "canopy/internal/lasting", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/redact"},
-	"internal/ports":            {"canopy/config", "canopy/config/value", "canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/httpserver", "canopy/internal/httpserver/http1", "canopy/internal/memory", "canopy/internal/middleware"},
+	"internal/ports":            {"canopy/config", "canopy/config/value", "canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/certificates", "canopy/internal/httpserver", "canopy/internal/httpserver/http1", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/tlsconf"},
 	"internal/tuning":           {},
 	"internal/tlsconf":          {},
+	"internal/certificates":     {"canopy/config", "canopy/config/value", "canopy/internal/tlsconf"},
 	"internal/tlsconf/certtest": {},
 	"internal/lasting":          {},
 	"wal":                       {"canopy/internal/disk"},

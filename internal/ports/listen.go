@@ -2,9 +2,7 @@ package ports
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"net/url"
 
 	"github.com/sirupsen/logrus"
 
@@ -15,7 +13,20 @@ import (
 
 // listeners are the open sockets, by what is served on them.
 type listeners struct {
-	client, metrics, peer []net.Listener
+	client, metrics, peer []socket
+}
+
+// socket is an open socket.
+type socket struct {
+	net.Listener
+	https bool
+}
+
+// took tells whether the socket has accepted a connection.
+func (s socket) took(c net.Conn) bool {
+	own, ok := s.Addr().(*net.TCPAddr)
+	local, tcp := c.LocalAddr().(*net.TCPAddr)
+	return ok && tcp && own.Port == local.Port && (own.IP.IsUnspecified() || own.IP.Equal(local.IP))
 }
 
 // listenAll binds every configured address, or none.
@@ -23,7 +34,7 @@ func listenAll(c config.Config, logger *logrus.Logger) (listeners, error) {
 	var l listeners
 	for _, each := range []struct {
 		urls value.URLs
-		into *[]net.Listener
+		into *[]socket
 		what string
 	}{
 		{c.ListenPeerURLs, &l.peer, "peers"},
@@ -31,27 +42,20 @@ func listenAll(c config.Config, logger *logrus.Logger) (listeners, error) {
 		{c.ListenMetricsURLs, &l.metrics, "metrics requests"},
 	} {
 		for i := range each.urls {
-			listener, err := listen(&each.urls[i])
+			listener, err := httpserver.Listen(each.urls[i].Host)
 			if err != nil {
 				return listeners{}, errors.Join(err, l.close())
 			}
 			logger.Infof("listening for %s on %s", each.what, each.urls[i].String())
-			*each.into = append(*each.into, listener)
+			*each.into = append(*each.into, socket{listener, each.urls[i].Scheme == "https"})
 		}
 	}
 	return l, nil
 }
 
-func listen(u *url.URL) (net.Listener, error) {
-	if u.Scheme != "http" {
-		return nil, fmt.Errorf("listen on %s: only http is served", u)
-	}
-	return httpserver.Listen(u.Host)
-}
-
 func (l listeners) close() error {
 	var errs []error
-	for _, group := range [][]net.Listener{l.client, l.metrics, l.peer} {
+	for _, group := range [][]socket{l.client, l.metrics, l.peer} {
 		for _, listener := range group {
 			errs = append(errs, listener.Close())
 		}

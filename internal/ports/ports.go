@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -19,9 +20,11 @@ import (
 
 	"canopy/config"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/certificates"
 	"canopy/internal/httpserver"
 	"canopy/internal/httpserver/http1"
 	"canopy/internal/memory"
+	"canopy/internal/tlsconf"
 )
 
 // A stop has two steps (F38): for a moment answers tell clients to go, and then
@@ -34,6 +37,7 @@ const (
 // Options are what the ports need.
 type Options struct {
 	Config   config.Config
+	TLS      *certificates.Certificates // of the listeners of https
 	Capacity Capacity
 	Memory   *memory.Budget           // for connections and requests of clients
 	Metrics  *metrics.HTTP            // counts connections
@@ -86,23 +90,42 @@ func Open(o Options) (*Ports, error) {
 	}
 	clients := newClientBudget(o.Capacity, o.Metrics)
 	clients.Bound(o.Memory, httpserver.ConnectionBytes)
-	urgent, beyond := sparePool(o.Capacity.urgent, o.Metrics), http1.NewHandover(l.client[0].Addr())
-	clients.Overflow(beyond.Give)
-	p.add([]net.Listener{beyond}, serveUrgent(&p.Client), limited(limits, urgent), urgent)
+	urgent := sparePool(o.Capacity.urgent, o.Metrics)
+	p.add(overflow(clients, l.client), serveUrgent(&p.Client), limited(limits, urgent), urgent, o.TLS.Client)
 	apart := sparePool(o.Capacity.metrics, o.Metrics)
-	p.add(l.metrics, &p.Metrics, limited(limits, apart), apart)
+	p.add(l.metrics, &p.Metrics, limited(limits, apart), apart, o.TLS.Client)
 	p.PeerPool = provisionalPeers(o.Capacity, h, o.Metrics)
-	p.add(l.peer, &p.Peer, limited(limits, p.PeerPool), p.PeerPool)
+	p.add(l.peer, &p.Peer, limited(limits, p.PeerPool), p.PeerPool, o.TLS.Peer)
 	limits.ConnState, limits.Memory = clients.ConnState, o.Memory
-	p.add(l.client, &p.Client, limits, clients)
+	p.add(l.client, &p.Client, limits, clients, o.TLS.Client)
 	return p, nil
 }
 
-// add serves a handler on some listeners.
-func (p *Ports) add(on []net.Listener, h http.Handler, o httpserver.Options, b bound) {
-	for _, listener := range on {
-		p.servers = append(p.servers, boundServer{httpserver.New(h, o), b.Listener(listener)})
+// add serves a handler on some listeners. TLS is around what bounds the connections.
+func (p *Ports) add(on []socket, h http.Handler, o httpserver.Options, b bound, certificate *tlsconf.Current) {
+	for _, each := range on {
+		listener := b.Listener(each.Listener)
+		switch {
+		case each.https && o.HTTP2Disabled:
+			listener = certificate.Listener(listener, tlsconf.HTTP1)
+		case each.https:
+			listener = certificate.Listener(listener)
+		}
+		p.servers = append(p.servers, boundServer{httpserver.New(h, o), listener})
 	}
+}
+
+// overflow gives the listeners of connections that are beyond the budget of clients: one for http, one for https.
+func overflow(clients *httpserver.Budget, on []socket) []socket {
+	plain, secure := http1.NewHandover(on[0].Addr()), http1.NewHandover(on[0].Addr())
+	clients.Overflow(func(c net.Conn) {
+		if slices.ContainsFunc(on, func(s socket) bool { return s.https && s.took(c) }) {
+			secure.Give(c)
+			return
+		}
+		plain.Give(c)
+	})
+	return []socket{{plain, false}, {secure, true}}
 }
 
 func newClientBudget(c Capacity, set *metrics.HTTP) *httpserver.Budget {

@@ -14,6 +14,7 @@ const sessionsMax = 64
 func (p Policy) client(set *Set) *tls.Config {
 	c := p.config()
 	c.RootCAs = set.pool()
+	c.InsecureSkipVerify = p.Unverified
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(sessionsMax)
 	if set.Certificate != nil {
 		c.Certificates = []tls.Certificate{*set.Certificate}

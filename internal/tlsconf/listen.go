@@ -9,13 +9,16 @@ import (
 )
 
 // Listener gives l with TLS, or l itself if there is no certificate. Its connections are of type *tls.Conn; the handshake
-// begins with the first read or write.
-func (c *Current) Listener(l net.Listener) net.Listener {
+// begins with the first read or write. It offers the protocols, in this order; none: HTTP/2 and HTTP/1.1.
+func (c *Current) Listener(l net.Listener, protocols ...string) net.Listener {
 	if c.Set().Certificate == nil {
 		return l
 	}
-	return listener{l, c, c.Server()}
+	return listener{l, c, c.Server(protocols...)}
 }
+
+// HTTP1 is the protocol of a listener that does not speak HTTP/2.
+const HTTP1 = "http/1.1"
 
 // listener wraps each connection of another listener in TLS.
 type listener struct {
@@ -43,19 +46,25 @@ func (l listener) SetDeadline(at time.Time) error {
 }
 
 // Server is the configuration of a listener. Each handshake uses the present Set; sessions are resumed also after a change
-// of it, if the certificate of the other side is still accepted.
-func (c *Current) Server() *tls.Config {
+// of it, if the certificate of the other side is still accepted. Its protocols are those of Listener.
+func (c *Current) Server(protocols ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			in := c.in.Load()
 			conn, tracked := hello.Conn.(*trackedConn)
-			if !tracked || !c.policy.Demanded {
+			demanded := tracked && c.policy.Demanded
+			if !demanded && protocols == nil {
 				return in.server, nil
 			}
 			own := in.server.Clone()
-			own.VerifyConnection = func(s tls.ConnectionState) error {
-				return c.verify(conn, s, x509.ExtKeyUsageClientAuth)
+			if protocols != nil {
+				own.NextProtos = protocols
+			}
+			if demanded {
+				own.VerifyConnection = func(s tls.ConnectionState) error {
+					return c.verify(conn, s, x509.ExtKeyUsageClientAuth)
+				}
 			}
 			return own, nil
 		},
@@ -69,7 +78,7 @@ func (p Policy) server(set *Set) *tls.Config {
 	}
 	s := p.config()
 	s.Certificates = []tls.Certificate{*set.Certificate}
-	s.NextProtos = []string{"h2", "http/1.1"}
+	s.NextProtos = []string{"h2", HTTP1}
 	if p.Demanded {
 		s.ClientAuth = tls.RequireAndVerifyClientCert
 		s.ClientCAs = set.pool()

@@ -33,6 +33,7 @@ type Policy struct {
 	Demanded        bool   // who connects must present a certificate of the authorities
 	AllowedName     string // common name that a certificate must have; "": any
 	AllowedHost     string // DNS name or address that a certificate must be valid for; "": any
+	Unverified      bool   // those that are dialled may have any certificate, such as one that they made themselves
 	AddressVerified bool   // a certificate with DNS names or addresses must be valid for the address that its owner connects from (T25)
 
 	MinVersion, MaxVersion uint16   // of TLS; 0: TLS 1.2, and the newest
@@ -44,7 +45,18 @@ type Set struct {
 	Certificate *tls.Certificate    // with its Leaf; nil: none
 	Authorities []*x509.Certificate // nil: none were given
 	Revoked     *x509.RevocationList
+
+	held []Held
 }
+
+// Held is a certificate, and the file that has it.
+type Held struct {
+	File        File
+	Certificate *x509.Certificate
+}
+
+// Held lists the certificates in use: the own one, and those of the authorities.
+func (s *Set) Held() []Held { return s.held }
 
 // A FileError says what is wrong with a file.
 type FileError struct {
@@ -80,6 +92,7 @@ func (f Files) Load() (*Set, error) {
 			return nil, err
 		}
 		s.Certificate = pair
+		s.held = append(s.held, Held{f.Cert, pair.Leaf})
 	}
 	for _, file := range f.Authorities {
 		if file.Name == "" {
@@ -90,6 +103,9 @@ func (f Files) Load() (*Set, error) {
 			return nil, err
 		}
 		s.Authorities = append(s.Authorities, all...)
+		for _, c := range all {
+			s.held = append(s.held, Held{file, c})
+		}
 	}
 	if f.Revoked.Name != "" {
 		list, err := loadRevoked(f.Revoked, s.Authorities)
