@@ -3,16 +3,10 @@ package http1
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"canopy/internal/tlsconf/certtest"
 )
 
 // A way is how clients and servers of a test talk: both configurations are nil without TLS.
@@ -37,28 +33,10 @@ func eachWay(t *testing.T, run func(t *testing.T, over way)) {
 // securely is a way with TLS of a version.
 func securely(t testing.TB, version uint16) way {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "server"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
+	authority := certtest.NewAuthority(t, "ca")
 	return way{
-		&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12},
-		&tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}, MaxVersion: version},
+		&tls.Config{Certificates: []tls.Certificate{authority.Pair(certtest.Hosts("localhost"))}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12},
+		&tls.Config{RootCAs: authority.Pool(), ServerName: "localhost", NextProtos: []string{"http/1.1"}, MaxVersion: version},
 	}
 }
 

@@ -589,12 +589,12 @@ func TestServeReportsABrokenListener(t *testing.T) {
 }
 
 // The client speaks HTTP/2, which net/http serves only on connections that it knows to be TLS.
-func TestTLSIsLeftToNetHTTP(t *testing.T) {
+func TestHTTP2IsLeftToNetHTTP(t *testing.T) {
 	lender := httptest.NewUnstartedServer(http.NotFoundHandler())
 	lender.EnableHTTP2 = true
 	lender.StartTLS()
 	defer lender.Close()
-	s := New(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }), TLSConfig: lender.TLS},
+	s := New(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }), TLSConfig: lender.TLS.Clone()},
 		func(*http.Request) bool { return true })
 	addr := serve(t, func(l net.Listener) error { return s.Serve(tls.NewListener(l, lender.TLS)) }, s.Close)
 	client := lender.Client()
