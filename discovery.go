@@ -78,7 +78,7 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	budget := httpserver.NewBudget(room.Clients, nil, nil)
 	budget.LimitClients(room.PerClient)
 	budget.Bound(held, httpserver.ConnectionBytes)
-	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
+	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, TLS: certificate.Server(), ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
 	server := httpserver.New(handler, limits)
 	p.Log.Infof("discovery service listening on %s", listener.Addr())
 	p.Systemd.Does("serves tokens")
@@ -90,7 +90,7 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	group.Go(func() error { held.Watch(ctx, limit); return nil })
 	group.Go(func() error { certificate.Run(ctx); return nil })
 	group.Go(func() error {
-		if err := server.Serve(certificate.Listener(budget.Listener(listener))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(certificate.Tracked(budget.Listener(listener))); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
 		}
 		return nil

@@ -158,7 +158,7 @@ func (d Dir) inspect() (strange []string, err error) {
 	}
 	for _, name := range names {
 		kept := strings.HasPrefix(name, "member.lost-") || strings.HasPrefix(name, "member.unfinished-")
-		if !kept && !slices.Contains([]string{"member", "proxy", "lock", "lost+found"}, name) {
+		if !kept && !slices.Contains([]string{"member", "proxy", "fixtures", "lock", "lost+found"}, name) {
 			strange = append(strange, name)
 		}
 	}

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -206,7 +208,8 @@ func (c *Certificates) renew(self tlsconf.SelfSigned) error {
 // renewEvery is how often the certificates that are made here are looked at.
 const renewEvery = time.Hour
 
-// Run reads files again when they change, and renews the certificates that are made here, until ctx ends.
+// Run reads files again when they change, and at SIGHUP, and renews the certificates that are made here, until ctx ends.
+// Without files SIGHUP keeps its meaning: it ends the process.
 func (c *Certificates) Run(ctx context.Context) {
 	var group errgroup.Group
 	for _, current := range []*tlsconf.Current{c.Client, c.Peer} {
@@ -214,6 +217,11 @@ func (c *Certificates) Run(ctx context.Context) {
 	}
 	look := time.NewTicker(renewEvery)
 	defer look.Stop()
+	asked := make(chan os.Signal, 1)
+	if c.InUse() {
+		signal.Notify(asked, syscall.SIGHUP)
+		defer signal.Stop(asked)
+	}
 	for ctx.Err() == nil {
 		select {
 		case <-look.C:
@@ -222,6 +230,9 @@ func (c *Certificates) Run(ctx context.Context) {
 					c.log.Warnf("the certificate could not be renewed: %v", err)
 				}
 			}
+		case <-asked:
+			c.log.Info("SIGHUP: certificates, keys and lists are read again")
+			c.Reload()
 		case <-ctx.Done():
 		}
 	}

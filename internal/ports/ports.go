@@ -91,28 +91,41 @@ func Open(o Options) (*Ports, error) {
 	clients := newClientBudget(o.Capacity, o.Metrics)
 	clients.Bound(o.Memory, httpserver.ConnectionBytes)
 	urgent := sparePool(o.Capacity.urgent, o.Metrics)
-	p.add(overflow(clients, l.client), serveUrgent(&p.Client), limited(limits, urgent), urgent, o.TLS.Client)
+	client, peer := secured{o.TLS.Client, o.TLS.ClientFailures}, secured{o.TLS.Peer, o.TLS.PeerFailures}
+	p.add(overflow(clients, l.client), serveUrgent(&p.Client), limited(limits, urgent), urgent, client)
 	apart := sparePool(o.Capacity.metrics, o.Metrics)
-	p.add(l.metrics, &p.Metrics, limited(limits, apart), apart, o.TLS.Client)
+	p.add(l.metrics, &p.Metrics, limited(limits, apart), apart, client)
 	p.PeerPool = provisionalPeers(o.Capacity, h, o.Metrics)
-	p.add(l.peer, &p.Peer, limited(limits, p.PeerPool), p.PeerPool, o.TLS.Peer)
+	p.add(l.peer, &p.Peer, limited(limits, p.PeerPool), p.PeerPool, peer)
 	limits.ConnState, limits.Memory = clients.ConnState, o.Memory
-	p.add(l.client, &p.Client, limits, clients, o.TLS.Client)
+	p.add(l.client, &p.Client, limits, clients, client)
 	return p, nil
 }
 
+// secured is what listeners of https need.
+type secured struct {
+	certificate *tlsconf.Current
+	failures    *tlsconf.Failures
+}
+
 // add serves a handler on some listeners. TLS is around what bounds the connections.
-func (p *Ports) add(on []socket, h http.Handler, o httpserver.Options, b bound, certificate *tlsconf.Current) {
+func (p *Ports) add(on []socket, h http.Handler, o httpserver.Options, b bound, s secured) {
 	for _, each := range on {
-		listener := b.Listener(each.Listener)
-		switch {
-		case each.https && o.HTTP2Disabled:
-			listener = certificate.Listener(listener, tlsconf.HTTP1)
-		case each.https:
-			listener = certificate.Listener(listener)
+		own, listener := o, b.Listener(each.Listener)
+		if each.https {
+			own.HandshakeFailed = s.failures.Failed
+			own.TLS, listener = s.certificate.Server(protocols(o)...), s.certificate.Tracked(listener)
 		}
-		p.servers = append(p.servers, boundServer{httpserver.New(h, o), listener})
+		p.servers = append(p.servers, boundServer{httpserver.New(h, own), listener})
 	}
+}
+
+// protocols are those that TLS offers; none: all.
+func protocols(o httpserver.Options) []string {
+	if o.HTTP2Disabled {
+		return []string{tlsconf.HTTP1}
+	}
+	return nil
 }
 
 // overflow gives the listeners of connections that are beyond the budget of clients: one for http, one for https.

@@ -96,6 +96,8 @@ func explainText(err error) (reason, text string) {
 	switch {
 	case strings.Contains(said, "client didn't provide a certificate"):
 		return NoCertificate, "the other side shows no certificate, and one is demanded here"
+	case strings.Contains(said, "HTTP request without TLS"): // the words of http1
+		return PlainHTTP, "the other side speaks plain http: this port serves https"
 	case strings.Contains(said, "server gave HTTP response to HTTPS client"):
 		return PlainHTTP, "the other side speaks plain http, not https: the schemes of the URL and of the listener differ"
 	case strings.Contains(said, "unsupported versions") || strings.Contains(said, "protocol version"):

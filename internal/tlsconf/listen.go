@@ -8,32 +8,42 @@ import (
 	"time"
 )
 
-// Listener gives l with TLS, or l itself if there is no certificate. Its connections are of type *tls.Conn; the handshake
-// begins with the first read or write. It offers the protocols, in this order; none: HTTP/2 and HTTP/1.1.
-func (c *Current) Listener(l net.Listener, protocols ...string) net.Listener {
+// Tracked gives l with connections that are closed when the certificate of the other side is revoked. The server begins TLS
+// on them, with Server as its configuration. Without a certificate it gives l.
+func (c *Current) Tracked(l net.Listener) net.Listener {
 	if c.Set().Certificate == nil {
 		return l
 	}
-	return listener{l, c, c.Server(protocols...)}
+	return listener{l, c, nil}
 }
 
-// HTTP1 is the protocol of a listener that does not speak HTTP/2.
-const HTTP1 = "http/1.1"
+// Listener gives l with TLS, or l itself if there is no certificate. Its connections are of type *tls.Conn; the handshake
+// begins with the first read or write.
+func (c *Current) Listener(l net.Listener) net.Listener {
+	if c.Set().Certificate == nil {
+		return l
+	}
+	return listener{l, c, c.Server()}
+}
 
-// listener wraps each connection of another listener in TLS.
+// listener tracks each connection of another listener.
 type listener struct {
 	net.Listener
 	of     *Current
-	config *tls.Config
+	config *tls.Config // of TLS, which is begun here; nil: it is not
 }
 
-// Accept returns the next connection, a *tls.Conn.
+// Accept returns the next connection.
 func (l listener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(l.of.open.track(conn), l.config), nil
+	tracked := l.of.open.track(conn)
+	if l.config == nil {
+		return tracked, nil
+	}
+	return tls.Server(tracked, l.config), nil
 }
 
 // SetDeadline makes Accept fail at a time, if the listener below can do that.
@@ -45,25 +55,30 @@ func (l listener) SetDeadline(at time.Time) error {
 	return d.SetDeadline(at)
 }
 
+// HTTP1 is the protocol of a listener that does not speak HTTP/2.
+const HTTP1 = "http/1.1"
+
 // Server is the configuration of a listener. Each handshake uses the present Set; sessions are resumed also after a change
-// of it, if the certificate of the other side is still accepted. Its protocols are those of Listener.
+// of it, if the certificate of the other side is still accepted. It offers the protocols, in this order; none: HTTP/2 and
+// HTTP/1.1. Without a certificate it is nil.
 func (c *Current) Server(protocols ...string) *tls.Config {
+	if c.Set().Certificate == nil {
+		return nil
+	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			in := c.in.Load()
-			conn, tracked := hello.Conn.(*trackedConn)
-			demanded := tracked && c.policy.Demanded
-			if !demanded && protocols == nil {
+			if !c.policy.Demanded && protocols == nil {
 				return in.server, nil
 			}
 			own := in.server.Clone()
 			if protocols != nil {
 				own.NextProtos = protocols
 			}
-			if demanded {
+			if c.policy.Demanded {
 				own.VerifyConnection = func(s tls.ConnectionState) error {
-					return c.verify(conn, s, x509.ExtKeyUsageClientAuth)
+					return c.verify(hello.Conn, s, x509.ExtKeyUsageClientAuth)
 				}
 			}
 			return own, nil
@@ -79,6 +94,7 @@ func (p Policy) server(set *Set) *tls.Config {
 	s := p.config()
 	s.Certificates = []tls.Certificate{*set.Certificate}
 	s.NextProtos = []string{"h2", HTTP1}
+	s.DynamicRecordSizingDisabled = true // an answer is one record, and one write
 	if p.Demanded {
 		s.ClientAuth = tls.RequireAndVerifyClientCert
 		s.ClientCAs = set.pool()

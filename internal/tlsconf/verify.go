@@ -24,7 +24,7 @@ func (e *RefusedError) Error() string {
 }
 
 // verify judges the certificates of the other side, beyond what crypto/tls does at a full handshake.
-func (c *Current) verify(conn *trackedConn, s tls.ConnectionState, usage x509.ExtKeyUsage) error {
+func (c *Current) verify(conn net.Conn, s tls.ConnectionState, usage x509.ExtKeyUsage) error {
 	set := c.Set()
 	chains := s.VerifiedChains
 	if s.DidResume { // the session may be older than the set
@@ -48,7 +48,9 @@ func (c *Current) verify(conn *trackedConn, s tls.ConnectionState, usage x509.Ex
 			return err
 		}
 	}
-	conn.hold(chains)
+	if tracked := trackedBelow(conn); tracked != nil {
+		tracked.hold(chains)
+	}
 	if now := c.Set(); now != set { // it came meanwhile, and did not find this connection
 		return now.checkRevoked(chains)
 	}
@@ -137,6 +139,20 @@ type trackedConn struct {
 }
 
 func (c *connections) track(conn net.Conn) *trackedConn { return &trackedConn{Conn: conn, of: c} }
+
+// trackedBelow finds the tracked connection in one that is around it; nil: there is none.
+func trackedBelow(conn net.Conn) *trackedConn {
+	for {
+		if t, ok := conn.(*trackedConn); ok {
+			return t
+		}
+		around, wraps := conn.(interface{ NetConn() net.Conn })
+		if !wraps {
+			return nil
+		}
+		conn = around.NetConn()
+	}
+}
 
 // NetConn is the connection below, as of tls.Conn.
 func (t *trackedConn) NetConn() net.Conn { return t.Conn }
