@@ -87,10 +87,10 @@ func (c *Current) Reload() {
 
 // equal tells whether two sets hold the same.
 func (s *Set) equal(other *Set) bool {
-	sameList := (s.Revoked == nil) == (other.Revoked == nil) && (s.Revoked == nil || bytes.Equal(s.Revoked.Raw, other.Revoked.Raw))
+	sameLists := slices.EqualFunc(s.Revoked, other.Revoked, func(a, b *x509.RevocationList) bool { return bytes.Equal(a.Raw, b.Raw) })
 	samePair := (s.Certificate == nil) == (other.Certificate == nil) &&
 		(s.Certificate == nil || slices.EqualFunc(s.Certificate.Certificate, other.Certificate.Certificate, bytes.Equal))
-	return sameList && samePair && slices.EqualFunc(s.Authorities, other.Authorities, (*x509.Certificate).Equal)
+	return sameLists && samePair && slices.EqualFunc(s.Authorities, other.Authorities, (*x509.Certificate).Equal)
 }
 
 // text names the files.

@@ -12,19 +12,23 @@ import (
 	"os"
 )
 
-// fileMax is the size of a file, at most, in bytes. A bundle of all authorities of a system has a quarter of it.
-const fileMax = 1 << 20
+// The sizes of files, at most, in bytes. A bundle of all authorities of a system has a quarter of the first; a revoked
+// certificate takes some 40 bytes of a list.
+const (
+	fileMax  = 1 << 20
+	listsMax = 16 << 20
+)
 
-// read reads a file.
-func read(file File) ([]byte, error) {
+// read reads a file of at most so many bytes.
+func read(file File, most int64) ([]byte, error) {
 	f, err := os.Open(file.Name)
 	if err != nil {
 		return nil, &FileError{file, reasonOf(err)}
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, fileMax+1))
-	if err == nil && len(b) > fileMax {
-		err = fmt.Errorf("it has more than %d bytes", fileMax)
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("it has more than %d bytes", most)
 	}
 	if err != nil {
 		return nil, &FileError{file, reasonOf(err)}
@@ -67,7 +71,7 @@ func blocks(b []byte, each func(line int, block *pem.Block) error) error {
 
 // loadCertificates reads the certificates of a bundle, of which there must be one.
 func loadCertificates(file File) ([]*x509.Certificate, error) {
-	b, err := read(file)
+	b, err := read(file, fileMax)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +113,7 @@ func loadPair(certFile, keyFile File) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := read(keyFile)
+	b, err := read(keyFile, fileMax)
 	if err != nil {
 		return nil, err
 	}
@@ -183,37 +187,64 @@ func parseKeyBytes(block *pem.Block) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// loadRevoked reads a list of revoked certificates, PEM or DER, which one of the authorities must have signed (T26).
-func loadRevoked(file File, authorities []*x509.Certificate) (*x509.RevocationList, error) {
-	b, err := read(file)
+// loadRevoked reads lists of revoked certificates, each of which one of the authorities must have signed (T26).
+func loadRevoked(file File, authorities []*x509.Certificate) ([]*x509.RevocationList, error) {
+	b, err := read(file, listsMax)
 	if err != nil {
 		return nil, err
 	}
-	list, err := parseRevoked(b)
+	lists, err := parseRevoked(b)
 	if err != nil {
 		return nil, &FileError{file, err}
 	}
-	for _, authority := range authorities {
-		if list.CheckSignatureFrom(authority) == nil {
-			return list, nil
+	for _, list := range lists {
+		if err := checkIssuer(list, authorities); err != nil {
+			return nil, &FileError{file, err}
 		}
 	}
-	return nil, &FileError{file, fmt.Errorf("none of the authorities has signed it; its issuer is %q", list.Issuer)}
+	return lists, nil
 }
 
-func parseRevoked(b []byte) (list *x509.RevocationList, err error) {
+// checkIssuer tells why a list cannot be trusted.
+func checkIssuer(list *x509.RevocationList, authorities []*x509.Certificate) error {
+	named := error(nil)
+	for _, authority := range authorities {
+		err := list.CheckSignatureFrom(authority)
+		if err == nil {
+			return nil
+		}
+		if bytes.Equal(authority.RawSubject, list.RawIssuer) {
+			named = err
+		}
+	}
+	if named != nil {
+		return fmt.Errorf("the signature of the list of %q: %w", list.Issuer, named)
+	}
+	return fmt.Errorf("none of the authorities has signed it; its issuer is %q", list.Issuer)
+}
+
+// parseRevoked reads one list in DER form, or several in PEM form.
+func parseRevoked(b []byte) (lists []*x509.RevocationList, err error) {
 	if !bytes.Contains(b, pemBegin) {
-		return x509.ParseRevocationList(b)
+		list, err := x509.ParseRevocationList(b)
+		if err != nil {
+			return nil, err
+		}
+		return []*x509.RevocationList{list}, nil
 	}
 	err = blocks(b, func(line int, block *pem.Block) error {
-		switch {
-		case block.Type != "X509 CRL":
+		if block.Type != "X509 CRL" {
 			return fmt.Errorf("the block that begins in line %d is of type %s, not X509 CRL", line, block.Type)
-		case list != nil:
-			return fmt.Errorf("it holds a second list, which begins in line %d", line)
 		}
-		list, err = x509.ParseRevocationList(block.Bytes)
-		return err
+		list, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("the list that begins in line %d: %w", line, err)
+		}
+		lists = append(lists, list)
+		return nil
 	})
-	return list, err
+	if err != nil {
+		return nil, err
+	}
+	return lists, nil
 }

@@ -24,7 +24,7 @@ type File struct {
 type Files struct {
 	Cert, Key   File   // the own certificate, with its intermediate ones, and its key; both or none
 	Authorities []File // certificates of the authorities that others must have theirs from; all count (T1)
-	Revoked     File   // a list of revoked certificates, of one of the authorities
+	Revoked     File   // lists of revoked certificates, each of one of the authorities
 }
 
 // A Policy says which certificates of others are accepted, beyond those of the authorities. The zero value accepts whoever
@@ -44,9 +44,10 @@ type Policy struct {
 type Set struct {
 	Certificate *tls.Certificate    // with its Leaf; nil: none
 	Authorities []*x509.Certificate // nil: none were given
-	Revoked     *x509.RevocationList
+	Revoked     []*x509.RevocationList
 
-	held []Held
+	revoked map[string]bool // by revocation
+	held    []Held
 }
 
 // Held is a certificate, and the file that has it.
@@ -108,11 +109,11 @@ func (f Files) Load() (*Set, error) {
 		}
 	}
 	if f.Revoked.Name != "" {
-		list, err := loadRevoked(f.Revoked, s.Authorities)
+		lists, err := loadRevoked(f.Revoked, s.Authorities)
 		if err != nil {
 			return nil, err
 		}
-		s.Revoked = list
+		s.revoke(lists)
 	}
 	return s, nil
 }

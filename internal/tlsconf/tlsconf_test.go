@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,12 @@ func TestWhatIsWrongIsToldInOneLine(t *testing.T) {
 		{"a list of somebody else", "crl", stranger.Revoke(time.Now().Add(time.Hour)), "--client-crl-file CRL: none of the authorities has signed it; its issuer is \"CN=stranger\""},
 		{"text as list", "crl", []byte("hello"), "--client-crl-file CRL: x509: malformed crl"},
 		{"a certificate as list", "crl", cert, "--client-crl-file CRL: the block that begins in line 1 is of type CERTIFICATE"},
-		{"two lists", "crl", append(list, list...), "--client-crl-file CRL: it holds a second list"},
+		{"two lists", "crl", slices.Concat(list, list), ""},
+		{"a list of somebody else after a good one", "crl", slices.Concat(list, certtest.ListPEM(stranger.Revoke(time.Now()))), "--client-crl-file CRL: none of the authorities has signed it"},
+		{"a forged list", "crl", certtest.NewAuthority(t, "a").Revoke(time.Now()), "--client-crl-file CRL: the signature of the list of \"CN=a\": x509: ECDSA verification failure"},
+		{"no list in a block", "crl", certtest.ListPEM([]byte("x")), "--client-crl-file CRL: the list that begins in line 1: x509: malformed crl"},
+		{"half a list after a good one", "crl", slices.Concat(list, list[:len(list)/2]), "--client-crl-file CRL: the block that begins in line "},
+		{"a list without an end", "crl", make([]byte, listsMax+1), "--client-crl-file CRL: it has more than 16777216 bytes"},
 		{"a file without an end", "ca", make([]byte, fileMax+1), "--trusted-ca-file CA: it has more than 1048576 bytes"},
 	} {
 		f := newFolder(t)
@@ -179,7 +185,7 @@ func TestAKeyThatOthersCanReadIsToldOf(t *testing.T) {
 func FuzzFiles(f *testing.F) {
 	a := certtest.NewAuthority(f, "a")
 	cert, key := a.Issue(nil)
-	for _, seed := range [][]byte{nil, cert, key, a.PEM(), a.Revoke(time.Now()), append(cert, key...), []byte("-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n")} {
+	for _, seed := range [][]byte{nil, cert, key, a.PEM(), a.Revoke(time.Now()), slices.Concat(cert, key), slices.Concat(certtest.ListPEM(a.Revoke(time.Now(), 1, 2)), certtest.ListPEM(a.Revoke(time.Now(), 3))), []byte("-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n")} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -189,8 +195,21 @@ func FuzzFiles(f *testing.F) {
 		if key, err := parseKey(b); err == nil && key == nil {
 			t.Error("neither a key nor an error")
 		}
-		if list, err := parseRevoked(b); err == nil && list == nil {
-			t.Error("neither a list nor an error")
+		lists, err := parseRevoked(b)
+		if err == nil && (len(lists) == 0 || len(lists) > max(1, bytes.Count(b, []byte("-----BEGIN X509 CRL")))) {
+			t.Errorf("%d lists in %q", len(lists), b)
+		}
+		s := &Set{}
+		s.revoke(lists)
+		for _, list := range lists {
+			if err := checkIssuer(list, []*x509.Certificate{a.Cert}); err == nil && !bytes.Equal(list.RawIssuer, a.Cert.RawSubject) {
+				t.Errorf("%q is taken for the issuer of the list of %q", a.Cert.Subject, list.Issuer)
+			}
+			for _, entry := range list.RevokedCertificateEntries {
+				if !s.isRevoked(&x509.Certificate{RawIssuer: list.RawIssuer, SerialNumber: entry.SerialNumber}) {
+					t.Errorf("%v of %q is not revoked", entry.SerialNumber, list.Issuer)
+				}
+			}
 		}
 	})
 }

@@ -1,11 +1,11 @@
 package tlsconf
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"math/big"
 	"net"
 	"slices"
 	"sync"
@@ -85,13 +85,21 @@ func (s *Set) checkRevoked(chains [][]*x509.Certificate) error {
 	return &RefusedError{chains[0][0], Revoked, fmt.Sprintf("the certificate with the serial number %x is revoked", revoked.SerialNumber)}
 }
 
-func (s *Set) isRevoked(c *x509.Certificate) bool {
-	if !bytes.Equal(c.RawIssuer, s.Revoked.RawIssuer) {
-		return false
+// revocation is a certificate as lists name it.
+func revocation(issuer []byte, serial *big.Int) string { return string(issuer) + serial.String() }
+
+// revoke takes the lists, and makes an index of them.
+func (s *Set) revoke(lists []*x509.RevocationList) {
+	s.Revoked, s.revoked = lists, map[string]bool{}
+	for _, list := range lists {
+		for _, entry := range list.RevokedCertificateEntries {
+			s.revoked[revocation(list.RawIssuer, entry.SerialNumber)] = true
+		}
 	}
-	return slices.ContainsFunc(s.Revoked.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
-		return e.SerialNumber.Cmp(c.SerialNumber) == 0
-	})
+}
+
+func (s *Set) isRevoked(c *x509.Certificate) bool {
+	return s.revoked[revocation(c.RawIssuer, c.SerialNumber)]
 }
 
 // checkNames refuses certificates that lack the allowed names.

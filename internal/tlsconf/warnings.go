@@ -33,8 +33,10 @@ func (s *Set) Warnings(f Files, use Use, now time.Time) (all []string) {
 			warn(f.Key, "others may read the key (mode %04o): chmod 600", info.Mode().Perm())
 		}
 	}
-	if s.Revoked != nil && !s.Revoked.NextUpdate.IsZero() && now.After(s.Revoked.NextUpdate) {
-		warn(f.Revoked, "a newer list was due on %s", s.Revoked.NextUpdate.UTC().Format(time.RFC3339))
+	for _, list := range s.Revoked {
+		if !list.NextUpdate.IsZero() && now.After(list.NextUpdate) {
+			warn(f.Revoked, "a newer list was due on %s", list.NextUpdate.UTC().Format(time.RFC3339))
+		}
 	}
 	return all
 }
