@@ -163,7 +163,7 @@ func (s *server) postJSON(method, path, body string) answer {
 		s.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	a, err := receive(http.DefaultClient, request)
+	a, err := receive(s.http, request)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}

@@ -101,9 +101,10 @@ type server struct {
 	client  string // http://127.0.0.1:port
 	peer    string
 	flags   []string
-	wrap    []string // what the program is run by, if anything
-	line    []string // the whole command, if it is another one than that of a member
-	environ []string // variables besides those of the test
+	wrap    []string     // what the program is run by, if anything
+	line    []string     // the whole command, if it is another one than that of a member
+	environ []string     // variables besides those of the test
+	http    *http.Client // for requests to it
 	command *exec.Cmd
 	output  *lockedBuffer
 	exited  chan struct{} // closed when the process has ended
@@ -129,7 +130,7 @@ func (l *lockedBuffer) String() string {
 
 func newServer(t *testing.T, flags ...string) *server {
 	t.Helper()
-	s := &server{t: t, name: "default", dir: filepath.Join(t.TempDir(), "data"), client: freeURL(t), peer: freeURL(t), flags: flags}
+	s := &server{t: t, name: "default", dir: filepath.Join(t.TempDir(), "data"), client: freeURL(t), peer: freeURL(t), flags: flags, http: http.DefaultClient}
 	s.cluster = s.name + "=" + s.peer
 	return s
 }
@@ -223,7 +224,7 @@ func (s *server) waitServing() {
 			s.t.Fatalf("the server ended: %v\n%s", s.command.ProcessState, s.output)
 		default:
 		}
-		response, err := http.Get(s.client + "/health")
+		response, err := s.http.Get(s.client + "/health")
 		if err != nil {
 			return err
 		}
@@ -294,7 +295,7 @@ type answer struct {
 
 // do sends one request; the form, if not empty, is the body.
 func (s *server) do(method, path, form string) (answer, error) {
-	return send(http.DefaultClient, method, s.client+path, form)
+	return send(s.http, method, s.client+path, form)
 }
 
 func send(client *http.Client, method, url, form string) (answer, error) {

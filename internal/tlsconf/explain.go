@@ -105,6 +105,8 @@ func explainText(err error) (reason, text string) {
 	case strings.Contains(said, "no cipher suite supported") || strings.Contains(said, "unsupported application protocols") ||
 		strings.Contains(said, "no mutually supported") || strings.Contains(said, "supported by both"):
 		return NothingInCommon, "the two sides have no cipher suite or protocol in common: " + said
+	case strings.Contains(said, "bad record MAC"):
+		return refusedPrefix + BadCertificate, "the other side breaks off the handshake, as clients of OpenSSL do that do not trust the certificate of this side: give them the authority that signed it"
 	case strings.Contains(said, "certificate"):
 		return BadCertificate, said
 	}
