@@ -91,27 +91,27 @@ type TokenID [32]byte
 
 // State is all of it as of one entry of the log. The zero value is that of a new cluster: off, without users.
 type State struct {
-	enabled     bool
-	everEnabled bool // so that the guest's rights do not come back (A6)
-	revision    uint64
-	users       map[string]*User
-	roles       map[string]*Role
-	tokens      map[TokenID]*Token
-	bytes       int // of all names, hashes and patterns; <= BytesMax
+	enabled      bool
+	guestShutOut bool // the role guest was deleted while checks were on: its rights do not come back (A6)
+	revision     uint64
+	users        map[string]*User
+	roles        map[string]*Role
+	tokens       map[TokenID]*Token
+	bytes        int // of all names, hashes and patterns; <= BytesMax
 }
 
 // Contents are what a State holds, to be stored.
 type Contents struct {
-	Enabled, EverEnabled bool
-	Revision             uint64
-	Users                []User
-	Roles                []Role
-	Tokens               []Token
+	Enabled, GuestShutOut bool
+	Revision              uint64
+	Users                 []User
+	Roles                 []Role
+	Tokens                []Token
 }
 
 // Contents gives what the state holds, in one order.
 func (s *State) Contents() Contents {
-	c := Contents{Enabled: s.enabled, EverEnabled: s.everEnabled, Revision: s.revision}
+	c := Contents{Enabled: s.enabled, GuestShutOut: s.guestShutOut, Revision: s.revision}
 	for _, u := range s.Users() {
 		c.Users = append(c.Users, *u)
 	}
@@ -129,7 +129,7 @@ func (s *State) Contents() Contents {
 // kept, and allow nothing.
 func Restore(c Contents) *State {
 	s := &State{
-		enabled: c.Enabled, everEnabled: c.EverEnabled, revision: c.Revision,
+		enabled: c.Enabled, guestShutOut: c.GuestShutOut, revision: c.Revision,
 		users: map[string]*User{}, roles: map[string]*Role{}, tokens: map[TokenID]*Token{},
 	}
 	for _, u := range c.Users {

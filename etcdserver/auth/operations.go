@@ -22,7 +22,7 @@ type Result struct {
 // Apply makes the state after an operation, at a time of the log. If it is refused the state stays.
 func (s *State) Apply(op Operation, now int64) (*State, Result, error) {
 	next := &State{
-		enabled: s.enabled, everEnabled: s.everEnabled, revision: s.revision + 1,
+		enabled: s.enabled, guestShutOut: s.guestShutOut, revision: s.revision + 1,
 		users: s.users, roles: s.roles, tokens: s.tokens, bytes: s.bytes,
 	}
 	result, err := op.apply(next, now)
@@ -73,12 +73,12 @@ func (Enable) apply(s *State, _ int64) (Result, error) {
 	}
 	if s.roles[Guest] == nil {
 		var p Permissions
-		if !s.everEnabled {
+		if !s.guestShutOut {
 			p = Permissions{Read: []string{"/*"}, Write: []string{"/*"}}
 		}
 		s.setRole(newRole(Guest, p, false))
 	}
-	s.enabled, s.everEnabled = true, true
+	s.enabled = true
 	return Result{}, nil
 }
 
@@ -205,6 +205,9 @@ func (o PutRole) apply(s *State, _ int64) (Result, error) {
 	case present != nil:
 		return Result{}, &Error{Conflict, fmt.Sprintf("auth: Role %s already exists.", o.Name)}
 	}
+	if o.Name == Guest {
+		s.guestShutOut = false // whoever creates the role decides
+	}
 	r := newRole(o.Name, o.Permissions, false)
 	s.setRole(r)
 	return Result{Created: true, Role: r}, nil
@@ -257,6 +260,9 @@ func (o DeleteRole) apply(s *State, _ int64) (Result, error) {
 		return Result{}, errRootRole
 	case s.roles[o.Name] == nil:
 		return Result{}, &Error{Missing, fmt.Sprintf("auth: Role %s doesn't exist.", o.Name)}
+	}
+	if o.Name == Guest && s.enabled {
+		s.guestShutOut = true
 	}
 	s.roles = cloned(s.roles)
 	s.bytes -= s.roles[o.Name].size()

@@ -819,7 +819,7 @@ func (x *AuthToken) GetCreated() uint64 {
 type AuthState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Enabled       bool                   `protobuf:"varint,1,opt,name=enabled,proto3" json:"enabled,omitempty"`
-	EverEnabled   bool                   `protobuf:"varint,2,opt,name=ever_enabled,json=everEnabled,proto3" json:"ever_enabled,omitempty"`
+	GuestShutOut  bool                   `protobuf:"varint,2,opt,name=guest_shut_out,json=guestShutOut,proto3" json:"guest_shut_out,omitempty"`
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	Users         []*AuthUser            `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
 	Roles         []*AuthRole            `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`
@@ -865,9 +865,9 @@ func (x *AuthState) GetEnabled() bool {
 	return false
 }
 
-func (x *AuthState) GetEverEnabled() bool {
+func (x *AuthState) GetGuestShutOut() bool {
 	if x != nil {
-		return x.EverEnabled
+		return x.GuestShutOut
 	}
 	return false
 }
@@ -2027,10 +2027,10 @@ const file_member_proto_rawDesc = "" +
 	"\alimited\x18\x03 \x01(\bR\alimited\x12\x14\n" +
 	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x18\n" +
 	"\aexpires\x18\x05 \x01(\x06R\aexpires\x12\x18\n" +
-	"\acreated\x18\x06 \x01(\x06R\acreated\"\x80\x02\n" +
+	"\acreated\x18\x06 \x01(\x06R\acreated\"\x83\x02\n" +
 	"\tAuthState\x12\x18\n" +
-	"\aenabled\x18\x01 \x01(\bR\aenabled\x12!\n" +
-	"\fever_enabled\x18\x02 \x01(\bR\veverEnabled\x12\x1a\n" +
+	"\aenabled\x18\x01 \x01(\bR\aenabled\x12$\n" +
+	"\x0eguest_shut_out\x18\x02 \x01(\bR\fguestShutOut\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x121\n" +
 	"\x05users\x18\x04 \x03(\v2\x1b.canopy.etcdserver.AuthUserR\x05users\x121\n" +
 	"\x05roles\x18\x05 \x03(\v2\x1b.canopy.etcdserver.AuthRoleR\x05roles\x124\n" +

@@ -844,9 +844,9 @@ func (m *AuthState) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0x18
 	}
-	if m.EverEnabled {
+	if m.GuestShutOut {
 		i--
-		if m.EverEnabled {
+		if m.GuestShutOut {
 			dAtA[i] = 1
 		} else {
 			dAtA[i] = 0
@@ -2194,7 +2194,7 @@ func (m *AuthState) SizeVT() (n int) {
 	if m.Enabled {
 		n += 2
 	}
-	if m.EverEnabled {
+	if m.GuestShutOut {
 		n += 2
 	}
 	if m.Revision != 0 {
@@ -4371,7 +4371,7 @@ func (m *AuthState) UnmarshalVT(dAtA []byte) error {
 			m.Enabled = bool(v != 0)
 		case 2:
 			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field EverEnabled", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field GuestShutOut", wireType)
 			}
 			var v int
 			for shift := uint(0); ; shift += 7 {
@@ -4388,7 +4388,7 @@ func (m *AuthState) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
-			m.EverEnabled = bool(v != 0)
+			m.GuestShutOut = bool(v != 0)
 		case 3:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Revision", wireType)
@@ -8603,7 +8603,7 @@ func (m *AuthState) UnmarshalVTUnsafe(dAtA []byte) error {
 			m.Enabled = bool(v != 0)
 		case 2:
 			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field EverEnabled", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field GuestShutOut", wireType)
 			}
 			var v int
 			for shift := uint(0); ; shift += 7 {
@@ -8620,7 +8620,7 @@ func (m *AuthState) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
-			m.EverEnabled = bool(v != 0)
+			m.GuestShutOut = bool(v != 0)
 		case 3:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Revision", wireType)

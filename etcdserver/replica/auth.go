@@ -160,7 +160,7 @@ func authToProto(s *auth.State) *pb.AuthState {
 		return nil
 	}
 	c := s.Contents()
-	p := &pb.AuthState{Enabled: c.Enabled, EverEnabled: c.EverEnabled, Revision: c.Revision}
+	p := &pb.AuthState{Enabled: c.Enabled, GuestShutOut: c.GuestShutOut, Revision: c.Revision}
 	for _, u := range c.Users {
 		p.Users = append(p.Users, &pb.AuthUser{Name: u.Name, Hash: u.Hash, Roles: u.Roles})
 	}
@@ -177,7 +177,7 @@ func authFromProto(p *pb.AuthState) *auth.State {
 	if p == nil {
 		return &auth.State{}
 	}
-	c := auth.Contents{Enabled: p.Enabled, EverEnabled: p.EverEnabled, Revision: p.Revision}
+	c := auth.Contents{Enabled: p.Enabled, GuestShutOut: p.GuestShutOut, Revision: p.Revision}
 	for _, u := range p.Users {
 		c.Users = append(c.Users, auth.User{Name: u.Name, Hash: u.Hash, Roles: u.Roles})
 	}
