@@ -243,6 +243,7 @@ func (m *member) run(ctx context.Context, replica *etcdserver.Member, handler *a
 		}
 		return err
 	})
+	group.Go(func() error { return handler.Run(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		m.Log.Infof("shutting down: %v; no new connections, open requests are finished", context.Cause(ctx))

@@ -18,13 +18,10 @@ var suite = flag.String("conformance", "../../shared/conformance", "directory of
 // long is for what takes processor time, and seldom tells more.
 var long = flag.Bool("long", false, "run the suite against each of three members, and against the program for 32 bits, too")
 
-// leftOut are scenarios by file and title: those of what the server does not
-// have yet, and one that records a fault of the reference and contradicts
-// improved.txt (K72).
+// leftOut are scenarios by file and title: one records a fault of the reference
+// and contradicts improved.txt (K72).
 var leftOut = map[string]*regexp.Regexp{
-	"root.txt":          regexp.MustCompile(`^the root cannot be deleted conditionally$`),
-	"auth-disabled.txt": regexp.MustCompile(`.`),
-	"auth-enabled.txt":  regexp.MustCompile(`.`),
+	"root.txt": regexp.MustCompile(`^the root cannot be deleted conditionally$`),
 }
 
 // TestConformance runs the recorded conversations against the built program.

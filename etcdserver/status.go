@@ -44,6 +44,9 @@ func (s *status) ClusterID() ID { return s.cluster }
 // Auth is users, roles and tokens, as of what reads show.
 func (s *status) Auth() *auth.State { return s.apply.Present().Auth }
 
+// AuthChanged is closed when Auth gives another state.
+func (s *status) AuthChanged() <-chan struct{} { return s.apply.AuthChanged() }
+
 // Name is the member's own name.
 func (s *status) Name() string { return s.name }
 

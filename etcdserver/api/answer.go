@@ -8,7 +8,9 @@ import (
 	"strconv"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/accounts"
 	"canopy/etcdserver/auth"
+	"canopy/etcdserver/login"
 	"canopy/internal/memory"
 	"canopy/store"
 	"canopy/store/watch"
@@ -134,6 +136,15 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	header[headerIndex] = h.names.zero
 	if e.Index != 0 {
 		header[headerIndex] = []string{strconv.FormatUint(uint64(e.Index), 10)}
+	}
+	if status == http.StatusUnauthorized {
+		accounts.Challenge(w)
+		h.o.Metrics.Refused("rights")
+	}
+	if errors.Is(err, login.ErrBusy) {
+		header[headerRetry] = h.names.retry
+		h.writeMessage(w, r, http.StatusServiceUnavailable, err.Error())
+		return http.StatusServiceUnavailable
 	}
 	if errors.Is(err, memory.ErrUsedUp) || errors.Is(err, etcdserver.ErrTooBusy) {
 		header[headerRetry] = h.names.retry

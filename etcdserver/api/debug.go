@@ -80,16 +80,16 @@ func progressName(m etcdserver.ProgressMode) string {
 
 // addPprof serves the profiles of S36, with and without the final slash that the links of the index page need.
 func (h *Handler) addPprof(r *mux.Router) {
-	r.HandleFunc("/debug/pprof", pprof.Index)
-	r.HandleFunc("/debug/pprof/", pprof.Index)
-	r.HandleFunc("/debug/pprof/cmdline", func(w http.ResponseWriter, r *http.Request) { // the handler of package pprof shows passwords
+	r.HandleFunc("/debug/pprof", h.asRoot(pprof.Index))
+	r.HandleFunc("/debug/pprof/", h.asRoot(pprof.Index))
+	r.HandleFunc("/debug/pprof/cmdline", h.asRoot(func(w http.ResponseWriter, r *http.Request) { // the handler of package pprof shows passwords
 		w.Header().Set(headerType, "text/plain; charset=utf-8")
 		h.writeBody(w, r, http.StatusOK, []byte(strings.Join(h.o.CommandLine, "\x00")))
-	})
-	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}))
+	r.HandleFunc("/debug/pprof/profile", h.asRoot(pprof.Profile))
+	r.HandleFunc("/debug/pprof/symbol", h.asRoot(pprof.Symbol))
+	r.HandleFunc("/debug/pprof/trace", h.asRoot(pprof.Trace))
 	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
-		r.Handle("/debug/pprof/"+name, pprof.Handler(name))
+		r.HandleFunc("/debug/pprof/"+name, h.asRoot(pprof.Handler(name).ServeHTTP))
 	}
 }

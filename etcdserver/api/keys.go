@@ -33,11 +33,18 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 		h.writeKeysError(w, r, err)
 		return
 	}
-	p, taken, err := h.params(w, r)
+	c := call{key: key, raw: raw}
+	p := &c.params
+	var taken int64
+	*p, taken, err = h.params(w, r)
 	if taken > 0 {
 		defer h.o.Memory.Give(taken)
 	}
 	if err != nil {
+		h.writeKeysError(w, r, err)
+		return
+	}
+	if c.access, err = h.authorize(r, raw, p); err != nil {
 		h.writeKeysError(w, r, err)
 		return
 	}
@@ -46,10 +53,18 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 			h.writeKeysError(w, r, err)
 			return
 		}
-		h.watch(w, r, key, &p)
+		h.watch(w, r, &c)
 		return
 	}
-	h.execute(w, r, key, &p)
+	h.execute(w, r, &c)
+}
+
+// call is a keys request that may be done.
+type call struct {
+	key    store.Key
+	raw    string // as it was sent
+	params form.Params
+	access access
 }
 
 // checkKey refuses a key that no command can have, and one beyond our own limits if the request makes a node. Nodes that
@@ -83,16 +98,16 @@ func (h *Handler) refuseKey(reason, cause string) error {
 }
 
 // execute does everything but watches, and counts it (S27).
-func (h *Handler) execute(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) {
-	counts := h.o.Metrics.Keys(r.Method, p.Quorum)
+func (h *Handler) execute(w http.ResponseWriter, r *http.Request, c *call) {
+	counts := h.o.Metrics.Keys(r.Method, c.params.Quorum)
 	counts.Received.Inc()
 	start := time.Now()
 	var err error
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		err = h.read(w, r, key, p)
+		err = h.read(w, r, c)
 	default:
-		err = h.write(w, r, key, p)
+		err = h.write(w, r, c)
 	}
 	if err != nil {
 		counts.Failed(h.writeKeysError(w, r, err))
@@ -102,7 +117,8 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request, key store.Key,
 }
 
 // read answers GET and HEAD. The caller answers its error.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) error {
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call) error {
+	p := &c.params
 	linearizable := p.Quorum && r.Method == http.MethodGet // K8
 	if linearizable {
 		setReadDeadline(w, time.Time{}) // the member bounds the wait
@@ -111,8 +127,11 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 	if err != nil {
 		return err
 	}
+	if err := h.recheck(r, c); err != nil {
+		return err
+	}
 	h.o.Metrics.Reads(p.Recursive).Inc()
-	listing, err := view.Get(key, store.ReadOptions{Recursive: p.Recursive, Sorted: p.Sorted, Now: h.member.Now()})
+	listing, err := view.Get(c.key, store.ReadOptions{Recursive: p.Recursive, Sorted: p.Sorted, Now: h.member.Now()})
 	h.member.CountGet(err == nil)
 	if err != nil {
 		h.o.Metrics.ReadsFailed(p.Recursive).Inc()
@@ -129,14 +148,21 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, key store.Key, p 
 }
 
 // write answers PUT, POST and DELETE. The caller answers its error.
-func (h *Handler) write(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) error {
-	setReadDeadline(w, time.Time{})                                             // the request has been read; the member bounds the wait
-	applied, err := h.member.Do(context.Background(), p.Command(r.Method, key)) // it continues if its client leaves (K125)
+func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *call) error {
+	p := &c.params
+	setReadDeadline(w, time.Time{})                                                                 // the request has been read; the member bounds the wait
+	applied, err := h.member.DoFor(context.Background(), c.access.from, p.Command(r.Method, c.key)) // it continues if its client leaves (K125)
 	if err != nil {
+		if !h.mayRead(&c.access) {
+			err = withoutActual(err, p)
+		}
 		return err
 	}
 	event := applied.Event
 	status, body := http.StatusOK, event.JSON()
+	if !h.mayRead(&c.access) {
+		body = withoutPrevValue(body)
+	}
 	if event.Created() {
 		status = http.StatusCreated
 	}

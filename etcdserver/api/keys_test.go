@@ -173,7 +173,7 @@ func TestLimitsOfKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.member.Do(t.Context(), store.Set{Key: k, Value: "v"}); err != nil {
+		if _, err := s.member.DoFor(t.Context(), etcdserver.Origin{}, store.Set{Key: k, Value: "v"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/auth"
 	"canopy/store"
 	"canopy/store/watch"
 )
@@ -23,6 +24,9 @@ type soloMember struct {
 	leader  atomic.Uint64 // 0 for none
 	failDo  atomic.Pointer[error]
 	asked   atomic.Int64 // how often it was told to change something
+
+	auth        atomic.Pointer[auth.State]
+	authChanged atomic.Pointer[chan struct{}]
 
 	changed     error  // result of membership changes
 	changes     func() // called by each change; nil: not called
@@ -41,10 +45,27 @@ func newSoloMember(o store.Options) *soloMember {
 	}
 	m.store.Publish()
 	m.index.Store(4)
+	m.auth.Store(&auth.State{})
+	m.authChanged.Store(new(make(chan struct{})))
 	return m
 }
 
-func (m *soloMember) Do(_ context.Context, c store.Command) (etcdserver.Applied, error) {
+func (m *soloMember) Auth() *auth.State            { return m.auth.Load() }
+func (m *soloMember) AuthChanged() <-chan struct{} { return *m.authChanged.Load() }
+
+func (m *soloMember) ChangeAuth(_ context.Context, _ etcdserver.Origin, op auth.Operation) (auth.Result, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next, result, err := m.auth.Load().Apply(op, int64(m.Now()))
+	if err != nil {
+		return auth.Result{}, err
+	}
+	m.auth.Store(next)
+	close(*m.authChanged.Swap(new(make(chan struct{}))))
+	return result, nil
+}
+
+func (m *soloMember) DoFor(_ context.Context, _ etcdserver.Origin, c store.Command) (etcdserver.Applied, error) {
 	m.asked.Add(1)
 	if err := m.failDo.Load(); err != nil {
 		return etcdserver.Applied{}, *err

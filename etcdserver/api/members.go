@@ -48,7 +48,7 @@ func (h *Handler) members(w http.ResponseWriter, r *http.Request) {
 		h.readMembers(w, r, below)
 	case r.Method != http.MethodPost && below == "":
 		refuseMethod(w, "") // E31n
-	default:
+	case h.admitRoot(w, r):
 		h.changeMembers(w, r, below)
 	}
 }

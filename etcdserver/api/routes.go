@@ -6,6 +6,8 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"canopy/etcdserver/api/accounts"
 )
 
 // newRouter maps all paths except those of keys. Paths are exact and are not cleaned (S2).
@@ -19,8 +21,10 @@ func newRouter(h *Handler) *mux.Router {
 	r.HandleFunc("/v2/stats/self", only(h.statsSelf, "GET"))
 	r.HandleFunc("/v2/stats/leader", only(h.statsLeader, "GET"))
 	r.HandleFunc("/v2/stats/store", only(h.statsStore, "GET"))
-	r.HandleFunc("/config/local/log", only(h.logLevel, "PUT"))
-	r.HandleFunc("/debug/vars", only(h.debugVars, "GET"))
+	r.Handle(accounts.Prefix, h.accounts)
+	r.PathPrefix(accounts.Prefix + "/").Handler(h.accounts)
+	r.HandleFunc("/config/local/log", only(h.asRoot(h.logLevel), "PUT"))
+	r.HandleFunc("/debug/vars", only(h.asRoot(h.debugVars), "GET"))
 	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
 	if h.o.PprofEnabled {
 		h.addPprof(r)

@@ -18,9 +18,9 @@ import (
 // A stream is a watch on a hijacked connection: one for all events, or a long poll. One goroutine with a small
 // stack finds out that the client leaves. Another, the sender, exists only while there are events.
 type stream struct {
-	h       *Handler
-	conn    *hijack.Conn
-	watcher *watch.Watcher
+	h    *Handler
+	conn *hijack.Conn
+	*openWatch
 	single  bool      // a long poll: its answer is complete after one event
 	keeps   bool      // the client may use its connection again after a complete answer
 	renewed time.Time // when conn got its write deadline; the sender's
@@ -34,13 +34,13 @@ type stream struct {
 
 // startStream makes a stream of a request whose headers are set. False if its connection cannot be hijacked; then nothing has
 // happened. HTTP/1.0 has no chunks, and requests of HTTP/2 share a connection.
-func (h *Handler) startStream(w http.ResponseWriter, r *http.Request, watcher *watch.Watcher, single bool) bool {
+func (h *Handler) startStream(w http.ResponseWriter, r *http.Request, watch *openWatch, single bool) bool {
 	conn, taken := hijack.Take(w, r)
 	if !taken {
 		return false
 	}
 	keeps := single && !r.Close && w.Header().Get("Connection") == ""
-	s := &stream{h: h, conn: conn, watcher: watcher, single: single, keeps: keeps}
+	s := &stream{h: h, conn: conn, openWatch: watch, single: single, keeps: keeps}
 	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	if s.send(hijack.Head(w.Header(), keeps)) != nil {
 		s.conn.Close() // run finds it so
@@ -61,7 +61,7 @@ func (s *stream) start() {
 // run keeps the stream until the client leaves, or the sender closes or returns the connection. stop ends what start has
 // begun.
 func (s *stream) run(stop func() bool) {
-	defer s.h.watches.leave()
+	defer s.h.watches.drop(s.openWatch)
 	s.conn.AwaitEnd()
 	stop()
 	s.mu.Lock()

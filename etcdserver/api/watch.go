@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"canopy/etcdserver"
-	"canopy/etcdserver/api/form"
+	"canopy/etcdserver/auth"
 	"canopy/store"
 	"canopy/store/watch"
 )
@@ -18,14 +20,15 @@ var errTooManyWatches = errors.New("etcdserver: too many watches are open")
 
 // watch answers GET with wait=true: it registers a watcher, sends the headers at once (K90), and then one event or, with
 // stream=true, all events.
-func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p *form.Params) {
+func (h *Handler) watch(w http.ResponseWriter, r *http.Request, c *call) {
+	p := &c.params
 	h.o.Metrics.WatchRequests.Inc()
 	if err := h.watches.enter(); err != nil {
 		h.o.Metrics.Refused("watches")
 		h.writeKeysError(w, r, err)
 		return
 	}
-	watcher, err := h.member.Watch(key, watch.Options{
+	watcher, err := h.member.Watch(c.key, watch.Options{
 		Recursive: p.Recursive,
 		Stream:    p.Stream,
 		Since:     store.Index(p.WaitIndex),
@@ -35,11 +38,17 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, key store.Key, p
 		h.writeKeysError(w, r, err)
 		return
 	}
-	h.putPositions(w.Header(), watcher.StartIndex())
-	if h.startStream(w, r, watcher, !p.Stream) {
-		return // the stream closes the watcher, and calls leave
+	open := &openWatch{access: c.access, watcher: watcher}
+	open.right, open.key, open.recursive = auth.Read, c.raw, p.Recursive // also if they did not matter yet
+	h.watches.add(open)
+	if s := h.member.Auth(); s.Enabled() && s.Revision() != open.from.Revision && open.check(s, int64(h.member.Now())) != nil {
+		watcher.Close() // it came just before the change, which has not found it
 	}
-	defer h.watches.leave()
+	h.putPositions(w.Header(), watcher.StartIndex())
+	if h.startStream(w, r, open, !p.Stream) {
+		return // the stream closes the watcher, and calls drop
+	}
+	defer h.watches.drop(open)
 	defer watcher.Close()
 	h.deliver(w, r, watcher, p.Stream)
 }
@@ -94,6 +103,7 @@ type watchSet struct {
 	// mu guards the fields below, for the length of one method.
 	mu     sync.Mutex
 	open   int
+	own    map[*openWatch]struct{} // of them, those that have a watcher
 	closed bool
 	empty  chan struct{} // closed when the set is closed and open is 0
 }
@@ -110,6 +120,37 @@ func (s *watchSet) enter() error {
 	}
 	s.open++
 	return nil
+}
+
+// openWatch is a watch, and who has it.
+type openWatch struct {
+	access
+	watcher *watch.Watcher
+}
+
+// add makes a watch that has entered known.
+func (s *watchSet) add(w *openWatch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.own == nil {
+		s.own = map[*openWatch]struct{}{}
+	}
+	s.own[w] = struct{}{}
+}
+
+// drop undoes add and enter.
+func (s *watchSet) drop(w *openWatch) {
+	s.mu.Lock()
+	delete(s.own, w)
+	s.mu.Unlock()
+	s.leave()
+}
+
+// all lists those that were added.
+func (s *watchSet) all() []*openWatch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.own))
 }
 
 func (s *watchSet) leave() {

@@ -218,7 +218,7 @@ func TestAQuietStreamSendsItsNextEvent(t *testing.T) {
 		if err := h.watches.enter(); err != nil {
 			t.Fatal(err)
 		}
-		s := &stream{h: h, conn: hijack.New(server), watcher: watcher}
+		s := &stream{h: h, conn: hijack.New(server), openWatch: &openWatch{watcher: watcher}}
 		s.start()
 		r := bufio.NewReader(client)
 		for i := range 3 {
@@ -226,7 +226,7 @@ func TestAQuietStreamSendsItsNextEvent(t *testing.T) {
 			if s.sending {
 				t.Errorf("event %d: there is a sender", i)
 			}
-			if _, err := m.Do(t.Context(), store.Set{Key: key, Value: fmt.Sprint(i)}); err != nil {
+			if _, err := m.DoFor(t.Context(), etcdserver.Origin{}, store.Set{Key: key, Value: fmt.Sprint(i)}); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range []string{"\r\n", fmt.Sprintf(`"value":"%d"`, i), "\r\n"} {

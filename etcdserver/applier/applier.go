@@ -196,7 +196,12 @@ func (a *Loop) finish(session, id uint64, r pending.Result) {
 func (a *Loop) publish() {
 	a.store.Publish()
 	head := a.State.Head
-	a.front.present.Store(&head)
+	before := a.front.present.Swap(&head)
+	if before.Auth != head.Auth {
+		changed := a.front.authChanged.Load()
+		a.front.renewAuthChanged()
+		close(*changed)
+	}
 	for _, f := range a.finished {
 		a.Pending.Finish(f.id, f.result)
 	}

@@ -39,6 +39,7 @@ type Front struct {
 	deadlineChanged chan struct{}                      // has room for one: the receiver looks for itself
 	deadline        atomic.Int64                       // the store's earliest, 0: none
 	present         atomic.Pointer[replica.Head]       // as of what is published
+	authChanged     atomic.Pointer[chan struct{}]      // closed at the next change of users, roles or tokens
 	waits           indexWaits
 	stopped         <-chan struct{}
 }
@@ -50,6 +51,7 @@ func newFront(state *replica.State, stopped <-chan struct{}) *Front {
 	}
 	head := state.Head
 	f.present.Store(&head)
+	f.renewAuthChanged()
 	f.waits.applied = head.Index
 	return f
 }
@@ -60,6 +62,14 @@ func (f *Front) Batches() chan<- Work { return f.batches }
 
 // Present is the head of the state that was published last. It must not be changed.
 func (f *Front) Present() *replica.Head { return f.present.Load() }
+
+// AuthChanged is closed when Present has other users, roles or tokens.
+func (f *Front) AuthChanged() <-chan struct{} { return *f.authChanged.Load() }
+
+func (f *Front) renewAuthChanged() {
+	changed := make(chan struct{})
+	f.authChanged.Store(&changed)
+}
 
 // Wait returns when an index is applied, with ErrStopped when the member stops, or with
 // the context's error.
