@@ -190,12 +190,12 @@ func (m *member) observer() etcdserver.Observer {
 func (m *member) apiOptions() api.Options {
 	h := m.config.HTTP
 	return api.Options{
-		Version:       version,
-		Origins:       h.CORS,
-		AllowHost:     h.Hosts.Allows,
-		Memory:        m.memory,
-		FormBytesMax:  h.MaxRequestBytes,
-		BodyTimeout:   h.BodyTimeout,
+		Version:      version,
+		Origins:      h.CORS,
+		AllowHost:    h.Hosts.Allows,
+		Memory:       m.memory,
+		FormBytesMax: h.MaxRequestBytes,
+		BodyTimeout:  h.BodyTimeout, BcryptCost: h.BcryptCost,
 		ValueBytesMax: h.MaxValueBytes,
 		KeyDepthMax:   h.MaxKeyDepth,
 		KeyBytesMax:   h.MaxKeyBytes,

@@ -81,7 +81,7 @@ func TestEveryLimitReachesItsField(t *testing.T) {
 		--snapshot-count 0 --max-snapshots 0 --max-wals 2 --wal-segment-bytes 65536 --unsafe-no-fsync`, "").Config
 	c.HTTP.Hosts = value.HostPolicy{}
 	want := HTTP{MaxHeaderBytes: 64 << 10, MaxRequestBytes: 1 << 20, MaxValueBytes: 1 << 20, MaxKeyDepth: 32, MaxKeyBytes: 4 << 10, MaxPerClient: 8,
-		HeaderTimeout: 500 * time.Millisecond, BodyTimeout: 2 * time.Second, IdleTimeout: time.Minute, AccessLog: true, Pprof: true}
+		HeaderTimeout: 500 * time.Millisecond, BodyTimeout: 2 * time.Second, IdleTimeout: time.Minute, AccessLog: true, BcryptCost: 10, Pprof: true}
 	if diff := cmp.Diff(want, c.HTTP, cmp.AllowUnexported(value.HostPolicy{})); diff != "" {
 		t.Errorf("HTTP (-want +got):\n%s", diff)
 	}

@@ -9,9 +9,6 @@ import (
 	"canopy/config/value"
 )
 
-// noAuth is why the flags of authentication have no effect.
-const noAuth = "authentication is not built yet"
-
 func proxyRows(d *draft) []row {
 	timing := func(name string, p *time.Duration, def, zero, usage string) row {
 		return row{name: name, value: value.Time(p, time.Millisecond, 24*time.Hour, zero), def: def, usage: usage}
@@ -36,8 +33,8 @@ func securityRows(d *draft) []row {
 			usage: "Names allowed in the Host header; others are answered 421. IP addresses, localhost and the hosts of --advertise-client-urls are always allowed. Empty: for requests to a loopback address, names without a dot and the name of this machine too, for others every name. `*`: every name everywhere."},
 	}
 	rows = append(rows, tlsRows(d)...)
-	return append(rows, row{name: "bcrypt-cost", value: value.Count(new(int), 4, 31, ""), def: "10", noEffect: noAuth,
-		usage: "Work of hashing a password, as a power of two."})
+	return append(rows, row{name: "bcrypt-cost", value: value.Count(&d.HTTP.BcryptCost, 4, 31, ""), def: "10",
+		usage: "Work of hashing a password that is set from now on, as a power of two: 10 takes some 60 ms of a processor, each step more twice as much."})
 }
 
 func loggingRows(d *draft) []row {

@@ -40,7 +40,7 @@ func TestTheEffectiveConfigurationIsForShells(t *testing.T) { // F61
 			t.Errorf("Effective() lacks %q:\n%s", want, text)
 		}
 	}
-	for _, absent := range []string{"config-file", "--bcrypt-cost", "--addr", "--snapshot=", "--debug", "--version"} {
+	for _, absent := range []string{"config-file", "--addr", "--snapshot=", "--debug", "--version"} {
 		if strings.Contains(text, absent) {
 			t.Errorf("Effective() shows %s, which is not in force:\n%s", absent, text)
 		}

@@ -62,7 +62,7 @@ func TestWhatHasNoEffectStopsNoStart(t *testing.T) {
 				continue // it says what the mode is
 			}
 			scope, some := limited[flag]
-			matters := (!some || scope&m.mode != 0) && flag != "metrics" && flag != "enable-v2" && flag != "bcrypt-cost"
+			matters := (!some || scope&m.mode != 0) && flag != "metrics" && flag != "enable-v2"
 			for _, value := range values {
 				flags := append(words(m.argv), "--data-dir=d", "--advertise-client-urls=http://h:1")
 				variable := "ETCD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) + "=" + value

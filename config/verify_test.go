@@ -104,7 +104,7 @@ func TestRemarks(t *testing.T) {
 		{"F54", "--data-dir=d --metrics basic", ""},
 		{"F58", "--data-dir=d --enable-v2", ""},
 		{"F58", "--data-dir=d --enable-v2=false", "--enable-v2=false (from --enable-v2) has no effect: the v2 API is always served"},
-		{"F57", "--data-dir=d --bcrypt-cost 12", "--bcrypt-cost=12 (from --bcrypt-cost) has no effect: authentication is not built yet"},
+		{"F57", "--data-dir=d --bcrypt-cost 12", ""},
 		{"F48", "--data-dir=d --debug --log-level warn", "--debug (from --debug) overrides --log-level=warn"},
 	} {
 		in := mustParse(t, tt.argv, "")

@@ -42,7 +42,7 @@ type Options struct {
 	Origins   []string                              // see middleware.Guard
 	AllowHost func(host string, loopback bool) bool // see middleware.Guard
 
-	Login          *login.Checker // checks passwords; default: with login.CostDefault
+	BcryptCost     int            // of passwords that are set; default login.CostDefault
 	Memory         *memory.Budget // for what requests and answers take; default: no bound
 	FormBytesMax   int64          // largest form body, bytes; default 10 MiB (K14)
 	BodyTimeout    time.Duration  // for receiving a body over 64 KiB or of unknown length; default 60 s
@@ -103,8 +103,8 @@ func (o Options) withDefaults() Options {
 	if o.SetLogLevel == nil {
 		o.SetLogLevel = func(string) error { return nil }
 	}
-	if o.Login == nil {
-		o.Login = login.New(login.CostDefault)
+	if o.BcryptCost == 0 {
+		o.BcryptCost = login.CostDefault
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.New(prometheus.NewRegistry())
@@ -142,8 +142,9 @@ func New(member Member, o Options) *Handler {
 	h := &Handler{member: member, o: o.withDefaults()}
 	h.guard.Origins, h.guard.AllowHost, h.guard.Refuse = o.Origins, o.AllowHost, h.refuse
 	h.names = newConstantHeaders(member, h.o)
-	h.finder = &accounts.Finder{Login: h.o.Login}
-	h.accounts = &accounts.Handler{Member: member, Finder: h.finder, Login: h.o.Login, Cluster: member.ClusterID().String()}
+	checker := login.New(h.o.BcryptCost)
+	h.finder = &accounts.Finder{Login: checker}
+	h.accounts = &accounts.Handler{Member: member, Finder: h.finder, Login: checker, Cluster: member.ClusterID().String()}
 	h.router = newRouter(h)
 	h.buffers.New = func() any { return new(make([]byte, 0, 1024)) }
 	h.gzips = make(chan *gzipWriter, h.o.GzipWritersMax) // one for each compressor that may exist

@@ -10,6 +10,27 @@ import (
 	"canopy/etcdserver/api/accounts"
 )
 
+// need is what a route needs of who asks, while users and roles matter.
+type need uint8
+
+const (
+	needsNothing      need = iota
+	needsRoot              // for all methods
+	needsRootToChange      // nothing for GET
+	needsOwnCheck          // package accounts checks its own
+)
+
+// needs tells what each route needs (section 2 of A). A test fails for a route that has no row.
+func needs() map[string]need {
+	return map[string]need{
+		"/version": needsNothing, "/health": needsNothing, "/metrics": needsNothing, "/v2/machines": needsNothing,
+		"/v2/stats/self": needsNothing, "/v2/stats/leader": needsNothing, "/v2/stats/store": needsNothing,
+		"/v2/members": needsRootToChange, "/v2/members/{rest:.*}": needsRootToChange,
+		"/v2/auth": needsOwnCheck, "/v2/auth/": needsOwnCheck,
+		"/config/local/log": needsRoot, "/debug/": needsRoot,
+	}
+}
+
 // newRouter maps all paths except those of keys. Paths are exact and are not cleaned (S2).
 func newRouter(h *Handler) *mux.Router {
 	r := mux.NewRouter().SkipClean(true)
