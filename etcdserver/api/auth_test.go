@@ -192,6 +192,9 @@ func TestWatchesEndWithTheRight(t *testing.T) {
 			s.as(root, "PUT", "/v2/auth/roles/r", `{"role":"r","revoke":{"kv":{"read":["/app/*"]}}}`, 200)
 		},
 		"the role is revoked": func(s *site) { s.as(root, "PUT", "/v2/auth/users/bob", `{"user":"bob","revoke":["r"]}`, 200) },
+		"the password changes": func(s *site) {
+			s.as(root, "PUT", "/v2/auth/users/bob", `{"user":"bob","password":"other"}`, 200)
+		},
 		"the user is deleted": func(s *site) { s.as(root, "DELETE", "/v2/auth/users/bob", "", 200) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,8 @@ type access struct {
 	right     auth.Right
 	key       string // the path behind /v2/keys, decoded (A37)
 	recursive bool
-	checked   bool // users and roles matter
+	checked   bool       // users and roles matter
+	user      *auth.User // whose password was right; nil: nobody's
 }
 
 // authorize finds who makes a keys request, and whether that one may (section 6 of A). Errors are *auth.DeniedError,
@@ -45,6 +47,9 @@ func (h *Handler) authorize(r *http.Request, raw string, p *form.Params) (access
 		return a, err
 	}
 	a.from.Requester = who
+	if who.Token == (auth.TokenID{}) {
+		a.user = s.User(who.User)
+	}
 	return a, a.check(s, now)
 }
 
@@ -70,6 +75,16 @@ func (h *Handler) recheck(r *http.Request, c *call) (err error) {
 	}
 	c.access, err = h.authorize(r, c.raw, &c.params)
 	return err
+}
+
+// isStale tells whether the password that was right has changed since. A proxy shares a watch among clients with the same
+// password, and does not check it again.
+func (a *access) isStale(s *auth.State) bool {
+	if a.user == nil {
+		return false
+	}
+	now := s.User(a.user.Name)
+	return now == nil || !bytes.Equal(now.Hash, a.user.Hash)
 }
 
 // mayRead tells whether who writes a key may see the value that it had (A48).
@@ -190,7 +205,7 @@ func (h *Handler) recheckWatches() {
 		return
 	}
 	for _, open := range h.watches.all() {
-		if open.check(s, now) != nil {
+		if open.check(s, now) != nil || open.isStale(s) {
 			open.watcher.Close()
 		}
 	}

@@ -41,7 +41,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, c *call) {
 	open := &openWatch{access: c.access, watcher: watcher}
 	open.right, open.key, open.recursive = auth.Read, c.raw, p.Recursive // also if they did not matter yet
 	h.watches.add(open)
-	if s := h.member.Auth(); s.Enabled() && s.Revision() != open.from.Revision && open.check(s, int64(h.member.Now())) != nil {
+	if s := h.member.Auth(); s.Enabled() && s.Revision() != open.from.Revision && (open.check(s, int64(h.member.Now())) != nil || open.isStale(s)) {
 		watcher.Close() // it came just before the change, which has not found it
 	}
 	h.putPositions(w.Header(), watcher.StartIndex())

@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// as sends a request of a user, or of a guest if that is "", and checks the status.
+func (s *server) as(user, method, path, body string, status int) string {
+	s.t.Helper()
+	got, text := s.tryAs(user, method, path, body)
+	if got != status {
+		s.t.Fatalf("%s: %s %s of %q = %d %s, want %d", s.name, method, path, user, got, text, status)
+	}
+	return text
+}
+
+// tryAs gives the status 0 if there is no answer. A user's password is the name backwards.
+func (s *server) tryAs(user, method, path, body string) (status int, text string) {
+	s.t.Helper()
+	r, err := http.NewRequest(method, s.client+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if user != "" {
+		r.SetBasicAuth(user, password(user))
+	}
+	if !strings.HasPrefix(body, "{") {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	answer, err := (&http.Client{Timeout: time.Minute}).Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(b)
+}
+
+func password(user string) string { return "password of " + user }
+
+// guard makes users matter: bob may use what is below /app, and a guest nothing.
+func (s *server) guard() {
+	s.t.Helper()
+	s.as("", "PUT", "/v2/auth/users/root", `{"user":"root","password":"`+password("root")+`"}`, 201)
+	s.as("", "PUT", "/v2/auth/roles/r", `{"role":"r","permissions":{"kv":{"read":["/app/*"],"write":["/app/*"]}}}`, 201)
+	s.as("", "PUT", "/v2/auth/users/bob", `{"user":"bob","password":"`+password("bob")+`","roles":["r"]}`, 200)
+	s.as("", "PUT", "/v2/auth/roles/guest", `{"role":"guest"}`, 201)
+	s.as("", "PUT", "/v2/auth/enable", "", 200)
+}
+
+// A member that starts lets nobody in before it knows who may come in (A64, R91): it is killed and started again, and asked
+// without credentials from the first accepted connection on.
+func TestNobodyIsLetInAtAStart(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "--bcrypt-cost", "4")
+	s.start()
+	s.must(http.StatusCreated, "PUT", "/v2/keys/app/k", "value=1")
+	s.guard()
+	for n := range 3000 { // a log that takes a while
+		s.as("bob", "PUT", fmt.Sprintf("/v2/keys/app/%d", n%100), "value=x", map[bool]int{true: 201, false: 200}[n < 100])
+	}
+	for range 5 {
+		s.kill()
+		s.launch()
+		refused := false
+		eventually(t, time.Minute, "a refusal", func() error {
+			for _, path := range []string{"/v2/keys/app/k", "/v2/keys/?recursive=true", "/v2/auth/users"} {
+				status, text := s.tryAs("", "GET", path, "")
+				if status >= 200 && status < 300 {
+					t.Errorf("%s without credentials = %d %s", path, status, text)
+				}
+				refused = status == http.StatusUnauthorized
+			}
+			if !refused {
+				return fmt.Errorf("no answer")
+			}
+			return nil
+		})
+		s.as("bob", "GET", "/v2/keys/app/k", "", 200)
+		s.as("", "DELETE", "/v2/auth/users/root", "", 401)
+	}
+}
+
+// Users and roles are the same on each member, through a proxy, and for a member that was down when they were made.
+func TestUsersMatterOnEachMember(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, "--bcrypt-cost", "4")
+	asked := c.leader()
+	down := c.others(asked)[0]
+	down.kill()
+	asked.guard()
+	down.start()
+	proxy := startProxy(t, c)
+	for _, s := range append(c.members, proxy) {
+		eventually(t, time.Minute, s.name+" to know the users", func() error {
+			if status, text := s.tryAs("bob", "GET", "/v2/keys/app/k?quorum=true", ""); status != http.StatusNotFound {
+				return fmt.Errorf("%d %s", status, text)
+			}
+			return nil
+		})
+		s.as("", "GET", "/v2/keys/app/k", "", 401)
+		s.as("bob", "PUT", "/v2/keys/app/"+s.name, "value=1", 201)
+		s.as("bob", "PUT", "/v2/keys/other", "value=1", 401)
+		s.as("bob", "DELETE", "/v2/members/1", "", 401)
+		s.as("eve", "GET", "/v2/keys/app/k", "", 401)
+		s.as("root", "PUT", "/v2/auth/users/bob", `{"user":"bob","grant":["from `+s.name+`"]}`, 200)
+	}
+	for _, s := range c.members {
+		if text := s.as("root", "GET", "/v2/auth/users/bob", "", 200); !strings.Contains(text, "from "+proxy.name) {
+			t.Errorf("%s knows %s", s.name, text)
+		}
+	}
+	c.agree()
+}
+
+// The recorded conversations about users and roles are the same through a proxy.
+func TestConformanceOfUsersThroughAProxy(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat(*suite); err != nil {
+		t.Skipf("the suite is not here: %v", err)
+	}
+	scenarios := t.TempDir()
+	for _, name := range []string{"auth-disabled.txt", "auth-enabled.txt"} {
+		text, err := os.ReadFile(filepath.Join(*suite, "scenarios", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(scenarios, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newCluster(t, 3, "--history-events", "1000", "--bcrypt-cost", "4")
+	runSuite(t, startProxy(t, c), scenarios)
+}
