@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"canopy/etcdserver/replica"
@@ -18,7 +19,7 @@ const askTimeout = 2 * time.Second
 func (f *Finder) knowsStarted(ctx context.Context, urls []string, id uint64) (bool, error) {
 	var last error
 	for _, u := range urls {
-		started, err := f.askStarted(ctx, u, urls, id)
+		started, err := f.askStarted(ctx, u, id)
 		if err == nil {
 			return started, nil
 		}
@@ -29,33 +30,24 @@ func (f *Finder) knowsStarted(ctx context.Context, urls []string, id uint64) (bo
 
 // askStarted accepts a no only from a member that can read linearizably: one
 // that lags, or has no leader yet, may not know that another has run.
-func (f *Finder) askStarted(ctx context.Context, peerURL string, urls []string, id uint64) (bool, error) {
+func (f *Finder) askStarted(ctx context.Context, peerURL string, id uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	_, members, err := f.fetch(ctx, peerURL)
 	if err != nil || hasRun(members, id) {
 		return err == nil, err
 	}
-	last := fmt.Errorf("%s has not published itself yet", peerURL)
-	for _, m := range members {
-		if !slices.Equal(slices.Sorted(slices.Values(m.PeerURLs)), slices.Sorted(slices.Values(urls))) {
-			continue
-		}
-		for _, clientURL := range m.ClientURLs {
-			err := f.healthy(ctx, clientURL)
-			if err == nil {
-				_, members, err = f.fetch(ctx, peerURL)
-				return hasRun(members, id), err
-			}
-			last = fmt.Errorf("%s cannot read what is committed: %w", clientURL, err)
-		}
+	if err := f.healthy(ctx, peerURL); err != nil {
+		return false, fmt.Errorf("%s cannot read what is committed: %w", peerURL, err)
 	}
-	return false, last
+	_, members, err = f.fetch(ctx, peerURL)
+	return hasRun(members, id), err
 }
 
-// healthy asks a member to read linearizably.
-func (f *Finder) healthy(ctx context.Context, clientURL string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, clientURL+"/health", http.NoBody)
+// healthy asks a member to read linearizably. It uses the peer port: this member
+// need not have a certificate for the client ports of others.
+func (f *Finder) healthy(ctx context.Context, peerURL string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(peerURL, "/")+"/health", http.NoBody)
 	if err != nil {
 		return err
 	}

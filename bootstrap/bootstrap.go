@@ -29,6 +29,9 @@ type Options struct {
 	FS      disk.FS             // has the data directory of a member
 	Waiting func(status string) // is called when only other processes can help
 	Log     *logrus.Logger
+
+	// DialTLS connects to a member whose URL is https, as http.Transport.DialTLSContext; required with such URLs.
+	DialTLS func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Finder finds the members of a cluster.
@@ -41,7 +44,7 @@ type Finder struct {
 // New makes a Finder.
 func New(o Options) *Finder {
 	return &Finder{Options: o, client: &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{DialTLSContext: o.DialTLS, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a member answers itself
 	}}
 }

@@ -13,7 +13,8 @@ import (
 
 // rejoin lets a member whose data is gone join its cluster again: the old
 // member is removed, and a new one, a learner, is added. It asks the other
-// members to do so, over the API that operators use.
+// members to do so, over the API that operators use, with the certificate that
+// it has as a peer.
 func (f *Finder) rejoin(ctx context.Context, was *firststart.Joined, cluster map[string][]string) (*firststart.Joined, error) {
 	f.Log.Warnf("member %v has run before and its data is gone: it is removed from the cluster, and added as a new member (--rejoin)", was.Self)
 	var own replica.MemberInfo
@@ -25,7 +26,7 @@ func (f *Finder) rejoin(ctx context.Context, was *firststart.Joined, cluster map
 			clientURLs = append(clientURLs, m.ClientURLs...)
 		}
 	}
-	c, err := client.New(client.Config{Endpoints: clientURLs})
+	c, err := client.New(client.Config{Endpoints: clientURLs, Transport: &http.Transport{DialTLSContext: f.DialTLS}})
 	if err != nil {
 		return nil, fmt.Errorf("--rejoin: find another member: %w", err)
 	}

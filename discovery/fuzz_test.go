@@ -1,7 +1,12 @@
 package discovery
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +44,62 @@ func FuzzRegistry(f *testing.F) {
 		}
 		if len(peers) > 3 || r.complete() != (len(peers) == 3) {
 			t.Errorf("%q gives %d peers of 3, complete: %v", text, len(peers), r.complete())
+		}
+	})
+}
+
+// FuzzRecords: whatever records a domain has, they are members that a cluster can have, or they are refused. Each line is a
+// record: the kind, the target and the port. A target is an address, or a name that the host of the test knows.
+func FuzzRecords(f *testing.F) {
+	f.Add("s 10.0.0.1. 2380\np 10.0.0.2 2380\np localhost. 7001")
+	f.Add("s 10.0.0.1 2380\np 10.0.0.1. 2380")
+	f.Add("p ::1 1\np 127.0.0.1 2\np LOCALHOST 1")
+	f.Add("p . 0\np 10.0.0.1 0")
+	f.Fuzz(func(t *testing.T, text string) {
+		found := map[string][]endpoint{}
+		for line := range strings.Lines(text) {
+			var kind, target string
+			var port uint16
+			if n, err := fmt.Sscan(line, &kind, &target, &port); n != 3 || err != nil {
+				continue
+			}
+			scheme := "http"
+			if kind == "s" {
+				scheme = "https"
+			}
+			gather(found, scheme, []*net.SRV{{Target: target, Port: port}})
+		}
+		offline := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("offline") }}
+		s := SRV{Domain: "example.com", Resolver: offline, Log: &lines{}}
+		hosts, err := s.arrange(found)
+		if err == nil {
+			err = s.locate(t.Context(), hosts)
+		}
+		if err != nil {
+			return
+		}
+		members, err := s.group(hosts)
+		if err != nil {
+			return
+		}
+		speaks := map[netip.AddrPort]string{}
+		count := 0
+		for _, m := range members {
+			count += len(m)
+			for _, h := range m {
+				for _, e := range h.at {
+					for _, a := range h.addresses {
+						at := netip.AddrPortFrom(a, e.port)
+						if other := speaks[at]; e.port == 0 || other != "" && other != e.scheme {
+							t.Errorf("%q: %s is dialled as %s and as %s", text, at, e.scheme, other)
+						}
+						speaks[at] = e.scheme
+					}
+				}
+			}
+		}
+		if count != len(hosts) || len(hosts) != len(found) {
+			t.Errorf("%q: of %d targets %d hosts are members", text, len(found), count)
 		}
 	})
 }

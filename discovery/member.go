@@ -32,6 +32,7 @@ func (s SRV) Cluster(ctx context.Context, name string, advertised []string) (map
 	if err != nil {
 		return nil, err
 	}
+	s.warnOfPlain(members)
 	cluster := map[string][]string{}
 	other := 0
 	for i, m := range members {
@@ -44,9 +45,34 @@ func (s SRV) Cluster(ctx context.Context, name string, advertised []string) (map
 			other++
 		}
 		cluster[called] = m.urls()
-		s.Log.Infof("got bootstrap from DNS for etcd-server at %s", strings.Join(cluster[called], ","))
+		for _, url := range cluster[called] {
+			service := "etcd-server"
+			if strings.HasPrefix(url, "https:") {
+				service = "etcd-server-ssl"
+			}
+			s.Log.Infof("got bootstrap from DNS for %s at %s", service, url)
+		}
 	}
 	return cluster, nil
+}
+
+// warnOfPlain tells that some members have TLS and others do not (T44). It is
+// meant, or somebody has added a record: a member sends the store to all others.
+func (s SRV) warnOfPlain(members []member) {
+	var plain []string
+	secure := false
+	for _, m := range members {
+		for _, url := range m.urls() {
+			if strings.HasPrefix(url, "http:") {
+				plain = append(plain, url)
+			} else {
+				secure = true
+			}
+		}
+	}
+	if secure && len(plain) > 0 {
+		s.Log.Warnf("the records of %s list members with TLS and without: the store is sent unencrypted to %s, whoever that is", s.Domain, strings.Join(plain, ","))
+	}
 }
 
 // locate looks up the addresses of all hosts, and refuses an address and port

@@ -14,11 +14,14 @@ import (
 
 // SRV finds members in the SRV records of a domain: the records of
 // _etcd-server-ssl._tcp are for https, those of _etcd-server._tcp for http, and
-// both are used (B37). Priority and weight have no effect (B38). All records with
+// members use both (B37). Who is no member uses the latter only if there are none
+// of the former: else whoever can add a record could have it talk without TLS
+// (T45). Priority and weight have no effect (B38). All records with
 // one address are one member, whatever their names and ports; so all processes
 // that get the same records find the same members (B42, B44).
 type SRV struct {
 	Domain   string        // the records are those of this domain
+	Insecure bool          // who is no member uses all records (T45)
 	Suffix   string        // a part of the records' names, "" for none: _etcd-server-<suffix> (F50)
 	Resolver *net.Resolver // required
 	Waiting  Waiting       // nil: not called
@@ -55,8 +58,8 @@ func (e *RecordsError) Error() string {
 	return fmt.Sprintf("SRV discovery failed: the records of %s cannot be used: %s", e.Domain, e.Reason)
 }
 
-// Peers gives the peer URLs of all members, sorted: for a proxy, which is not a
-// member.
+// Peers gives the peer URLs of members, sorted: for a proxy, which is not a
+// member. The members tell it of those without TLS.
 func (s SRV) Peers(ctx context.Context) ([]string, error) { return s.urls(ctx, "etcd-server") }
 
 // Clients gives the client URLs of the domain, from its _etcd-client-ssl._tcp
@@ -65,12 +68,22 @@ func (s SRV) Clients(ctx context.Context) ([]string, error) { return s.urls(ctx,
 
 func (s SRV) urls(ctx context.Context, service string) ([]string, error) {
 	hosts, err := s.await(ctx, func() ([]host, error) { return s.look(ctx, service) })
-	var urls []string
+	var secure, plain []string
 	for _, h := range hosts {
-		urls = append(urls, h.urls()...)
+		for _, e := range h.at {
+			if url := h.url(e); e.scheme == "https" {
+				secure = append(secure, url)
+			} else {
+				plain = append(plain, url)
+			}
+		}
 	}
-	slices.Sort(urls)
-	return urls, err
+	if len(secure) > 0 && len(plain) > 0 && !s.Insecure {
+		slices.Sort(plain)
+		s.Log.Warnf("ignored the records of %s without TLS, since there are some with TLS: %s", s.Domain, strings.Join(plain, ","))
+		plain = nil
+	}
+	return slices.Sorted(slices.Values(slices.Concat(secure, plain))), err
 }
 
 // await tries until there is an answer; a permanent error is an answer, too.
@@ -104,9 +117,13 @@ type endpoint struct {
 func (h host) urls() []string {
 	var urls []string
 	for _, e := range h.at {
-		urls = append(urls, e.scheme+"://"+net.JoinHostPort(h.name, strconv.Itoa(int(e.port))))
+		urls = append(urls, h.url(e))
 	}
 	return urls
+}
+
+func (h host) url(e endpoint) string {
+	return e.scheme + "://" + net.JoinHostPort(h.name, strconv.Itoa(int(e.port)))
 }
 
 // look queries both kinds of records once, and gives their hosts by name. If one
@@ -125,16 +142,21 @@ func (s SRV) look(ctx context.Context, service string) ([]host, error) {
 			return nil, &unsureError{fmt.Errorf("error querying DNS SRV records %s: %w", name, err)}
 		}
 		none.Names, none.Err = append(none.Names, name), cmp.Or(err, none.Err)
-		for _, r := range records {
-			if target := strings.ToLower(strings.TrimSuffix(r.Target, ".")); target != "" { // RFC 2782: "." means no host
-				found[target] = append(found[target], endpoint{kind.scheme, r.Port})
-			}
-		}
+		gather(found, kind.scheme, records)
 	}
 	if len(found) == 0 {
 		return nil, none
 	}
 	return s.arrange(found)
+}
+
+// gather adds records of one kind to those of hosts.
+func gather(found map[string][]endpoint, scheme string, records []*net.SRV) {
+	for _, r := range records {
+		if target := strings.ToLower(strings.TrimSuffix(r.Target, ".")); target != "" { // RFC 2782: "." means no host
+			found[target] = append(found[target], endpoint{scheme, r.Port})
+		}
+	}
 }
 
 // arrange sorts hosts and their endpoints, and refuses an invalid port, or one

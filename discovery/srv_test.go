@@ -241,8 +241,46 @@ func TestURLsForProxiesAndClients(t *testing.T) {
 	if want := []string{"http://infra0.example.com:2380", "http://infra1.example.com:2380", "http://infra2.example.com:2380"}; err != nil || !slices.Equal(peers, want) {
 		t.Errorf("Peers = %v, %v, want %v", peers, err, want)
 	}
-	clients, err := s.Clients(t.Context())
-	if want := []string{"http://infra1.example.com:2379", "https://infra0.example.com:2379"}; err != nil || !slices.Equal(clients, want) {
-		t.Errorf("Clients = %v, %v, want %v", clients, err, want)
+	for _, c := range []struct {
+		insecure bool
+		want     []string
+	}{
+		{false, []string{"https://infra0.example.com:2379"}}, // T45
+		{true, []string{"http://infra1.example.com:2379", "https://infra0.example.com:2379"}},
+	} {
+		s.Insecure = c.insecure
+		if clients, err := s.Clients(t.Context()); err != nil || !slices.Equal(clients, c.want) {
+			t.Errorf("Clients, insecure %t = %v, %v, want %v", c.insecure, clients, err, c.want)
+		}
+	}
+}
+
+// TestARecordWithoutTLSIsNotFollowed checks T45 for proxies, and T44: members use all records, and tell that some have no TLS.
+func TestARecordWithoutTLSIsNotFollowed(t *testing.T) {
+	server := dnstest.Start(t, "127.0.0.1:0", `
+		_etcd-server-ssl._tcp.example.com SRV 0 0 2380 a.example.com.
+		_etcd-server._tcp.example.com SRV 0 0 2380 forged.example.com.
+		a.example.com A 10.0.0.1
+		forged.example.com A 10.0.0.2`)
+	log := &lines{}
+	s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: new(script).pause, Log: log}
+	peers, err := s.Peers(t.Context())
+	if want := []string{"https://a.example.com:2380"}; err != nil || !slices.Equal(peers, want) {
+		t.Errorf("Peers = %v, %v, want %v", peers, err, want)
+	}
+	has(t, log, "ignored the records of example.com without TLS, since there are some with TLS: http://forged.example.com:2380")
+	cluster, err := s.Cluster(t.Context(), "m", []string{"https://10.0.0.1:2380"})
+	if err != nil || len(cluster) != 2 {
+		t.Errorf("Cluster = %v, %v", cluster, err)
+	}
+	has(t, log, "got bootstrap from DNS for etcd-server-ssl at https://a.example.com:2380")
+	has(t, log, "got bootstrap from DNS for etcd-server at http://forged.example.com:2380")
+	has(t, log, "the store is sent unencrypted to http://forged.example.com:2380")
+}
+
+func has(t *testing.T, log *lines, text string) {
+	t.Helper()
+	if !strings.Contains(log.String(), text) {
+		t.Errorf("the log lacks %q:\n%s", text, log)
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -14,10 +15,14 @@ import (
 
 // NewPeer serves what programs other than members read on the peer port (R1–R5 of peer.md): the members, and the version of
 // this one.
-func NewPeer(member Cluster) http.Handler {
+func NewPeer(member interface {
+	Cluster
+	Condition
+}) http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.HandleFunc("/members", only(func(w http.ResponseWriter, _ *http.Request) { writePeerMembers(w, member) }, "GET"))
 	r.HandleFunc("/version", only(func(w http.ResponseWriter, _ *http.Request) { writeVersion(w, member) }, "GET"))
+	r.HandleFunc("/health", only(func(w http.ResponseWriter, r *http.Request) { writePeerHealth(w, r, member) }, "GET"))
 	r.HandleFunc("/raft/probing", func(w http.ResponseWriter, _ *http.Request) {
 		writePeerJSON(w, struct {
 			OK  bool
@@ -49,6 +54,20 @@ func writePeerMembers(w http.ResponseWriter, member Cluster) {
 func writeVersion(w http.ResponseWriter, member Cluster) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(middleware.VersionJSON(etcdserver.APIVersion, member.ClusterVersion())) // fails if the client has left
+}
+
+// writePeerHealth tells other members, which may have no certificate for the client port, whether this one can read what is
+// committed.
+func writePeerHealth(w http.ResponseWriter, r *http.Request, member Condition) {
+	ctx, cancel := context.WithTimeout(r.Context(), defaultHealthTimeout)
+	defer cancel()
+	if err := member.Health(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	writePeerJSON(w, struct {
+		Health string `json:"health"`
+	}{"true"})
 }
 
 func writePeerJSON(w http.ResponseWriter, v any) {

@@ -19,6 +19,8 @@ func TestPeerPort(t *testing.T) {
 	}{
 		{"GET", "/members", 200, `[{"id":`},
 		{"GET", "/version", 200, `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`},
+		{"GET", "/health", 200, `{"health":"true"}`},
+		{"POST", "/health", 405, "Method Not Allowed\n"},
 		{"POST", "/raft/probing", 200, `{"OK":true,"Now":"`},
 		{"POST", "/members", 405, "Method Not Allowed\n"},
 		{"GET", "/members/", 404, "404 page not found\n"},
