@@ -23,6 +23,7 @@ import (
 	"canopy/internal/memory"
 	"canopy/internal/ports"
 	"canopy/internal/process"
+	"canopy/internal/tlsconf"
 	"canopy/internal/tuning"
 	"canopy/rafthttp"
 	"canopy/store"
@@ -43,7 +44,7 @@ type member struct {
 }
 
 // serveMember runs a member and its HTTP servers until ctx ends or one of them fails.
-func serveMember(ctx context.Context, c config.Config, p *process.Process) error {
+func serveMember(ctx context.Context, c config.Config, tls *certificates.Certificates, p *process.Process) error {
 	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
@@ -52,10 +53,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
 	budget, limit := p.MemoryBudget(c.HTTP.MemoryBudget, registry)
-	tls, err := certificates.Open(certificates.Options{Config: c, Registry: registry, Log: p.Log})
-	if err != nil {
-		return err
-	}
+	tls.Measure(registry)
 	ports, err := ports.Open(ports.Options{
 		Config:   c,
 		TLS:      tls,
@@ -72,10 +70,7 @@ func serveMember(ctx context.Context, c config.Config, p *process.Process) error
 	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, tuning: tuning, ports: ports, tls: tls}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(ports.Serve)
-	group.Go(func() error {
-		process.SampleFiles(ctx, func(open int) { set.FileDescriptors.Set(float64(open)) })
-		return nil
-	})
+	group.Go(func() error { process.SampleFiles(ctx, set.FileDescriptors.Set); return nil })
 	group.Go(func() error { budget.Watch(ctx, limit); return nil })
 	group.Go(func() error { tuning.Run(ctx); return nil })
 	group.Go(func() error { tls.Run(ctx); return nil })
@@ -88,7 +83,7 @@ func (m *member) serve(ctx context.Context) error {
 	recovered := m.tuning.DeferGC()
 	defer recovered()
 	fsys := m.Disk(ctx)
-	finder := bootstrap.New(bootstrap.Options{Config: m.config, FS: fsys, Waiting: m.Systemd.Awaits, Log: m.Log})
+	finder := bootstrap.New(bootstrap.Options{Config: m.config, FS: fsys, Waiting: m.Systemd.Awaits, DialTLS: m.tls.Peer.DialTLS, Log: m.Log})
 	options := memberOptions(m.config, m.memory, m.Log)
 	options.FS, options.Observer, options.Transport = fsys, m.observer(), m.connect
 	options.Bootstrap = func() (etcdserver.Bootstrap, error) { return finder.Members(ctx) }
@@ -121,6 +116,8 @@ func (m *member) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserve
 		Election:      m.config.Raft.Election,
 		SnapshotRate:  m.config.Raft.SnapshotRate,
 		HandshakeDone: httpserver.LeavePool,
+		TLS:           m.tls.Peer.Handshake,
+		ExplainTLS:    tlsconf.Fault,
 		Owner:         owner,
 		Observer:      metrics.Transport(m.registry, self.Member),
 		Log:           m.Log.WithField("pkg", "rafthttp"),

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"path/filepath"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -17,26 +16,28 @@ import (
 	"canopy/internal/memory"
 	"canopy/internal/ports"
 	"canopy/internal/process"
+	"canopy/internal/tlsconf"
 	"canopy/internal/tuning"
 	"canopy/proxy"
 	"canopy/proxy/upstream"
 )
 
 // becomeProxy runs a proxy to a cluster that had no room for this member.
-func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, p *process.Process) error {
+func becomeProxy(ctx context.Context, c config.Config, full *discovery.FullError, tls *certificates.Certificates, p *process.Process) error {
 	p.Log.Warn("discovery cluster full, falling back to proxy: this process does not become a member (--discovery-fallback)")
 	if err := bootstrap.MakeProxyDir(c); err != nil {
 		return err
 	}
 	c.Proxy.Mode = config.ProxyOn
 	members := func(context.Context) ([]string, error) { return bootstrap.PeerURLs(full.Members), nil }
-	return serveProxy(ctx, c, members, p)
+	tls.WarnOfLending(c)
+	return serveProxy(ctx, c, members, tls, p)
 }
 
 // serveProxy runs a proxy and its HTTP servers until ctx ends or one of them
 // fails. firstPeers gives the peer URLs by which the cluster is found the first
 // time, and may wait for them.
-func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Context) ([]string, error), p *process.Process) error {
+func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Context) ([]string, error), tls *certificates.Certificates, p *process.Process) error {
 	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
@@ -51,11 +52,9 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	registry := process.NewRegistry()
 	budget, _ := p.MemoryBudget(c.HTTP.MemoryBudget, registry) // all that a proxy holds is counted
 	set := metrics.NewProxyHTTP(registry)
-	tls, err := certificates.Open(certificates.Options{Config: c, Proxy: true, Registry: registry, Log: p.Log})
-	if err != nil {
-		return err
-	}
+	tls.Measure(registry)
 	options := proxyOptions(c, firstPeers, budget, registry, p)
+	options.TLS, options.ExplainTLS = tls.Peer.Handshake, tlsconf.Fault
 	options.FS, options.Refused = p.Disk(ctx), set.Refused
 	handler, err := proxy.New(options)
 	if err != nil {
@@ -107,20 +106,14 @@ func runProxy(ctx context.Context, handler *proxy.Proxy, ports *ports.Ports, tls
 }
 
 func proxyOptions(c config.Config, firstPeers func(context.Context) ([]string, error), budget *memory.Budget, registry *prometheus.Registry, p *process.Process) proxy.Options {
-	orNone := func(t time.Duration) time.Duration {
-		if t == 0 {
-			return -1
-		}
-		return t
-	}
 	return proxy.Options{
 		Options: upstream.Options{
 			Dir:             filepath.Join(c.DataDir, "proxy"),
 			Peers:           firstPeers,
 			FailureWait:     c.Proxy.FailureWait,
 			RefreshInterval: c.Proxy.RefreshInterval,
-			DialTimeout:     orNone(c.Proxy.DialTimeout),
-			WriteTimeout:    orNone(c.Proxy.WriteTimeout),
+			DialTimeout:     upstream.OrNone(c.Proxy.DialTimeout),
+			WriteTimeout:    upstream.OrNone(c.Proxy.WriteTimeout),
 			Election:        c.Raft.Election,
 			Log:             p.Log,
 		},

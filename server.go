@@ -75,16 +75,20 @@ func serve(ctx context.Context, c config.Config, p *process.Process) error {
 	if err != nil {
 		return err
 	}
+	tls, err := certificates.Open(c, asProxy, p.Log)
+	if err != nil {
+		return err
+	}
 	if asProxy {
-		finder := bootstrap.New(bootstrap.Options{Config: c, Waiting: p.Systemd.Awaits, Log: p.Log})
+		finder := bootstrap.New(bootstrap.Options{Config: c, Waiting: p.Systemd.Awaits, DialTLS: tls.Peer.DialTLS, Log: p.Log})
 		return serveProxy(ctx, c, func(ctx context.Context) ([]string, error) {
 			defer p.Systemd.Does(proxyServes)
 			return finder.PeerURLs(ctx, bootstrap.KnowsCluster(c))
-		}, p)
+		}, tls, p)
 	}
-	err = serveMember(ctx, c, p)
+	err = serveMember(ctx, c, tls, p)
 	if full := (*discovery.FullError)(nil); errors.As(err, &full) && c.Discovery.Fallback == "proxy" {
-		return becomeProxy(ctx, c, full, p)
+		return becomeProxy(ctx, c, full, tls, p)
 	}
 	return err
 }

@@ -42,7 +42,7 @@ func (s *server) awaitEndpoints(n int) {
 		if err != nil {
 			return err
 		}
-		if well, _, _ := strings.Cut(a.body, "]"); strings.Count(well, "http://") != n {
+		if well, _, _ := strings.Cut(a.body, "]"); strings.Count(well, "://") != n {
 			return fmt.Errorf("there are %s", a.body)
 		}
 		return nil

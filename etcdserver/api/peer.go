@@ -15,10 +15,7 @@ import (
 
 // NewPeer serves what programs other than members read on the peer port (R1–R5 of peer.md): the members, and the version of
 // this one.
-func NewPeer(member interface {
-	Cluster
-	Condition
-}) http.Handler {
+func NewPeer(member Member) http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	r.HandleFunc("/members", only(func(w http.ResponseWriter, _ *http.Request) { writePeerMembers(w, member) }, "GET"))
 	r.HandleFunc("/version", only(func(w http.ResponseWriter, _ *http.Request) { writeVersion(w, member) }, "GET"))
@@ -65,9 +62,7 @@ func writePeerHealth(w http.ResponseWriter, r *http.Request, member Condition) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	writePeerJSON(w, struct {
-		Health string `json:"health"`
-	}{"true"})
+	writePeerJSON(w, map[string]string{"health": "true"})
 }
 
 func writePeerJSON(w http.ResponseWriter, v any) {

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +27,7 @@ type Certificates struct {
 	Client *tlsconf.Current // of the client and metrics ports
 	Peer   *tlsconf.Current // of the peer port, and towards members
 
-	ClientFailures, PeerFailures *tlsconf.Failures
+	ClientFailures, PeerFailures *tlsconf.Failures // of the ports; nil until Measure
 
 	self []tlsconf.SelfSigned
 	log  *logrus.Logger
@@ -138,7 +137,7 @@ func Check(c config.Config) (warnings []config.Note, err error) {
 	return warnings, nil
 }
 
-// lent warns of a proxy that gives everyone who reaches it what its own certificate may do (T43).
+// lent has the warnings about that.
 func lent(c config.Config, set *tlsconf.Set) (warnings []string) {
 	if set.Certificate == nil {
 		return nil
@@ -153,21 +152,13 @@ func lent(c config.Config, set *tlsconf.Set) (warnings []string) {
 	return warnings
 }
 
-// Options are what Open needs.
-type Options struct {
-	Config   config.Config
-	Proxy    bool
-	Registry prometheus.Registerer
-	Log      *logrus.Logger
-}
-
 // Open reads the files, makes those that are to be made, and logs what is to be known of them.
-func Open(o Options) (*Certificates, error) {
-	for _, line := range o.Config.TLSSummary() {
-		o.Log.Info(line)
+func Open(configuration config.Config, proxy bool, log *logrus.Logger) (*Certificates, error) {
+	for _, line := range configuration.TLSSummary() {
+		log.Info(line)
 	}
-	c := &Certificates{log: o.Log}
-	client, peer := sides(o.Config, o.Proxy)
+	c := &Certificates{log: log}
+	client, peer := sides(configuration, proxy)
 	for _, each := range []struct {
 		side
 		into **tlsconf.Current
@@ -178,19 +169,23 @@ func Open(o Options) (*Certificates, error) {
 			}
 			c.self = append(c.self, *each.self)
 		}
-		current, err := tlsconf.Open(each.files, each.policy, each.use, o.Log)
+		current, err := tlsconf.Open(each.files, each.policy, each.use, log)
 		if err != nil {
 			return nil, err
 		}
 		*each.into = current
 	}
-	if o.Proxy {
-		for _, text := range lent(o.Config, c.Peer.Set()) {
-			o.Log.Warn(text)
-		}
+	if proxy {
+		c.WarnOfLending(configuration)
 	}
-	c.measure(o.Registry)
 	return c, nil
+}
+
+// WarnOfLending warns of a proxy that gives everyone who reaches it what its own certificate may do (T43).
+func (c *Certificates) WarnOfLending(configuration config.Config) {
+	for _, text := range lent(configuration, c.Peer.Set()) {
+		c.log.Warn(text)
+	}
 }
 
 // renew makes a certificate if it is missing or ends soon.

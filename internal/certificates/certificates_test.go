@@ -33,10 +33,11 @@ func opened(t *testing.T, c config.Config) (*Certificates, *prometheus.Registry,
 	var log strings.Builder
 	logger, registry := logrus.New(), prometheus.NewRegistry()
 	logger.SetOutput(&log)
-	held, err := Open(Options{Config: c, Proxy: c.IsProxy(), Registry: registry, Log: logger})
+	held, err := Open(c, c.IsProxy(), logger)
 	if err != nil {
 		t.Fatal(err)
 	}
+	held.Measure(registry)
 	return held, registry, log.String()
 }
 

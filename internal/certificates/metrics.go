@@ -8,8 +8,8 @@ import (
 	"canopy/internal/tlsconf"
 )
 
-// measure makes the metrics.
-func (c *Certificates) measure(registry prometheus.Registerer) {
+// Measure makes the metrics.
+func (c *Certificates) Measure(registry prometheus.Registerer) {
 	failed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "canopy_tls_handshake_failures_total", Help: "TLS handshakes on a port that failed, by reason.",
 	}, []string{"port", "reason"})

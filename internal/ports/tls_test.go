@@ -66,10 +66,11 @@ func serveSite(t *testing.T, clients int, flags ...string) *site {
 	s := &site{t: t, log: &logged{}, registry: prometheus.NewRegistry(), slow: make(chan struct{}, 1)}
 	logger := logrus.New()
 	logger.SetOutput(s.log)
-	held, err := certificates.Open(certificates.Options{Config: in.Config, Registry: s.registry, Log: logger})
+	held, err := certificates.Open(in.Config, false, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
+	held.Measure(s.registry)
 	capacity := CapacityOf(2000, 1, 0)
 	if clients > 0 {
 		capacity.Clients, capacity.PerClient = clients, clients

@@ -34,12 +34,12 @@ const filesSampled = 5 * time.Second
 
 // SampleFiles reports the number of open file descriptors until ctx ends. It
 // reports nothing on systems without /proc.
-func SampleFiles(ctx context.Context, report func(open int)) {
+func SampleFiles(ctx context.Context, report func(open float64)) {
 	tick := time.NewTicker(filesSampled)
 	defer tick.Stop()
 	for {
 		if open, err := os.ReadDir("/proc/self/fd"); err == nil {
-			report(len(open))
+			report(float64(len(open)))
 		}
 		select {
 		case <-tick.C:

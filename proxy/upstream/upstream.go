@@ -75,6 +75,14 @@ const (
 	defaultElection        = time.Second
 )
 
+// OrNone gives a time-out of Options from one of which 0 means that there is none.
+func OrNone(t time.Duration) time.Duration {
+	if t == 0 {
+		return -1
+	}
+	return t
+}
+
 func (o Options) withDefaults() Options {
 	or := func(t *time.Duration, d time.Duration) {
 		if *t == 0 {
