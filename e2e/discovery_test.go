@@ -33,7 +33,7 @@ type meetingPlace struct {
 // newService starts canopy discovery.
 func newService(t *testing.T, flags ...string) *meetingPlace {
 	t.Helper()
-	s := &server{t: t, client: freeURL(t)}
+	s := &server{t: t, client: freeURL(t), http: http.DefaultClient}
 	s.line = append([]string{binary, "discovery", "--addr", strings.TrimPrefix(s.client, "http://"), "--rate", "0"}, flags...)
 	if !strings.Contains(strings.Join(flags, " "), "--endpoints") {
 		s.line = append(s.line, "--data-dir", filepath.Join(t.TempDir(), "store"))
@@ -48,7 +48,7 @@ func newService(t *testing.T, flags ...string) *meetingPlace {
 func newSecureService(t *testing.T) *meetingPlace {
 	t.Helper()
 	certificate, key := newCertificate(t)
-	s := &server{t: t, client: strings.Replace(freeURL(t), "http:", "https:", 1)}
+	s := &server{t: t, client: strings.Replace(freeURL(t), "http:", "https:", 1), http: http.DefaultClient}
 	s.line = []string{binary, "discovery", "--addr", strings.TrimPrefix(s.client, "https://"), "--data-dir", filepath.Join(t.TempDir(), "store"),
 		"--cert-file", certificate, "--key-file", key}
 	roots := x509.NewCertPool()
