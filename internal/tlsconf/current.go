@@ -30,9 +30,10 @@ type Current struct {
 	in     atomic.Pointer[inUse]
 	open   connections
 
-	// mu guards complaint, and lets one goroutine load at a time.
+	// mu guards the fields below, and lets one goroutine load at a time.
 	mu        sync.Mutex
-	complaint string // about the files, last; "": none
+	complaint string   // about the files, last; "": none
+	warnings  []string // about what they held, last
 }
 
 // inUse is a Set and what was made of it.
@@ -58,9 +59,18 @@ func (c *Current) install(set *Set) {
 	for _, cut := range c.open.closeRevoked(set) {
 		c.log.Warnf("closed the connection with %s: %v", cut.remote, cut.err)
 	}
-	for _, text := range set.Warnings(c.files, c.use, time.Now()) {
-		c.log.Warnf("%s", text)
+	c.warn(set)
+}
+
+// warn logs the warnings that are new: a certificate ends while it is in use, too.
+func (c *Current) warn(set *Set) {
+	now := set.Warnings(c.files, c.use, time.Now())
+	for _, text := range now {
+		if !slices.Contains(c.warnings, text) {
+			c.log.Warnf("%s", text)
+		}
 	}
+	c.warnings = now
 }
 
 // Set is what the files held when they were right last.
@@ -82,7 +92,9 @@ func (c *Current) Reload() {
 	if !set.equal(c.Set()) {
 		c.log.Infof("loaded new certificates, which new connections use: %s", c.files.text())
 		c.install(set)
+		return
 	}
+	c.warn(set)
 }
 
 // equal tells whether two sets hold the same.

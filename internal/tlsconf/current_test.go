@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"canopy/internal/tlsconf/certtest"
@@ -188,4 +190,30 @@ func shown(t *testing.T, a *certtest.Authority, addr string) int64 {
 	}
 	defer conn.Close()
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+// A certificate that ends while it is in use is told of when the files are looked at: each text once, and so once a day.
+func TestACertificateEndsInUse(t *testing.T) {
+	f, a, log := newFolder(t), certtest.NewAuthority(t, "a"), &lines{}
+	cert, key := a.Issue(certtest.Until(31 * 24 * time.Hour))
+	f.Write("cert", cert)
+	f.Write("key", key)
+	synctest.Test(t, func(t *testing.T) {
+		c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Policy{}, Use{Serves: true}, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := len(log.text)
+		leaf := c.Set().Certificate.Leaf
+		time.Sleep(time.Until(leaf.NotAfter) - 3*24*time.Hour - time.Hour)
+		for range 5 * 24 { // two days and a half before its end, and two after it
+			c.Reload()
+			time.Sleep(time.Hour)
+		}
+		told := log.text[began:]
+		want := []string{"in 3 days", "in 2 days", "in 1 days", "in 0 days", "expired on"}
+		if !slices.EqualFunc(told, want, strings.Contains) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	})
 }
