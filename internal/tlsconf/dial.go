@@ -17,7 +17,8 @@ func (p Policy) client(set *Set) *tls.Config {
 	c.InsecureSkipVerify = p.Unverified
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(sessionsMax)
 	if set.Certificate != nil {
-		c.Certificates = []tls.Certificate{*set.Certificate}
+		// crypto/tls would show none to a server that trusts other authorities, and both sides would be told that there is none.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return set.Certificate, nil }
 	}
 	return c
 }
