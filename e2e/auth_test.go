@@ -70,6 +70,8 @@ func TestNobodyIsLetInAtAStart(t *testing.T) {
 		s.as("bob", "PUT", fmt.Sprintf("/v2/keys/app/%d", n%100), "value=x", map[bool]int{true: 201, false: 200}[n < 100])
 	}
 	for range 5 {
+		s.as("root", "DELETE", "/v2/auth/enable", "", 200)
+		s.as("", "PUT", "/v2/auth/enable", "", 200) // the last entry of the log
 		s.kill()
 		s.launch()
 		refused := false

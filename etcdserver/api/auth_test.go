@@ -101,6 +101,8 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 // Hostile names and headers are refused with 401, and nothing else happens (A51–A53, section 7).
 func TestHostileCredentials(t *testing.T) {
 	s := guarded(t, Options{})
+	s.as(root, "PUT", "/v2/auth/roles/guest", `{"role":"guest","grant":{"kv":{"read":["/app/*"]}}}`, 200)
+	s.as(nil, "GET", "/v2/keys/app/k", "", 404) // without a header one may read
 	encode := base64.StdEncoding.EncodeToString
 	for _, header := range []string{
 		"Basic", "Basic ", "Basic  " + encode([]byte("root:rootpw")), "Basic !!!", "Basic " + encode([]byte("rootrootpw")),
@@ -199,14 +201,15 @@ func TestWatchesEndWithTheRight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := guarded(t, Options{})
-			ctx, cancel := context.WithCancel(t.Context())
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
 			ended := make(chan error, 1)
 			go func() { ended <- s.handler.Run(ctx) }()
 			watches := map[string]*http.Response{}
 			for _, who := range []string{"bob", "root"} {
 				header := map[string]http.Header{"bob": bob, "root": root}[who]
 				for _, query := range []string{"wait=true", "wait=true&stream=true"} {
-					r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.addr+"/v2/keys/app?recursive=true&"+query, nil)
+					r, err := http.NewRequestWithContext(ctx, "GET", "http://"+s.addr+"/v2/keys/app?recursive=true&"+query, nil)
 					if err != nil {
 						t.Fatal(err)
 					}

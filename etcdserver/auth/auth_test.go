@@ -296,6 +296,10 @@ func TestTokens(t *testing.T) {
 			t.Errorf("a token is valid after %s: %v", name, err)
 		}
 	}
+	again, _, err := play(s, DeleteUser{"bob"}, user("bob", "a"))
+	if err != nil || allowed(again, 2, "/a") {
+		t.Errorf("a token is valid for another user of the same name: %v", err)
+	}
 	if !allowed(s, 2, "/a") {
 		t.Error("a later state changed an earlier one")
 	}
