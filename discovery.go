@@ -78,7 +78,8 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	budget := httpserver.NewBudget(room.Clients, nil, nil)
 	budget.LimitClients(room.PerClient)
 	budget.Bound(held, httpserver.ConnectionBytes)
-	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, TLS: certificate.Server(), ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
+	failures := tlsconf.NewFailures("discovery", p.Log, func(string) {})
+	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, TLS: certificate.Server(), HandshakeFailed: failures.Failed, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
 	server := httpserver.New(handler, limits)
 	p.Log.Infof("discovery service listening on %s", listener.Addr())
 	p.Systemd.Does("serves tokens")

@@ -3,6 +3,7 @@ package ports
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,23 +58,35 @@ func CapacityOf(limit, descriptors uint64, perClient int) Capacity {
 }
 
 // handshakeTimeout is how long a connection of a pool may take for its first
-// request.
-const handshakeTimeout = 2 * time.Second
+// request. With TLS it may take longer: the handshake has a time-out of its own,
+// and costs processor time that a busy machine does not have at once.
+const (
+	handshakeTimeout = 2 * time.Second
+	secureTimeout    = 12 * time.Second
+)
+
+// poolTimeout is the time-out of a pool for connections of some listeners.
+func poolTimeout(on []socket) time.Duration {
+	if slices.ContainsFunc(on, func(s socket) bool { return s.https }) {
+		return secureTimeout
+	}
+	return handshakeTimeout
+}
 
 // handshakeBytes is the longest header of a request whose memory is not counted.
 const handshakeBytes = 4 << 10
 
 // provisionalPeers is the pool of the peer port, for connections that have not
 // identified themselves. A member leaves it after the handshake.
-func provisionalPeers(c Capacity, h config.HTTP, set *metrics.HTTP) *httpserver.Pool {
-	return httpserver.NewPool(httpserver.PoolOptions{Most: c.peers, PerClient: h.MaxPerClient, Timeout: handshakeTimeout,
+func provisionalPeers(on []socket, c Capacity, h config.HTTP, set *metrics.HTTP) *httpserver.Pool {
+	return httpserver.NewPool(httpserver.PoolOptions{Most: c.peers, PerClient: h.MaxPerClient, Timeout: poolTimeout(on),
 		Cut: func() { set.Refused("peer connection") }})
 }
 
 // sparePool is for connections beyond the budget, or apart from it: clients
 // cannot take its slots by opening many connections.
-func sparePool(most int, set *metrics.HTTP) *httpserver.Pool {
-	return httpserver.NewPool(httpserver.PoolOptions{Most: most, Timeout: handshakeTimeout, Cut: func() { set.Refused("spare connection") }})
+func sparePool(on []socket, most int, set *metrics.HTTP) *httpserver.Pool {
+	return httpserver.NewPool(httpserver.PoolOptions{Most: most, Timeout: poolTimeout(on), Cut: func() { set.Refused("spare connection") }})
 }
 
 // limited gives the options of the server for the connections of a pool.

@@ -90,12 +90,12 @@ func Open(o Options) (*Ports, error) {
 	}
 	clients := newClientBudget(o.Capacity, o.Metrics)
 	clients.Bound(o.Memory, httpserver.ConnectionBytes)
-	urgent := sparePool(o.Capacity.urgent, o.Metrics)
+	urgent := sparePool(l.client, o.Capacity.urgent, o.Metrics)
 	client, peer := secured{o.TLS.Client, o.TLS.ClientFailures}, secured{o.TLS.Peer, o.TLS.PeerFailures}
 	p.add(overflow(clients, l.client), serveUrgent(&p.Client), limited(limits, urgent), urgent, client)
-	apart := sparePool(o.Capacity.metrics, o.Metrics)
+	apart := sparePool(l.metrics, o.Capacity.metrics, o.Metrics)
 	p.add(l.metrics, &p.Metrics, limited(limits, apart), apart, client)
-	p.PeerPool = provisionalPeers(o.Capacity, h, o.Metrics)
+	p.PeerPool = provisionalPeers(l.peer, o.Capacity, h, o.Metrics)
 	p.add(l.peer, &p.Peer, limited(limits, p.PeerPool), p.PeerPool, peer)
 	limits.ConnState, limits.Memory = clients.ConnState, o.Memory
 	p.add(l.client, &p.Client, limits, clients, client)
