@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// block is a part of a page in a frame, and the output that the page shows of it.
+type block struct{ text, output string }
+
+// blocksOf are the commands of a page.
+func blocksOf(t *testing.T, page string) (all []block) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("(?ms)^```(sh|text)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		if m[1] == "sh" {
+			all = append(all, block{text: m[2]})
+		} else {
+			all[len(all)-1].output = strings.TrimSpace(m[2])
+		}
+	}
+	return all
+}
+
+// TestTheSecurityPageIsReal runs all commands of docs/security.md, in their order. A server is started in the place of the one
+// before that has the same data directory. The ports are other ones.
+func TestTheSecurityPageIsReal(t *testing.T) {
+	parallel(t)
+	for _, tool := range []string{"openssl", "curl", "etcdctl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("openssl, curl and etcdctl are needed: apt-get install openssl curl etcd-client")
+		}
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(binary, filepath.Join(dir, "canopy")); err != nil {
+		t.Fatal(err)
+	}
+	addresses := map[string]string{}
+	here := func(text string) string {
+		return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllStringFunc(text, func(address string) string {
+			if addresses[address] == "" {
+				addresses[address] = strings.TrimPrefix(freeURL(t), "http://")
+			}
+			return addresses[address]
+		})
+	}
+	command := func(text string) *exec.Cmd {
+		c := exec.Command("bash", "-e", "-o", "pipefail", "-c", text)
+		c.Dir, c.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		return c
+	}
+	blocks := blocksOf(t, "../docs/security.md")
+	if len(blocks) < 20 {
+		t.Fatalf("only %d commands were found", len(blocks))
+	}
+	serving := map[string]*server{} // by data directory
+	for _, b := range blocks {
+		text, output := here(b.text), here(b.output)
+		if strings.HasPrefix(text, "canopy --data-dir ") {
+			data := strings.Fields(text)[2]
+			if before := serving[data]; before != nil {
+				if status := before.signal(syscall.SIGTERM); status != 0 {
+					t.Fatalf("the server before ended with status %d", status)
+				}
+			}
+			s := newServer(t)
+			s.name, s.line = data, []string{"bash", "-c", "cd " + dir + " && exec ./" + text}
+			s.launch()
+			s.waitLine("ready to serve client requests")
+			serving[data] = s
+			continue
+		}
+		eventually(t, hang, text, func() error {
+			var out bytes.Buffer
+			c := command(text)
+			c.Stdout, c.Stderr = &out, &out
+			if err := c.Run(); err != nil {
+				return fmt.Errorf("%w: %s", err, &out)
+			}
+			if !strings.Contains(out.String(), output) {
+				return fmt.Errorf("it says %q, want %q", &out, output)
+			}
+			return nil
+		})
+	}
+	for data, s := range serving {
+		log := s.output.String()
+		lends := strings.Contains(log, "this proxy shows the certificate to members")
+		if data == "proxy" && (lends || strings.Contains(log, "has a common name")) {
+			t.Errorf("the proxy of the page is warned of:\n%s", log)
+		}
+	}
+}
