@@ -200,3 +200,81 @@ func TestAddressesAreVerified(t *testing.T) {
 		}
 	}
 }
+
+// TestResumedSessionsAreVerifiedAnew checks T28: a session from before a change of the authorities ends with them, on both sides.
+func TestResumedSessionsAreVerifiedAnew(t *testing.T) {
+	f, g, a, b := newFolder(t), newFolder(t), certtest.NewAuthority(t, "a"), certtest.NewAuthority(t, "b")
+	for _, each := range []*folder{f, g} {
+		cert, key := a.Issue()
+		each.Write("cert", cert)
+		each.Write("key", key)
+		each.Write("ca", a.PEM())
+	}
+	open := func(f *folder) *Current {
+		files := f.files()
+		files.Revoked = File{}
+		c, err := Open(files, Policy{Demanded: true}, Use{}, &lines{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	server, client := open(f), open(g)
+	address := echo(t, server)
+	dial := func() (resumed bool, err error) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		conn, err := client.DialTLS(ctx, "tcp", address)
+		if err != nil {
+			return false, err
+		}
+		defer conn.Close()
+		return conn.(*tls.Conn).ConnectionState().DidResume, say(conn)
+	}
+	if resumed, err := dial(); resumed || err != nil {
+		t.Fatalf("the first connection is resumed: %v, %v", resumed, err)
+	}
+	if resumed, err := dial(); !resumed || err != nil {
+		t.Fatalf("the second connection is resumed: %v, %v", resumed, err)
+	}
+	f.Write("ca", b.PEM())
+	server.Reload()
+	if _, err := dial(); err == nil {
+		t.Error("the server accepts a session of an authority that it no longer trusts")
+	}
+	f.Write("ca", a.PEM())
+	server.Reload()
+	if _, err := dial(); err != nil {
+		t.Fatal(err)
+	}
+	g.Write("ca", b.PEM())
+	client.Reload()
+	if _, err := dial(); err == nil {
+		t.Error("the client goes on with a session of an authority that it no longer trusts")
+	}
+}
+
+// TestACertificateIsShown checks T29: also to a server that trusts other authorities, so that it can tell whose it refuses.
+func TestACertificateIsShown(t *testing.T) {
+	a, b, f := certtest.NewAuthority(t, "a"), certtest.NewAuthority(t, "b"), newFolder(t)
+	cert, key := b.Issue()
+	f.Write("cert", cert)
+	f.Write("key", key)
+	f.Write("ca", a.PEM())
+	files := f.files()
+	files.Revoked = File{}
+	c, err := Open(files, Policy{}, Use{Dials: true}, &lines{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &tls.Config{Certificates: []tls.Certificate{a.Pair()}, ClientCAs: a.Pool(), ClientAuth: tls.RequireAndVerifyClientCert}
+	atServer, _ := shake(t, server, func(conn net.Conn) error {
+		secured, err := c.Handshake(t.Context(), conn, "127.0.0.1")
+		if err == nil {
+			err = say(secured)
+		}
+		return err
+	})
+	check(t, "a stranger, the server", atServer, UnknownAuthority, `issued by "b"`)
+}
