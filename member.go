@@ -192,7 +192,7 @@ func (m *member) apiOptions() api.Options {
 		AllowHost:    h.Hosts.Allows,
 		Memory:       m.memory,
 		FormBytesMax: h.MaxRequestBytes,
-		BodyTimeout:  h.BodyTimeout, BcryptCost: h.BcryptCost,
+		BodyTimeout:  h.BodyTimeout, BcryptCost: h.BcryptCost, CertLogin: h.CertLogin,
 		ValueBytesMax: h.MaxValueBytes,
 		KeyDepthMax:   h.MaxKeyDepth,
 		KeyBytesMax:   h.MaxKeyBytes,

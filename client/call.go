@@ -109,7 +109,10 @@ func (c *Client) request(ctx context.Context, endpoint string, what *call) (*htt
 	if what.kind != "" {
 		request.Header.Set("Content-Type", what.kind)
 	}
-	if c.config.Username != "" || c.config.Password != "" {
+	switch {
+	case c.config.Token != "":
+		request.Header.Set("Authorization", "Bearer "+c.config.Token)
+	case c.config.Username != "" || c.config.Password != "":
 		request.SetBasicAuth(c.config.Username, c.config.Password)
 	}
 	return request, nil

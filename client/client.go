@@ -38,6 +38,7 @@ type Config struct {
 	KeysPath  string   // the prefix of keys in URLs; "/" is the top; default /v2/keys
 
 	Username, Password string // sent with every request, unless both are empty
+	Token              string // of a user, sent instead if it is not empty
 
 	// Redirects makes reads follow up to ten redirects, on the host of the endpoint, and from https only to https. Default, and
 	// for all others: a redirect is an answer that is not of the API.

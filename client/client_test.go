@@ -330,6 +330,17 @@ func TestCredentialsStayWithTheirServer(t *testing.T) {
 	}
 }
 
+// A token is sent instead of a password.
+func TestTokensAreSent(t *testing.T) {
+	var header string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { header = r.Header.Get("Authorization") }))
+	defer server.Close()
+	c := newClientOf(t, client.Config{Endpoints: []string{server.URL}, Username: "root", Password: "secret", Token: "abc"})
+	if _, err := c.Get(soon(t), "/k", client.GetOptions{}); err == nil || header != "Bearer abc" {
+		t.Errorf("%v, with the header %q", err, header)
+	}
+}
+
 // A directory can be the top of the keys: then a client sees nothing else.
 func TestKeysBelowAPath(t *testing.T) {
 	endpoints, ctx := membertest.Start(t, 1).ClientURLs(), soon(t)

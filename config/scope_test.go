@@ -48,7 +48,7 @@ func TestWhatHasNoEffectStopsNoStart(t *testing.T) {
 	in("http://a.name:1 https://127.0.0.1:1", "listen-peer-urls listen-client-urls")
 	in("http://:1,http://127.0.0.1:1", "listen-client-urls")
 	in("a\x01b", "name")
-	in("x", `client-cert-auth auto-tls peer-client-cert-auth peer-auto-tls peer-verify-san tls-min-version tls-max-version cipher-suites`)
+	in("x", `client-cert-auth client-cert-login auto-tls peer-client-cert-auth peer-auto-tls peer-verify-san tls-min-version tls-max-version cipher-suites`)
 	in("TLS1.0", "tls-min-version tls-max-version")
 	in("NOPE TLS_RSA_WITH_RC4_128_SHA TLS_AES_128_GCM_SHA256", "cipher-suites")
 	in("c", `cert-file key-file client-crl-file client-cert-allowed-hostname peer-cert-file peer-key-file peer-crl-file

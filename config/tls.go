@@ -75,6 +75,7 @@ func tlsRows(d *draft) []row {
 		file("ca-file", &c.OldCAFile, "Old name of --trusted-ca-file. If both are given, all authorities count."),
 		file("client-crl-file", &c.CRLFile, "Lists of revoked client certificates, PEM or DER. Each must be signed by one of the authorities. Connections with such a certificate are closed."),
 		{name: "client-cert-allowed-hostname", value: value.Text(&c.AllowedHost, "a DNS name or an IP address"), usage: "Name that client certificates must be valid for."},
+		flag("client-cert-login", &d.HTTP.CertLogin, "While users are enabled, a client certificate stands for the user of its common name, unless a request has credentials. Needs --trusted-ca-file."),
 		flag("auto-tls", &c.Auto, "Make a self-signed certificate for the client ports, in `fixtures/client` of the data directory. Clients need that file as their authority. Ignored if --cert-file is given."),
 		file("peer-cert-file", &p.CertFile, "Certificate of this member, towards the other members: it is shown by the peer port, and to those that are dialled. A proxy shows it to members."),
 		file("peer-key-file", &p.KeyFile, "Key of --peer-cert-file."),
@@ -126,6 +127,7 @@ func (v *verifier) certificates(s side) {
 	}
 	if s.TrustedCAFile == "" && s.OldCAFile == "" {
 		v.needs(s.flag("client-cert-auth"), s.ClientCertAuth, ca)
+		v.needs("client-cert-login", s.whose == "client" && v.HTTP.CertLogin, ca)
 		v.needs(s.crl(), s.CRLFile != "", ca)
 		v.needs(s.allowedHost(), s.AllowedHost != "", ca)
 		v.needs("peer-cert-allowed-cn", s.AllowedName != "", ca)

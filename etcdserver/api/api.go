@@ -42,6 +42,7 @@ type Options struct {
 	Origins   []string                              // see middleware.Guard
 	AllowHost func(host string, loopback bool) bool // see middleware.Guard
 
+	CertLogin      bool           // a client certificate stands for the user of its common name
 	BcryptCost     int            // of passwords that are set; default login.CostDefault
 	Memory         *memory.Budget // for what requests and answers take; default: no bound
 	FormBytesMax   int64          // largest form body, bytes; default 10 MiB (K14)
@@ -143,7 +144,7 @@ func New(member Member, o Options) *Handler {
 	h.guard.Origins, h.guard.AllowHost, h.guard.Refuse = o.Origins, o.AllowHost, h.refuse
 	h.names = newConstantHeaders(member, h.o)
 	checker := login.New(h.o.BcryptCost)
-	h.finder = &accounts.Finder{Login: checker}
+	h.finder = &accounts.Finder{Login: checker, CertLogin: h.o.CertLogin}
 	h.accounts = &accounts.Handler{Member: member, Finder: h.finder, Login: checker, Cluster: member.ClusterID().String()}
 	h.router = newRouter(h)
 	h.buffers.New = func() any { return new(make([]byte, 0, 1024)) }

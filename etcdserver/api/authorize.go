@@ -47,7 +47,7 @@ func (h *Handler) authorize(r *http.Request, raw string, p *form.Params) (access
 		return a, err
 	}
 	a.from.Requester = who
-	if who.Token == (auth.TokenID{}) {
+	if who.Token == (auth.TokenID{}) && r.Header.Get("Authorization") != "" {
 		a.user = s.User(who.User)
 	}
 	return a, a.check(s, now)

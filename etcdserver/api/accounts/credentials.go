@@ -17,7 +17,10 @@ import (
 var ErrCredentials = errors.New("auth: Insufficient credentials")
 
 // Finder finds out who makes a request.
-type Finder struct{ Login *login.Checker }
+type Finder struct {
+	Login     *login.Checker
+	CertLogin bool // a client certificate stands for the user of its common name
+}
 
 // credentialsMax bounds a name and a password in a header, in bytes.
 const credentialsMax = 8 << 10
@@ -27,7 +30,7 @@ const credentialsMax = 8 << 10
 func (f *Finder) Find(r *http.Request, s *auth.State, now int64) (auth.Requester, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return auth.Requester{}, nil
+		return f.byCertificate(r, s), nil
 	}
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {
@@ -41,6 +44,18 @@ func (f *Finder) Find(r *http.Request, s *auth.State, now int64) (auth.Requester
 		}
 	}
 	return auth.Requester{}, ErrCredentials
+}
+
+// byCertificate finds the user of the certificate that was presented, a guest if there is none (A69). Only the common name of
+// the certificate itself counts, and not those of its authorities.
+func (f *Finder) byCertificate(r *http.Request, s *auth.State) auth.Requester {
+	if !f.CertLogin || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return auth.Requester{}
+	}
+	if name := r.TLS.PeerCertificates[0].Subject.CommonName; s.User(name) != nil {
+		return auth.Requester{User: name}
+	}
+	return auth.Requester{}
 }
 
 func (f *Finder) basic(r *http.Request, s *auth.State, encoded string) (auth.Requester, error) {
