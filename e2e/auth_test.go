@@ -66,6 +66,7 @@ func TestNobodyIsLetInAtAStart(t *testing.T) {
 	s.start()
 	s.must(http.StatusCreated, "PUT", "/v2/keys/app/k", "value=1")
 	s.guard()
+	s.waitLine("users are enabled: requests without credentials may do nothing with keys")
 	for n := range 3000 { // a log that takes a while
 		s.as("bob", "PUT", fmt.Sprintf("/v2/keys/app/%d", n%100), "value=x", map[bool]int{true: 201, false: 200}[n < 100])
 	}

@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"canopy/etcdserver/auth"
 	"canopy/etcdserver/memberlog"
 	"time"
 
@@ -51,6 +52,16 @@ func (e events) Installed(index raft.Index, bytes int64) {
 	e.Log.Installed(index)
 	if e.observer.Installed != nil {
 		e.observer.Installed(bytes)
+	}
+}
+
+// AuthChanged tells what guests may do from now on: enabling users protects no key until the role guest is changed (A5).
+func (e events) AuthChanged(before, now *auth.State) {
+	switch {
+	case now.Enabled() && !before.Enabled():
+		e.Log.UsersEnabled(now.Role(auth.Guest))
+	case before.Enabled() && !now.Enabled():
+		e.Log.UsersDisabled()
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"time"
 
+	"canopy/etcdserver/auth"
 	"canopy/etcdserver/consistency"
 	"canopy/etcdserver/logclock"
 	"canopy/etcdserver/outcome"
@@ -38,6 +39,7 @@ type Events interface {
 	Applied(entries int, took time.Duration) // a batch was applied and published
 	Installed(index raft.Index, bytes int64) // a leader's snapshot replaced the state
 	MemberChanged(c *replica.Change, self, cluster replica.ID)
+	AuthChanged(before, now *auth.State) // users, roles or tokens have changed, and are published
 	MembersPublished(head *replica.Head) // the list of members has changed, and is published
 }
 
@@ -201,6 +203,7 @@ func (a *Loop) publish() {
 		changed := a.front.authChanged.Load()
 		a.front.renewAuthChanged()
 		close(*changed)
+		a.Events.AuthChanged(before.Auth, head.Auth)
 	}
 	for _, f := range a.finished {
 		a.Pending.Finish(f.id, f.result)

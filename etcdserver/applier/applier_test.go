@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"canopy/etcdserver/auth"
 	"math"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ func (b *batches) Applied(int, time.Duration)                          { b.count
 func (*batches) Installed(raft.Index, int64)                           {}
 func (*batches) MemberChanged(*replica.Change, replica.ID, replica.ID) {}
 func (*batches) MembersPublished(*replica.Head)                        {}
+func (*batches) AuthChanged(*auth.State, *auth.State)                  {}
 
 // newTestLoop is a loop that nobody waits for.
 func newTestLoop(e Events) *Loop {

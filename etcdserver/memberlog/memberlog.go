@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"canopy/etcdserver/auth"
 	"canopy/etcdserver/consistency"
 	"canopy/etcdserver/replica"
 	"canopy/raft"
@@ -58,6 +59,21 @@ func (l Log) Starting(self, cluster replica.ID, fresh bool, s raft.Status) {
 		how = "starting"
 	}
 	l.entry.Infof("%s member %v in cluster %v at commit index %d, last entry %d of term %d", how, self, cluster, s.Commit, s.Last, s.LastTerm)
+}
+
+// UsersEnabled is logged when requests are checked from now on.
+func (l Log) UsersEnabled(guest *auth.Role) {
+	if guest == nil || len(guest.Read)+len(guest.Write) == 0 {
+		l.entry.Info("users are enabled: requests without credentials may do nothing with keys")
+		return
+	}
+	l.entry.Warnf("users are enabled, and requests without credentials may still read %q and write %q: revoke that from the role guest",
+		guest.Read, guest.Write)
+}
+
+// UsersDisabled is logged when requests are not checked any more.
+func (l Log) UsersDisabled() {
+	l.entry.Warn("users are disabled: everybody who reaches the client port may do everything")
 }
 
 // Recovered is logged when a start has read a snapshot.

@@ -1,6 +1,7 @@
 package raftloop
 
 import (
+	"canopy/etcdserver/auth"
 	"context"
 	"math"
 	"slices"
@@ -25,6 +26,7 @@ func (noEvents) Applied(int, time.Duration)                            {}
 func (noEvents) Installed(raft.Index, int64)                           {}
 func (noEvents) MemberChanged(*replica.Change, replica.ID, replica.ID) {}
 func (noEvents) MembersPublished(*replica.Head)                        {}
+func (noEvents) AuthChanged(*auth.State, *auth.State)                  {}
 
 // outbox is a transport that keeps the envelopes.
 type outbox chan []byte
