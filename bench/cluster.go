@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +18,7 @@ type cluster struct {
 }
 
 // newCluster fills in a NAME=COMMAND for each of so many members.
-func newCluster(line string, size int) (*cluster, error) {
+func newCluster(line string, size int, secure bool) (*cluster, error) {
 	c := &cluster{}
 	urls, err := freeURLs(2 * size)
 	if err != nil {
@@ -27,7 +26,7 @@ func newCluster(line string, size int) (*cluster, error) {
 	}
 	var list []string
 	for n := range size {
-		s, err := newServer(line, urls[2*n], urls[2*n+1])
+		s, err := newServer(line, urls[2*n], urls[2*n+1], secure)
 		if err != nil {
 			return nil, errors.Join(err, c.remove())
 		}
@@ -37,7 +36,7 @@ func newCluster(line string, size int) (*cluster, error) {
 	_, command, _ := strings.Cut(line, "=")
 	for n, s := range c.members {
 		s.fill(strings.NewReplacer("{dir}", s.dir, "{client}", s.endpoint, "{peer}", s.peer,
-			"{name}", fmt.Sprintf("m%d", n+1), "{cluster}", strings.Join(list, ",")), command)
+			"{cert}", s.files.Cert.Name, "{key}", s.files.Key.Name, "{name}", fmt.Sprintf("m%d", n+1), "{cluster}", strings.Join(list, ",")), command)
 	}
 	c.at = c.members[0]
 	return c, nil
@@ -71,7 +70,7 @@ func (c *cluster) leader(ctx context.Context) (*server, error) {
 	for {
 		for _, s := range c.members {
 			var self struct{ State string }
-			response, err := http.Get(s.endpoint + "/v2/stats/self")
+			response, err := s.web.Get(s.endpoint + "/v2/stats/self")
 			if err != nil {
 				return nil, err
 			}

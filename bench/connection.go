@@ -23,10 +23,17 @@ type connection struct {
 // ioTimeout bounds every exchange.
 const ioTimeout = 60 * time.Second
 
-func dial(endpoint string) (*connection, error) {
-	c, err := net.DialTimeout("tcp", strings.TrimPrefix(endpoint, "http://"), 5*time.Second)
+// dial connects, with TLS if the target has it.
+func dial(t target) (*connection, error) {
+	_, address, _ := strings.Cut(t.endpoint, "://")
+	c, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
 		return nil, err
+	}
+	if t.tls != nil {
+		if c, err = handshake(c, address, t.tls); err != nil {
+			return nil, err
+		}
 	}
 	return &connection{Conn: c, r: bufio.NewReaderSize(c, 16<<10)}, nil
 }

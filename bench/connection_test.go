@@ -46,7 +46,7 @@ func TestOneConnectionServesManyExchanges(t *testing.T) {
 		w.Write([]byte(r.FormValue("value"))) // a failure shows as a wrong body
 	}))
 	defer server.Close()
-	c, err := dial(server.URL)
+	c, err := dial(target{endpoint: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

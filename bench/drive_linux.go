@@ -18,8 +18,12 @@ import (
 
 // drive sends requests over so many connections, one at a time over each,
 // until next gives none for any of them or ctx ends. It is one goroutine for
-// all, for the reason that readers is.
+// all, for the reason that readers is; with TLS, of which only package tls
+// knows what has come, it is one for each.
 func drive(ctx context.Context, t target, connections int, next func(connection, n int) []byte) (*histogram, error) {
+	if t.tls != nil || t.each {
+		return driveEach(ctx, t, connections, next)
+	}
 	d := &driver{next: next, buffer: make([]byte, 64<<10), reader: bufio.NewReader(nil)}
 	var err error
 	if d.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -28,7 +32,7 @@ func drive(ctx context.Context, t target, connections int, next func(connection,
 	defer unix.Close(d.poll) // it has no bytes to lose
 	defer d.close()
 	for range connections {
-		if err := d.add(t.endpoint); err != nil {
+		if err := d.add(t); err != nil {
 			return nil, err
 		}
 	}
@@ -56,8 +60,8 @@ type driven struct {
 	answer  []byte // the beginning, if not all of it has come
 }
 
-func (d *driver) add(endpoint string) error {
-	c, err := dial(endpoint)
+func (d *driver) add(t target) error {
+	c, err := dial(t)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type options struct {
 	rounds      int
 	json        bool
 	bare        string
+	security    security
 }
 
 func main() {
@@ -95,6 +96,12 @@ func parse(argv []string) (*options, error) {
 	flags.IntVar(&o.members, "members", 1, "members of the cluster that is started for each --server, 1 to 9; {name} and {cluster} are filled in, too")
 	flags.BoolVar(&o.follower, "follower", false, "measure a member that does not lead")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
+	flags.BoolVar(&o.security.on, "tls", false, "start each --server with an https URL as {client}; {cert} and {key} of it are filled in")
+	flags.StringVar(&o.security.caFile, "ca-file", "", "authorities of an https --endpoint; default: those of the system")
+	flags.StringVar(&o.security.certFile, "cert-file", "", "certificate to show to an https --endpoint")
+	flags.StringVar(&o.security.keyFile, "key-file", "", "key of --cert-file")
+	flags.StringVar(&o.security.serverName, "server-name", "", "host that the certificate of an https --endpoint must be valid for; default: that of its URL")
+	flags.BoolVar(&o.security.each, "goroutines", false, "load with a goroutine for each connection, as it is done with TLS: to compare with that")
 	flags.StringVar(&o.bare, "bare", "", "only serve a bare net/http handler on this URL, to compare GETs with")
 	if err := flags.Parse(argv); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {

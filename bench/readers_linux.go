@@ -12,8 +12,9 @@ import (
 )
 
 // readers read all streams in one goroutine: what the load takes of the
-// processors is missing for the server.
+// processors is missing for the server. Those with TLS have one each.
 type readers struct {
+	secure  eachReaders
 	files   map[int32]*os.File
 	stopped atomic.Bool
 	reading sync.WaitGroup
@@ -21,7 +22,11 @@ type readers struct {
 
 // add takes a connection whose answer has begun, but brought no event yet.
 func (r *readers) add(c *connection) error {
-	file, err := c.Conn.(*net.TCPConn).File()
+	plain, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return r.secure.add(c)
+	}
+	file, err := plain.File()
 	if err = errors.Join(err, c.Close()); err != nil { // Go's own poller knows the original only
 		return err
 	}
@@ -34,6 +39,9 @@ func (r *readers) add(c *connection) error {
 
 // start counts the events of all streams until close is called.
 func (r *readers) start(events *atomic.Uint64) error {
+	if err := r.secure.start(events); err != nil {
+		return err
+	}
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("epoll: %w", err)
@@ -79,7 +87,7 @@ func (r *readers) read(poll int, events *atomic.Uint64) {
 func (r *readers) close() error {
 	r.stopped.Store(true)
 	r.reading.Wait()
-	var errs []error
+	errs := []error{r.secure.close()}
 	for _, file := range r.files {
 		errs = append(errs, file.Close())
 	}

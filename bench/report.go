@@ -30,8 +30,15 @@ func measureEndpoint(ctx context.Context, o options, chosen []workload) ([]measu
 			return nil, fmt.Errorf("the workload %s stops its server: give --server", w.name)
 		}
 		m := measurement{Workload: w.name, Headline: w.headline, Server: o.endpoint}
+		to := target{endpoint: o.endpoint, each: o.security.each}
+		if strings.HasPrefix(o.endpoint, "https://") {
+			var err error
+			if to.tls, err = o.security.config(); err != nil {
+				return nil, err
+			}
+		}
 		for range o.rounds {
-			r, err := w.run(ctx, target{endpoint: o.endpoint}, o)
+			r, err := w.run(ctx, to, o)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", w.name, err)
 			}
@@ -64,7 +71,7 @@ func measureServers(ctx context.Context, o options, chosen []workload) ([]measur
 }
 
 func measureFresh(ctx context.Context, o options, w workload, line string) (name string, r result, err error) {
-	c, err := newCluster(line, o.members)
+	c, err := newCluster(line, o.members, o.security.on)
 	if err != nil {
 		return line, result{}, err
 	}
@@ -77,7 +84,7 @@ func measureFresh(ctx context.Context, o options, w workload, line string) (name
 		return c.at.name, result{}, err
 	}
 	settle()
-	r, err = w.run(ctx, target{endpoint: c.at.endpoint, server: c.at}, o)
+	r, err = w.run(ctx, target{endpoint: c.at.endpoint, server: c.at, tls: c.at.tls, each: o.security.each}, o)
 	return c.at.name, r, err
 }
 

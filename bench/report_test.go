@@ -37,7 +37,7 @@ func TestRatiosAreOfMediansToTheLastServer(t *testing.T) {
 }
 
 func TestPlaceholdersOfACommandAreFilledIn(t *testing.T) {
-	s, err := newServer("x=prog --dir {dir}/a --url {client} --peer {peer} {client}", "http://127.0.0.1:1", "http://127.0.0.1:2")
+	s, err := newServer("x=prog --dir {dir}/a --url {client} --peer {peer} {client}", "http://127.0.0.1:1", "http://127.0.0.1:2", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,14 +47,14 @@ func TestPlaceholdersOfACommandAreFilledIn(t *testing.T) {
 		t.Errorf("%q of server %q at %s", line, s.name, s.endpoint)
 	}
 	for _, bad := range []string{"", "x", "=prog", "x= "} {
-		if _, err := newServer(bad, "http://127.0.0.1:1", "http://127.0.0.1:2"); err == nil {
+		if _, err := newServer(bad, "http://127.0.0.1:1", "http://127.0.0.1:2", false); err == nil {
 			t.Errorf("newServer(%q) has no error", bad)
 		}
 	}
 }
 
 func TestMembersOfAClusterAreFilledIn(t *testing.T) {
-	c, err := newCluster("x=prog --name {name} --dir {dir} --peer {peer} --cluster {cluster}", 3)
+	c, err := newCluster("x=prog --name {name} --dir {dir} --peer {peer} --cluster {cluster}", 3, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ type listed struct {
 }
 
 func listAgain(ctx context.Context, t target) (l listed) {
-	c, err := dial(t.endpoint)
+	c, err := dial(t)
 	if err != nil {
 		return listed{err: err}
 	}

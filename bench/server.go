@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"canopy/internal/tlsconf"
 )
 
 // server is a process that was started to be measured, on an empty directory
@@ -24,13 +27,16 @@ type server struct {
 	dir      string
 	endpoint string
 	peer     string
+	tls      *tls.Config // of its clients; nil: plain
+	files    tlsconf.Files
+	web      *http.Client
 	process  *exec.Cmd
 	output   bytes.Buffer // of the process; read once it has ended
 	ended    chan error
 }
 
 // newServer fills in a NAME=COMMAND, of a server on these URLs.
-func newServer(line, client, peer string) (*server, error) {
+func newServer(line, client, peer string, secure bool) (*server, error) {
 	name, command, found := strings.Cut(line, "=")
 	if !found || name == "" || strings.TrimSpace(command) == "" {
 		return nil, fmt.Errorf("--server %q is not of the form NAME=COMMAND", line)
@@ -39,8 +45,15 @@ func newServer(line, client, peer string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: name, dir: dir, endpoint: client, peer: peer}
-	s.fill(strings.NewReplacer("{dir}", dir, "{client}", client, "{peer}", peer, "{name}", "m1", "{cluster}", "m1="+peer), command)
+	s := &server{name: name, dir: dir, endpoint: client, peer: peer, web: http.DefaultClient}
+	if secure {
+		if s.files, s.tls, err = certify(dir); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		s.endpoint = strings.Replace(client, "http://", "https://", 1)
+		s.web = &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls}}
+	}
+	s.fill(strings.NewReplacer("{dir}", dir, "{client}", s.endpoint, "{peer}", peer, "{cert}", s.files.Cert.Name, "{key}", s.files.Key.Name, "{name}", "m1", "{cluster}", "m1="+peer), command)
 	return s, nil
 }
 
@@ -95,7 +108,7 @@ func (s *server) start(ctx context.Context, path string) error {
 }
 
 func (s *server) answers(path string) bool {
-	response, err := http.Get(s.endpoint + path)
+	response, err := s.web.Get(s.endpoint + path)
 	if err != nil {
 		return false
 	}

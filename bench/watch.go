@@ -55,7 +55,7 @@ func openStreams(ctx context.Context, t target, n int, path string) (*streams, e
 }
 
 func (s *streams) open(t target, path string) error {
-	c, err := dial(t.endpoint)
+	c, err := dial(t)
 	if err != nil {
 		return err
 	}
@@ -112,12 +112,12 @@ func (s *streams) close() error { return s.readers.close() }
 // runExpiry writes keys with a ttl of one second, and measures how long after
 // their deadline the expire event arrives.
 func runExpiry(ctx context.Context, t target, o options) (result, error) {
-	c, err := dial(t.endpoint)
+	c, err := dial(t)
 	if err != nil {
 		return result{}, err
 	}
 	defer c.Close()
-	watch, err := dial(t.endpoint)
+	watch, err := dial(t)
 	if err != nil {
 		return result{}, err
 	}

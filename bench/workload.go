@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"time"
@@ -10,7 +11,9 @@ import (
 // target is the server being measured.
 type target struct {
 	endpoint string
-	server   *server // nil if it was not started here
+	server   *server     // nil if it was not started here
+	tls      *tls.Config // nil: plain
+	each     bool        // the load has a goroutine for each connection, as with TLS
 }
 
 // result is one measurement. Figures beside the latencies are in extra, by
@@ -42,6 +45,8 @@ func workloads() []workload {
 		{"put1", "writes over one connection", "per_second", false, runPutAlone},
 		{"get", "reads of one key", "per_second", false, runGet},
 		{"quorum-get", "linearizable reads of one key", "per_second", false, runQuorumGet},
+		{"connect", "connections, each with one read of a key; with TLS, full handshakes", "per_second", false, runConnect},
+		{"resume", "the same with sessions that are resumed", "per_second", false, runResume},
 		{"watch", "events delivered to many streams of one key", "events_per_second", false, runWatch},
 		{"list", "writes while all keys are listed again and again", "max_ms", false, runList},
 		{"held", "writes while many keys are held and snapshots are taken", "max_ms", false, runHeld},

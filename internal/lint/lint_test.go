@@ -144,7 +144,7 @@ var mayImport = map[string][]string{
 	"proxy":                     {"canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/proxy/upstream"},
 	"proxy/upstream":            {"canopy/client", "canopy/internal/disk", "canopy/internal/lasting", "canopy/rafthttp"},
 	"proxy/clustertest":         {},
-	"bench":                     {},
+	"bench":                     {"canopy/internal/tlsconf"},
 	"internal/mutation":         {},
 
 	"internal/httpserver":        {"canopy/internal/httpserver/http1", "canopy/internal/memory"},
