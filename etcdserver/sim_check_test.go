@@ -24,6 +24,7 @@ func (s *sim) checkEnd() {
 		return
 	}
 	s.checkMembers()
+	s.checkUsers()
 	s.checkEvents()
 }
 

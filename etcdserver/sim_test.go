@@ -101,7 +101,7 @@ func parting(one, other *sim) string {
 
 // tally counts what happened, to show that a simulation is not idle.
 type tally struct {
-	clusters, faults, leaders, operations, events, crashes, changes, snapshots, installs, acknowledged, refused, busy, full int
+	clusters, faults, leaders, operations, events, crashes, changes, snapshots, installs, acknowledged, refused, busy, full, grants, guarded int
 }
 
 func (a *tally) add(b tally) {
@@ -118,6 +118,8 @@ func (a *tally) add(b tally) {
 	a.refused += b.refused
 	a.busy += b.busy
 	a.full += b.full
+	a.grants += b.grants
+	a.guarded += b.guarded
 }
 
 // sim is one simulated cluster.
@@ -146,6 +148,7 @@ type sim struct {
 	refused  map[string]error         // values and peer URLs that are surely not applied, by the error
 	streams  map[int][]*watch.Event   // by watcher
 	views    map[*running]*store.View // as a client saw them last
+	users    simUsers
 }
 
 // simulate runs the cluster of one seed.
@@ -158,7 +161,7 @@ func simulateOf(t *testing.T, seed uint64, name string, run func(*sim)) *sim {
 	s := &sim{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(),
 		urls: map[string][]string{}, disks: map[string]*slowDisk{}, members: map[string]*running{},
-		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*watch.Event{}, views: map[*running]*store.View{},
+		promised: map[string]store.Index{}, refused: map[string]error{}, streams: map[int][]*watch.Event{}, views: map[*running]*store.View{}, users: simUsers{writes: map[string]uint64{}},
 	}
 	s.conditions = &networkConditions{seed: seed, spikes: uint64(s.rng.IntN(30))}
 	s.conditions.clear()
@@ -211,7 +214,7 @@ func (s *sim) startClients() *sync.WaitGroup {
 	var all sync.WaitGroup
 	for id, each := range []func(*client){
 		(*client).registers, (*client).registers, (*client).registers, (*client).registers,
-		(*client).queues, (*client).leases, (*client).leases, (*client).watches, (*client).watches, (*client).bursts,
+		(*client).queues, (*client).leases, (*client).leases, (*client).watches, (*client).watches, (*client).bursts, (*client).administers, (*client).tries, (*client).tries,
 	} {
 		all.Go(func() {
 			each(&client{sim: s, id: id, rng: rand.New(rand.NewPCG(s.seed, uint64(id)+1))})
