@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -144,4 +145,53 @@ func TestConformanceOfUsersThroughAProxy(t *testing.T) {
 	}
 	c := newCluster(t, 3, "--history-events", "1000", "--bcrypt-cost", "4")
 	runSuite(t, startProxy(t, c), scenarios)
+}
+
+// The command line of the reference manages users and roles, with all its commands.
+func TestEtcdctlManagesUsers(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("etcdctl"); err != nil {
+		t.Skip("etcdctl is needed: apt-get install etcd-client")
+	}
+	s := newServer(t, "--bcrypt-cost", "4")
+	s.start()
+	for _, step := range []struct {
+		as, command string // as: name:password, or nobody
+		prints      []string
+	}{
+		{"", "user add root:pw", []string{"User root created"}},
+		{"", "user list", []string{"root"}},
+		{"", "role add app", []string{"Role app created"}},
+		{"", "role grant app --path /app/* --readwrite", []string{"Role app updated"}},
+		{"", "role get app", []string{"KV Read:", "/app/*", "KV Write:"}},
+		{"", "user add bob:pw", []string{"User bob created"}},
+		{"", "user grant bob --roles app", []string{"User bob updated"}},
+		{"", "user get bob", []string{"Roles:  app"}},
+		{"", "auth enable", []string{"Authentication Enabled"}},
+		{"root:pw", "role list", []string{"app", "guest", "root"}},
+		{"root:pw", "role revoke guest --path /* --readwrite", []string{"Role guest updated"}},
+		{"bob:pw", "set /app/k 1", []string{"1"}},
+		{"bob:pw", "get /app/k", []string{"1"}},
+		{"bob:pw", "get /other", []string{"110: The request requires user authentication (Insufficient credentials)"}},
+		{"", "get /app/k", []string{"110: The request requires user authentication"}},
+		{"root:pw", "user revoke bob --roles app", []string{"User bob updated"}},
+		{"bob:pw", "get /app/k", []string{"110: The request requires user authentication"}},
+		{"root:pw", "user remove bob", []string{"User bob removed"}},
+		{"root:pw", "role remove app", []string{"Role app removed"}},
+		{"root:pw", "auth disable", []string{"Authentication Disabled"}},
+		{"", "get /app/k", []string{"1"}},
+	} {
+		args := []string{"--endpoints", s.client}
+		if step.as != "" {
+			args = append(args, "-u", step.as)
+		}
+		command := exec.Command("etcdctl", append(args, strings.Fields(step.command)...)...)
+		command.Env = append(os.Environ(), "ETCDCTL_API=2")
+		out, _ := command.CombinedOutput() // refusals have another exit status
+		for _, want := range step.prints {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("etcdctl %s as %q prints %q, want %q", step.command, step.as, out, want)
+			}
+		}
+	}
 }
