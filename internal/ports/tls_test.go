@@ -288,6 +288,7 @@ func TestFailuresAreToldOnce(t *testing.T) {
 		}},
 	} {
 		for port, address := range map[string]string{"client": s.client, "peer": s.peer} {
+			began := time.Now()
 			for range times {
 				if err := c.act(address); err == nil {
 					t.Errorf("%s on the %s port: there is no error", c.reason, port)
@@ -301,7 +302,8 @@ func TestFailuresAreToldOnce(t *testing.T) {
 					n++
 				}
 			}
-			if n != 1 {
+			const period = 10 * time.Second // a machine that is slower may see two lines
+			if n == 0 || n > 1 && time.Since(began) < period {
 				t.Errorf("%s on the %s port: %d lines with %q in\n%s", c.reason, port, n, c.text, s.log)
 			}
 		}

@@ -1,6 +1,7 @@
 package tlsconf
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A RefusedError says why a certificate of an authority is refused all the same.
@@ -113,6 +115,12 @@ func (p Policy) checkNames(leaf *x509.Certificate) error {
 	return nil
 }
 
+// The names of a certificate that are looked up during a handshake, and how long that may take in all.
+const (
+	lookupsMax    = 8
+	lookupTimeout = 5 * time.Second
+)
+
 // checkAddress refuses a certificate whose owner connects from an address that it is not valid for.
 func checkAddress(leaf *x509.Certificate, remote net.Addr) error {
 	host, _, err := net.SplitHostPort(remote.String())
@@ -123,8 +131,10 @@ func checkAddress(leaf *x509.Certificate, remote net.Addr) error {
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 || slices.ContainsFunc(leaf.IPAddresses, ip.Equal) {
 		return nil
 	}
-	for _, name := range leaf.DNSNames {
-		addresses, err := net.LookupIP(name)
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	for _, name := range leaf.DNSNames[:min(len(leaf.DNSNames), lookupsMax)] {
+		addresses, err := net.DefaultResolver.LookupIP(ctx, "ip", name)
 		if err == nil && slices.ContainsFunc(addresses, ip.Equal) {
 			return nil
 		}
