@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -234,6 +235,13 @@ func TestAttackersAtThePeerPort(t *testing.T) {
 		t.Errorf("a certificate of members: %s, %v", body, err)
 	}
 	s.must(http.StatusCreated, http.MethodPut, "/v2/keys/a", "value=1")
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("renegotiation needs openssl: apt-get install openssl")
+	}
+	out, status := run(t, nil, "bash", "-c", fmt.Sprintf("echo R | openssl s_client -connect %s -tls1_2 -CAfile %s -cert %s -key %s 2>&1", address, k.ca, k.Path("m1.crt"), k.Path("m1.key")))
+	if status == 0 || !strings.Contains(out, "RENEGOTIATING") || !strings.Contains(out, "alert") {
+		t.Errorf("renegotiation: exit status %d, %s", status, tail(out, 5))
+	}
 }
 
 // TestAWatchEndsWhenItsCertificateIsRevoked checks T26 for clients, with a stream that is open.
