@@ -166,9 +166,28 @@ func (c *conn) refuse(t *secureConn, err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("the client did not finish the TLS handshake within %v: %w", c.server.tls.Timeout, os.ErrDeadlineExceeded)
 	}
+	c.linger(t, err)
 	_ = abort(t) // TLS has sent its alert
 	if !c.server.closing.Load() {
 		c.server.tls.Failed(t.Conn, err)
+	}
+}
+
+// How long a client may take to read why it is refused, and how much it may still send.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
+
+// linger reads what the client still sends. With TLS 1.3 its request may be there already; if that was left unread, closing
+// the connection would reset it, and the client would lose the alert that says why.
+func (c *conn) linger(t *secureConn, err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) || c.server.closing.Load() {
+		return
+	}
+	below := t.NetConn()
+	if below.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, below, lingerBytes) // ends when the client has closed its side
 	}
 }
 

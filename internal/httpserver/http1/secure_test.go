@@ -438,3 +438,39 @@ func TestAClosedGateLetsNobodyWait(t *testing.T) {
 		t.Error("somebody is left")
 	}
 }
+
+// A client that is refused reads why, though it has sent its request already (T31): with TLS 1.3 it believes the handshake to
+// be done by then.
+func TestARefusedClientReadsWhy(t *testing.T) {
+	s := &site{entered: make(chan string, 100), leave: make(chan struct{})}
+	close(s.leave)
+	s.over = securely(t, tls.VersionTLS13)
+	s.over.server.ClientAuth = tls.RequireAndVerifyClientCert
+	s.Server = New(&http.Server{Handler: http.HandlerFunc(s.handle)}, func(*http.Request) bool { return true })
+	s.UseTLS(TLS{Config: s.over.server})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	for range 20 {
+		conn, err := tls.Dial("tcp", l.Addr().String(), s.over.client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 { // more than the server reads with the handshake
+			if _, err := conn.Write(make([]byte, 4<<10)); err != nil {
+				break // the alert is here
+			}
+		}
+		if _, err = conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
+			t.Errorf("a client without a certificate reads %v", err)
+		}
+		conn.Close()
+	}
+	s.Close()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
