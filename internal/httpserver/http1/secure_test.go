@@ -454,14 +454,14 @@ func TestARefusedClientReadsWhy(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	for range 20 {
+	for range 300 {
 		conn, err := tls.Dial("tcp", l.Addr().String(), s.over.client)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 4 { // more than the server reads with the handshake
-			if _, err := conn.Write(make([]byte, 4<<10)); err != nil {
-				break // the alert is here
+		for range 3 { // if the server was gone, the second one would find out
+			if _, err := io.WriteString(conn, "GET /"); err != nil {
+				t.Fatalf("a request that comes with the refusal: %v", err)
 			}
 		}
 		if _, err = conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
