@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 
 	"canopy/etcdserver/consistency"
 	"canopy/etcdserver/datadir"
+	"canopy/etcdserver/memberlog"
 	"canopy/internal/disk"
 	"canopy/store"
 )

@@ -1,11 +1,11 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/auth"
-	"canopy/etcdserver/memberlog"
 	"time"
 
+	"canopy/etcdserver/auth"
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/replica"
 	"canopy/raft"
 )

@@ -1,10 +1,10 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"time"
 
+	"canopy/etcdserver/memberlog"
 	"canopy/internal/lasting"
 	"canopy/rafthttp"
 )

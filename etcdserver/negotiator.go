@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"cmp"
 	"context"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/replica"
 )
 

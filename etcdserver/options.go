@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"encoding/binary"
 	"math"
@@ -12,6 +11,7 @@ import (
 
 	"canopy/etcdserver/datadir"
 	"canopy/etcdserver/firststart"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/pending"
 	"canopy/etcdserver/raftloop"
 	"canopy/internal/disk"

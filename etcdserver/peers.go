@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"canopy/etcdserver/applier"
 	"canopy/etcdserver/consistency"
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/peerlist"
 	"canopy/etcdserver/pending"
 	"canopy/etcdserver/raftloop"

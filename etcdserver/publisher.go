@@ -1,12 +1,12 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"slices"
 	"time"
 
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/internal/lasting"
 )
 

@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"errors"
 	"io/fs"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"canopy/etcdserver/datadir"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/peerlist"
 	"canopy/internal/disk"
 )

@@ -1,10 +1,10 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"testing"
 
 	"canopy/etcdserver/datadir"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/peerlist"
 	"canopy/internal/disk"
 )

@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"fmt"
 	"sync"
@@ -9,6 +8,7 @@ import (
 
 	"canopy/etcdserver/datadir"
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/pending"
 	"canopy/etcdserver/replica"
 	"canopy/internal/disk"

@@ -1,13 +1,13 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/memberlog"
 	"context"
 	"errors"
 	"time"
 
 	"canopy/etcdserver/auth"
 	pb "canopy/etcdserver/etcdserverpb"
+	"canopy/etcdserver/memberlog"
 	"canopy/etcdserver/pending"
 	"canopy/etcdserver/replica"
 	"canopy/store"

@@ -1,11 +1,11 @@
 package etcdserver
 
 import (
-	"canopy/etcdserver/auth"
 	"sync/atomic"
 	"time"
 
 	"canopy/etcdserver/applier"
+	"canopy/etcdserver/auth"
 	"canopy/etcdserver/consistency"
 	"canopy/etcdserver/logclock"
 	"canopy/etcdserver/logwriter"

@@ -1,11 +1,11 @@
 package applier
 
 import (
-	"canopy/etcdserver/auth"
 	"math"
 	"testing"
 	"time"
 
+	"canopy/etcdserver/auth"
 	pb "canopy/etcdserver/etcdserverpb"
 	"canopy/etcdserver/logclock"
 	"canopy/etcdserver/pending"

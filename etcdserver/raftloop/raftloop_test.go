@@ -1,7 +1,6 @@
 package raftloop
 
 import (
-	"canopy/etcdserver/auth"
 	"context"
 	"math"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"canopy/etcdserver/applier"
+	"canopy/etcdserver/auth"
 	"canopy/etcdserver/datadir"
 	"canopy/etcdserver/logclock"
 	"canopy/etcdserver/pending"
