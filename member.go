@@ -145,13 +145,13 @@ func announceProgram(logger *logrus.Logger) {
 
 func memberOptions(c config.Config, budget *memory.Budget, logger *logrus.Logger) etcdserver.Options {
 	return etcdserver.Options{
-		DataDir:         c.DataDir,
-		WALDir:          c.WALDir,
-		Name:            c.Name,
-		ClientURLs:      c.AdvertiseClientURLs.Strings(),
-		AutoPromote:     c.Raft.AutoPromote,
-		Strict:          c.Raft.StrictReconfigCheck,
-		Force:           etcdserver.Force(c.Force),
+		DataDir:     c.DataDir,
+		WALDir:      c.WALDir,
+		Name:        c.Name,
+		ClientURLs:  c.AdvertiseClientURLs.Strings(),
+		AutoPromote: c.Raft.AutoPromote,
+		Strict:      c.Raft.StrictReconfigCheck,
+		Force:       etcdserver.Force(c.Force), AuthRecovery: c.AuthRecovery,
 		PeerURLs:        c.GivenPeerURLs(),
 		ForcePeerURLs:   c.ForcedPeerURLs(),
 		SamePeers:       bootstrap.SamePeers,

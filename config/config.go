@@ -51,6 +51,8 @@ type Config struct {
 
 	ForcePeerURLs map[string]value.URLs // where members are dialled, by name or id, until the list of members has these URLs; none: as the list says
 
+	AuthRecovery bool // disable users once this member serves, for a lost password of root; default false
+
 	Force string // make a new cluster from the data in the directory (B45): "", "once" or "again"
 
 	bootstrap bootstrapFlags

@@ -96,6 +96,8 @@ func unsafeRows(d *draft) []row {
 			usage: "Acknowledge writes before they are on disk: a crash of the machine loses them. Every start logs a warning."},
 		{name: "force-peer-urls", value: value.Cluster(&d.ForcePeerURLs),
 			usage: "New addresses of the members, if all have moved and none can reach another: they are used until the list of members has them. Each member proposes its own, so give the same list to all. Later starts with the same list ignore it."},
+		{name: "auth-recovery", value: value.Bool(&d.AuthRecovery), def: "false",
+			usage: "Disable users once this member serves, for the whole cluster: for a lost password of root. Everybody may then do everything. Set a password, enable users, and remove the flag, which would disable them again at the next start."},
 		{name: "force-new-cluster", value: value.Word(&d.Force, "again"), def: "false",
 			usage: "Start a new cluster, with a new ID and this member alone, from the data of one member of a lost cluster. Remove the flag afterwards: once members were added, it is refused, unless its value is `again`."},
 	}

@@ -40,7 +40,7 @@ func scopes() map[string]mode {
 		peer-client-cert-auth peer-verify-san`)
 	in(firstStart, `initial-advertise-peer-urls initial-cluster-state initial-cluster-token rejoin`)
 	in(firstStart|proxying, `initial-cluster discovery discovery-fallback discovery-proxy discovery-srv discovery-srv-name`)
-	in(restart, `force-new-cluster force-peer-urls`)
+	in(restart, `force-new-cluster force-peer-urls auth-recovery`)
 	in(proxying, `proxy-failure-wait proxy-refresh-interval proxy-dial-timeout proxy-write-timeout proxy-read-timeout`)
 	return scopes
 }

@@ -39,7 +39,7 @@ func TestWhatHasNoEffectStopsNoStart(t *testing.T) {
 	in("x", `heartbeat-interval pre-vote initial-election-tick-advance snapshot-count max-snapshots max-wals wal-segment-bytes
 		initial-cluster-state discovery-fallback strict-reconfig-check auto-promote rejoin snapshot-rate proxy-failure-wait
 		proxy-refresh-interval proxy-dial-timeout proxy-write-timeout proxy-read-timeout max-request-bytes max-value-bytes
-		max-key-depth max-watches watch-queue history-events history-bytes unsafe-no-fsync force-new-cluster
+		max-key-depth max-watches watch-queue history-events history-bytes unsafe-no-fsync force-new-cluster auth-recovery
 		election-timeout listen-client-urls header-timeout proxy log-level metrics runtime-tuning enable-v2 bcrypt-cost`)
 	in("0", "heartbeat-interval wal-segment-bytes max-watches watch-queue history-events history-bytes proxy-failure-wait proxy-refresh-interval header-timeout")
 	in("1000", "bcrypt-cost")

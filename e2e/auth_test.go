@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -194,4 +195,32 @@ func TestEtcdctlManagesUsers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An operator who has lost the password of root gets in with a flag and a restart, and the log says so loudly (A71).
+func TestTheRootPasswordIsLost(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, "--bcrypt-cost", "4")
+	c.members[0].guard()
+	s := c.members[1]
+	s.as("", "PUT", "/v2/auth/users/root", `{"user":"root","password":"new"}`, 401)
+	if status := s.signal(syscall.SIGTERM); status != 0 {
+		t.Fatalf("exit status %d", status)
+	}
+	s.flags = append(s.flags, "--auth-recovery")
+	s.start()
+	s.waitLine("EVERYBODY may do everything")
+	for _, m := range c.members {
+		m.as("", "GET", "/v2/auth/enable", "", 200)
+		eventually(t, time.Minute, "users to be disabled", func() error {
+			if status, text := m.tryAs("", "GET", "/v2/keys/?quorum=true", ""); status != 200 {
+				return fmt.Errorf("%d %s", status, text)
+			}
+			return nil
+		})
+	}
+	c.members[2].as("", "PUT", "/v2/auth/users/root", `{"user":"root","password":"`+password("root")+` 2"}`, 200)
+	c.members[2].as("", "PUT", "/v2/auth/enable", "", 200)
+	c.members[0].as("root", "GET", "/v2/auth/users", "", 401)
+	c.members[0].as("bob", "GET", "/v2/keys/app/k", "", 404)
 }

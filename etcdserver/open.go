@@ -245,4 +245,8 @@ func (a *assembly) listGoroutines() {
 		sweeper{m.requests}.run, publisher.run, readdresser.run, m.negotiator.run, m.removal.run, m.damage.run,
 		newMonitor(m.status, a.Election, a.log).run,
 	}
+	if a.AuthRecovery {
+		recovery := &authRecovery{status: m.status, requests: m.requests, log: a.log, ready: m.ready}
+		m.goroutines = append(m.goroutines, recovery.run)
+	}
 }

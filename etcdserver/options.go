@@ -38,11 +38,12 @@ type Options struct {
 	Bootstrap func() (Bootstrap, error) // asked at the first start only (B10); required
 
 	// Transport makes what carries messages to other members, and brings theirs to the owner; required.
-	Transport   func(self rafthttp.Identity, owner rafthttp.Owner) Transport
-	AutoPromote bool // a learner that has caught up becomes a voter by itself
-	Strict      bool // membership changes that endanger the quorum are refused; else warned about
-	Force       Force
-	CheckEvery  time.Duration // between comparisons of the members' states; default 10 s
+	Transport    func(self rafthttp.Identity, owner rafthttp.Owner) Transport
+	AutoPromote  bool // a learner that has caught up becomes a voter by itself
+	Strict       bool // membership changes that endanger the quorum are refused; else warned about
+	Force        Force
+	AuthRecovery bool          // users are disabled once the member serves: the password of root is lost
+	CheckEvery   time.Duration // between comparisons of the members' states; default 10 s
 
 	Heartbeat time.Duration // one tick of raft; default 100 ms
 	Election  time.Duration // default 1 s

@@ -71,6 +71,16 @@ func (l Log) UsersEnabled(guest *auth.Role) {
 		guest.Read, guest.Write)
 }
 
+// UsersRecovered is logged when --auth-recovery has done its work.
+func (l Log) UsersRecovered() {
+	l.entry.Error("--auth-recovery: users are disabled, EVERYBODY may do everything: set the password of root, enable users, and remove the flag")
+}
+
+// UsersNotRecovered is logged for each try that fails.
+func (l Log) UsersNotRecovered(err error) {
+	l.entry.WithError(err).Warn("--auth-recovery: users could not be disabled; trying again")
+}
+
 // UsersDisabled is logged when requests are not checked any more.
 func (l Log) UsersDisabled() {
 	l.entry.Warn("users are disabled: everybody who reaches the client port may do everything")
