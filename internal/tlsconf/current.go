@@ -133,7 +133,7 @@ func (c *Current) Run(ctx context.Context) {
 	defer stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	settled := time.NewTimer(lookEvery)
+	settled := time.NewTimer(quiet) // what was changed before the watch began
 	defer settled.Stop()
 	for {
 		select {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -216,4 +217,49 @@ func TestACertificateEndsInUse(t *testing.T) {
 			t.Errorf("told %q, want %q", told, want)
 		}
 	})
+}
+
+// Files that are links are noticed when the directory that they lead through is replaced, as Kubernetes does with secrets.
+func TestFilesBehindLinks(t *testing.T) {
+	f, a := newFolder(t), certtest.NewAuthority(t, "a")
+	replace := func(n int64) {
+		t.Helper()
+		version := f.Path(fmt.Sprintf("version-%d", n))
+		cert, key := a.Issue(certtest.Serial(n))
+		for _, step := range []func() error{
+			func() error { return os.Mkdir(version, 0o700) },
+			func() error { return os.WriteFile(filepath.Join(version, "cert"), cert, 0o600) },
+			func() error { return os.WriteFile(filepath.Join(version, "key"), key, 0o600) },
+			func() error { return os.Symlink(version, f.Path("next")) },
+			func() error { return os.Rename(f.Path("next"), f.Path("data")) },
+		} {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	replace(1)
+	for _, name := range []string{"cert", "key"} {
+		if err := os.Symlink(filepath.Join("data", name), f.Path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Open(Files{Cert: f.files().Cert, Key: f.files().Key}, Policy{}, Use{Serves: true}, &lines{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.Run(ctx)
+	}()
+	replace(2)
+	for began := time.Now(); c.Set().Certificate.Leaf.SerialNumber.Int64() != 2; <-time.After(time.Millisecond) {
+		if time.Since(began) > 2*lookEvery {
+			t.Fatal("the new certificate is not in use")
+		}
+	}
+	cancel()
+	<-ended
 }
