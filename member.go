@@ -252,6 +252,9 @@ func (m *member) run(ctx context.Context, replica *etcdserver.Member, handler *a
 	group.Go(func() error {
 		m.Systemd.Does("applies its log")
 		if replica.Restored(ctx) == nil {
+			if open := m.config.OpenPorts(); len(open) > 0 && replica.Auth().Enabled() {
+				m.Log.Warnf("users are enabled, and whoever listens on the network reads their passwords: %v is http", open)
+			}
 			m.ports.Client.Open(handler)
 			m.Systemd.Reports(func() process.Activity { return activityOf(replica) })
 		}

@@ -194,6 +194,16 @@ func (d *draft) tlsRemarks(warn func(format string, args ...any)) {
 	d.remarkAdvertised("initial-advertise-peer-urls", d.AdvertisePeerURLs, d.ListenPeerURLs, warn)
 }
 
+// OpenPorts are the client URLs at which passwords can be read by the network: plain http beyond loopback (A59).
+func (c Config) OpenPorts() (urls []string) {
+	for i := range c.ListenClientURLs {
+		if u := &c.ListenClientURLs[i]; u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			urls = append(urls, u.String())
+		}
+	}
+	return urls
+}
+
 // remarkListener is about one listener of a side.
 func (d *draft) remarkListener(s side, u *url.URL, warn func(format string, args ...any)) {
 	if u.Scheme == "http" && s.Serves() { // T11

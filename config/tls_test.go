@@ -165,3 +165,11 @@ func TestRemarksAboutCertificates(t *testing.T) {
 		}
 	}
 }
+
+// Passwords can be read where a client port is plain http and not on loopback (A59).
+func TestOpenPorts(t *testing.T) {
+	c := mustParse(t, "--data-dir=d --cert-file c --key-file k --advertise-client-urls http://h:1 --listen-client-urls http://127.0.0.1:1,http://0.0.0.0:2,https://0.0.0.0:3,http://[::1]:4", "").Config
+	if got := c.OpenPorts(); len(got) != 1 || got[0] != "http://0.0.0.0:2" {
+		t.Errorf("open are %q", got)
+	}
+}

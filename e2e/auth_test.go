@@ -220,6 +220,9 @@ func TestTheRootPasswordIsLost(t *testing.T) {
 			return nil
 		})
 	}
+	if strings.Contains(s.output.String(), "reads their passwords") { // A59: it listens on loopback only
+		t.Error("a member on loopback warns of passwords in clear")
+	}
 	c.members[2].as("", "PUT", "/v2/auth/users/root", `{"user":"root","password":"`+password("root")+` 2"}`, 200)
 	c.members[2].as("", "PUT", "/v2/auth/enable", "", 200)
 	c.members[0].as("root", "GET", "/v2/auth/users", "", 401)
