@@ -1,9 +1,6 @@
 package config
 
 import (
-	"errors"
-	"net/url"
-	"strings"
 	"time"
 
 	"canopy/config/value"
@@ -27,9 +24,9 @@ func proxyRows(d *draft) []row {
 
 func securityRows(d *draft) []row {
 	rows := []row{
-		{name: "cors", value: value.List(&d.HTTP.CORS, parseOrigin, "*, or origins such as https://a.example, with commas"),
+		{name: "cors", value: value.List(&d.HTTP.CORS, value.Origin, "*, or origins such as https://a.example, with commas"),
 			usage: "Web origins whose pages may read answers, and post forms. Empty: none."},
-		{name: "host-whitelist", value: value.List(&d.raw.hosts, parseHostName, "*, or host names with commas"),
+		{name: "host-whitelist", value: value.List(&d.raw.hosts, value.HostName, "*, or host names with commas"),
 			usage: "Names allowed in the Host header; others are answered 421. IP addresses, localhost and the hosts of --advertise-client-urls are always allowed. Empty: for requests to a loopback address, names without a dot and the name of this machine too, for others every name. `*`: every name everywhere."},
 	}
 	rows = append(rows, tlsRows(d)...)
@@ -105,26 +102,6 @@ func profilingRows(d *draft) []row {
 		{name: "metrics", value: value.Choice(new(string), []string{"basic", "extensive"}, nil), def: "basic", noEffect: "all metrics are always served",
 			usage: "Known to 3.4's unit files."},
 	}
-}
-
-// parseOrigin checks a web origin: scheme, host and perhaps a port, as browsers send it (S43).
-func parseOrigin(s string) (string, error) {
-	if s == "*" {
-		return s, nil
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", errors.New("Invalid CORS origin: " + s) // the reference's words
-	}
-	return s, nil
-}
-
-// parseHostName checks an entry of --host-whitelist: a name as it stands in a Host header, without port.
-func parseHostName(s string) (string, error) {
-	if strings.ContainsAny(s, "/: \t\"'") {
-		return "", errors.New("host names have no scheme, port or path: " + s)
-	}
-	return strings.ToLower(strings.TrimSuffix(s, ".")), nil
 }
 
 // parseOutput checks an entry of --log-outputs.
