@@ -81,9 +81,10 @@ func filterScenarios(text string, out *regexp.Regexp) (kept string, dropped int)
 // alone are scenarios that expect a member that is the only one, and so leads
 // and exchanges no messages.
 var alone = map[string]*regexp.Regexp{
-	"members.txt": regexp.MustCompile(`^(the list of members|a slash at the end of the list)$`),
-	"server.txt":  regexp.MustCompile(`^the machines$`),
-	"stats.txt":   regexp.MustCompile(`^(self|leader)$`),
+	"auth-enabled.txt": regexp.MustCompile(`^statistics and the version are open to all$`),
+	"members.txt":      regexp.MustCompile(`^(the list of members|a slash at the end of the list)$`),
+	"server.txt":       regexp.MustCompile(`^the machines$`),
+	"stats.txt":        regexp.MustCompile(`^(self|leader)$`),
 }
 
 // TestConformanceOfAnyMember runs the conversations against a follower, with

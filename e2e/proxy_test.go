@@ -292,18 +292,15 @@ func TestADirectoryStaysWhatItIs(t *testing.T) {
 	p.line = []string{binary, "--data-dir", p.dir, "--listen-client-urls", p.client} // F24: it advertises nothing
 	p.launch()
 	p.awaitEndpoints(1)
-	if !strings.Contains(p.output.String(), "already initialized as proxy before") {
-		t.Errorf("B6: %s", p.output)
-	}
+	p.waitLine("already initialized as proxy before")
 	if status := p.signal(syscall.SIGTERM); status != 0 {
 		t.Errorf("a proxy ended with status %d", status)
 	}
 	member.signal(syscall.SIGTERM)
 	member.flags = []string{"--proxy", "on"}
 	member.start()
-	if text := member.output.String(); !strings.Contains(text, "already initialized as member before") || !strings.Contains(text, "--proxy=on is ignored") {
-		t.Errorf("B6: %s", text)
-	}
+	member.waitLine("already initialized as member before")
+	member.waitLine("--proxy=on is ignored")
 }
 
 // TestAProxyCountsWhatItRefuses: the series are there from the beginning, and count a foreign host and origin, a body

@@ -281,3 +281,61 @@ func TestAWatchEndsWhenItsCertificateIsRevoked(t *testing.T) {
 	s.must(http.StatusOK, http.MethodGet, "/v2/keys/a", "")
 	s.waitLine("the certificate with the serial number 7 is revoked")
 }
+
+// TestACertificateWithoutClientAuth checks T33: a member whose certificate lacks clientAuth is told so at its start, and by
+// each handshake on both sides; the others form their cluster without it, and do not flap.
+func TestACertificateWithoutClientAuth(t *testing.T) {
+	parallel(t)
+	k := newKeyring(t)
+	k.revoke()
+	c := &cluster{t: t}
+	var list []string
+	for n := range 3 {
+		s := newServer(t, "--initial-cluster-token", t.Name())
+		s.name = fmt.Sprintf("m%d", n+1)
+		s.peer = strings.Replace(s.peer, "http://", "https://", 1)
+		s.flags = append(s.flags, k.peerFlagsOf(s.name, int64(101+n), k.authority)...)
+		c.members = append(c.members, s)
+		list = append(list, s.name+"="+s.peer)
+	}
+	half := c.members[2]
+	own := half.flags
+	cert, key := k.Issue(k.authority, "half", certtest.Hosts("127.0.0.1"), certtest.Usage(x509.ExtKeyUsageServerAuth))
+	half.flags = append(half.flags[:2:2], "--peer-cert-file", cert, "--peer-key-file", key, "--peer-client-cert-auth", "--peer-trusted-ca-file", k.ca)
+	for _, s := range c.members {
+		s.cluster = strings.Join(list, ",")
+		s.launch()
+	}
+	half.waitLine("the certificate lacks the extended key usage clientAuth")
+	half.waitLine("the other side refuses the certificate of this side")
+	for _, s := range c.members[:2] {
+		s.waitServing()
+		s.waitLine("on the peer port failed: the certificate lacks the extended key usage clientAuth")
+		s.must(http.StatusCreated, http.MethodPut, "/v2/keys/"+s.name, "value=1")
+	}
+	if status := half.signal(syscall.SIGTERM); status != 0 {
+		t.Fatalf("it ended with status %d", status)
+	}
+	half.flags = own
+	half.start()
+	c.agree()
+}
+
+// TestAMemberOfHTTPDialsHTTPS checks T12 and T40: a member that serves only http to members dials one of https with the
+// authority alone.
+func TestAMemberOfHTTPDialsHTTPS(t *testing.T) {
+	parallel(t)
+	k := newKeyring(t)
+	c := newClusterWith(t, 2, func(n int, s *server) {
+		if n == 0 {
+			s.peer = strings.Replace(s.peer, "http://", "https://", 1)
+			s.flags = append(s.flags, "--peer-cert-file", k.cert, "--peer-key-file", k.key)
+			return
+		}
+		s.flags = append(s.flags, "--peer-trusted-ca-file", k.ca)
+	})
+	for _, s := range c.members {
+		s.must(http.StatusCreated, http.MethodPut, "/v2/keys/"+s.name, "value=1")
+	}
+	c.agree()
+}

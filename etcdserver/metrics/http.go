@@ -27,7 +27,7 @@ func newHTTP(reg prometheus.Registerer, reasons []string) *HTTP {
 // refusals and proxyRefusals are what Refused is called with. Their series are there from the beginning: of a counter
 // that appears with its first count, nobody sees that count as an increase.
 func refusals() []string {
-	return []string{"value", "slow_body", "body", "depth", "host", "origin", "watches", "connection", "idle connection", "spare connection", "peer connection"}
+	return []string{"value", "slow_body", "body", "depth", "host", "origin", "rights", "watches", "connection", "idle connection", "spare connection", "peer connection"}
 }
 
 func proxyRefusals() []string {
