@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -126,7 +127,19 @@ func TestUsersMatterOnEachMember(t *testing.T) {
 			t.Errorf("%s knows %s", s.name, text)
 		}
 	}
+	c.agreeOpenly()
+}
+
+// agreeOpenly disables users, so that all may be read, and compares the members, who compare themselves, too.
+func (c *cluster) agreeOpenly() {
+	c.t.Helper()
+	c.members[0].as("root", "DELETE", "/v2/auth/enable", "", 200)
 	c.agree()
+	for _, s := range c.members {
+		if a := s.must(http.StatusOK, "GET", "/health", ""); strings.Contains(a.body, "alarm") {
+			c.t.Errorf("%s: %s", s.name, a.body)
+		}
+	}
 }
 
 // The recorded conversations about users and roles are the same through a proxy.
@@ -275,4 +288,45 @@ func TestAProxyMixesUpNoUsers(t *testing.T) {
 	if left, err := io.ReadAll(first.Body); len(left) > 0 { // it is cut: the proxy does not know that nothing is missing (P32)
 		t.Errorf("the watch that is not allowed any more ends with %q, %v", left, err)
 	}
+}
+
+// Users are enabled and disabled while members are killed and clients write: in the end all members have the same state (R13).
+func TestUsersAreSwitchedWhileMembersDie(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, "--bcrypt-cost", "4")
+	c.members[0].guard()
+	over := make(chan struct{})
+	var writers sync.WaitGroup
+	for n, user := range []string{"root", "bob", ""} {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-over:
+					return
+				default:
+					c.members[n].tryAs(user, "PUT", fmt.Sprintf("/v2/keys/app/%d", i%10), "value=x") // may fail: members die
+				}
+			}
+		})
+	}
+	for n := range 6 {
+		victim, asked := c.members[n%3], c.members[(n+1)%3]
+		victim.kill()
+		method := []string{"DELETE", "PUT"}[n%2]
+		eventually(t, time.Minute, "users to be switched", func() error {
+			if status, text := asked.tryAs("root", method, "/v2/auth/enable", ""); status != 200 && status != http.StatusConflict {
+				return fmt.Errorf("%d %s", status, text)
+			}
+			return nil
+		})
+		victim.start()
+	}
+	close(over)
+	writers.Wait()
+	for _, s := range c.members {
+		if text := s.as("", "GET", "/v2/auth/enable", "", 200); !strings.Contains(text, "true") {
+			t.Errorf("%s says %s", s.name, text)
+		}
+	}
+	c.agreeOpenly()
 }

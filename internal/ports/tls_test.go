@@ -364,15 +364,7 @@ func TestMixedListeners(t *testing.T) {
 	if answer, err := get(s.client, &tls.Config{RootCAs: a.Pool()}, false); err == nil {
 		t.Errorf("without a certificate: %q", answer)
 	}
-	busy, err := net.Dial("tcp", s.plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	if _, err := io.WriteString(busy, "GET /slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	<-s.slow // it has the only place
+	s.occupy()
 	const refused = "too many connections are open"
 	if answer, err := getPlain(s.plain); !strings.Contains(answer, refused) {
 		t.Errorf("plain, beyond the capacity: %q, %v", answer, err)
@@ -383,6 +375,32 @@ func TestMixedListeners(t *testing.T) {
 	if answer, err := get(s.client, &tls.Config{RootCAs: a.Pool()}, false); err == nil {
 		t.Errorf("without a certificate, beyond the capacity: %q", answer)
 	}
+}
+
+// occupy takes the only place of the client ports, once the connections before have left it.
+func (s *site) occupy() {
+	s.t.Helper()
+	for began := time.Now(); time.Since(began) < patience; {
+		busy, err := net.Dial("tcp", s.plain)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { busy.Close() })
+		if _, err := io.WriteString(busy, "GET /slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+			continue // it was cut
+		}
+		answered := make(chan struct{})
+		go func() { // ends with the connection
+			defer close(answered)
+			_, _ = busy.Read(make([]byte, 1))
+		}()
+		select {
+		case <-s.slow:
+			return
+		case <-answered: // there was no place yet
+		}
+	}
+	s.t.Fatal("nobody gets the only place")
 }
 
 // getPlain asks an address without TLS.
