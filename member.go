@@ -17,6 +17,7 @@ import (
 	"canopy/config"
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
+	"canopy/etcdserver/api/cluster"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/certificates"
 	"canopy/internal/httpserver"
@@ -102,7 +103,7 @@ func (m *member) serve(ctx context.Context) error {
 	handler := api.New(replica, m.apiOptions())
 	m.ports.Metrics.Open(handler.NewMetrics())
 	m.ports.PeerPool.Prefer(m.transport.Knows)
-	m.ports.Peer.Open(m.transport.HandlerWith(api.NewPeer(replica)))
+	m.ports.Peer.Open(m.transport.HandlerWith(cluster.NewPeer(replica)))
 	return m.run(ctx, replica, handler, recovered)
 }
 

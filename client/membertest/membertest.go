@@ -24,6 +24,7 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/etcdserver/api"
+	"canopy/etcdserver/api/cluster"
 	"canopy/internal/disk"
 	"canopy/internal/httpserver"
 	"canopy/rafthttp"
@@ -175,7 +176,7 @@ func (m *Member) launch() <-chan struct{} {
 	}
 	clients, peers := m.listen(m.ClientURL), m.listen(m.PeerURL)
 	handler := api.New(member, api.Options{})
-	m.peers = &http.Server{Handler: peerHandler(transport, api.NewPeer(member))}
+	m.peers = &http.Server{Handler: peerHandler(transport, cluster.NewPeer(member))}
 	servers := []interface {
 		Serve(net.Listener) error
 		Close() error

@@ -3,7 +3,8 @@
 //
 // A request passes three stages. The guard checks what concerns every path: OPTIONS, CORS, the Host and Origin headers
 // (package middleware). The keys handler serves /v2/keys (keys.go, watch.go): a comparison of the prefix finds it, since
-// nearly all requests go there. A router finds all other handlers (routes.go). answer.go writes the answers of all.
+// nearly all requests go there. A router finds all other handlers (routes.go): those of packages cluster and accounts. Package
+// answer writes the answers.
 //
 //	request → guard → /v2/keys → form.Params   → Command → Member.Do   → event   → answer
 //	                           ↘                            Member.Read → listing → answer
@@ -22,12 +23,13 @@ import (
 	"math"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"canopy/etcdserver/api/accounts"
+	"canopy/etcdserver/api/answer"
+	"canopy/etcdserver/api/cluster"
 	"canopy/etcdserver/login"
 	"canopy/etcdserver/metrics"
 	"canopy/internal/memory"
@@ -70,7 +72,6 @@ const (
 	defaultBodyTimeout    = 60 * time.Second
 	defaultWatchesMax     = 100_000
 	defaultWriteTimeout   = 60 * time.Second
-	defaultHealthTimeout  = time.Second
 	defaultGzipWritersMax = 16
 )
 
@@ -88,7 +89,7 @@ func (o Options) withDefaults() Options {
 	orInt64(&o.FormBytesMax, defaultFormBytesMax)
 	orDuration(&o.BodyTimeout, defaultBodyTimeout)
 	orDuration(&o.WriteTimeout, defaultWriteTimeout)
-	orDuration(&o.HealthTimeout, defaultHealthTimeout)
+	orDuration(&o.HealthTimeout, cluster.HealthTimeoutDefault)
 	if o.Memory == nil {
 		o.Memory = memory.New(math.MaxInt64, nil)
 	}
@@ -118,17 +119,17 @@ func (o Options) withDefaults() Options {
 
 // A Handler serves the client API of one member. It is used by any number of goroutines.
 type Handler struct {
-	member Member
-	o      Options
-	router http.Handler
-	names  constantHeaders
+	member  Member
+	o       Options
+	router  http.Handler
+	answers *answer.Writer
+	cluster *cluster.Handler
 
 	finder   *accounts.Finder
 	accounts *accounts.Handler
 
 	guard middleware.Guard
 
-	buffers sync.Pool // *[]byte, for bodies either way
 	watches watchSet
 	gzips   chan *gzipWriter // idle compressors; nil: one that is not made yet
 	frames  frameCache
@@ -142,12 +143,15 @@ type Handler struct {
 func New(member Member, o Options) *Handler {
 	h := &Handler{member: member, o: o.withDefaults()}
 	h.guard.Origins, h.guard.AllowHost, h.guard.Refuse = o.Origins, o.AllowHost, h.refuse
-	h.names = newConstantHeaders(member, h.o)
+	h.answers = answer.New(answer.Options{Cluster: member.ClusterID().String(), Position: member.Position, Memory: h.o.Memory, Timeout: h.o.WriteTimeout})
+	h.cluster = &cluster.Handler{
+		Member: member, Answers: h.answers, Metrics: h.o.Metrics, Program: h.o.Version, HealthTimeout: h.o.HealthTimeout,
+		CommandLine: h.o.CommandLine, FileLimit: h.o.FileLimit, SetLogLevel: h.o.SetLogLevel, Admit: h.admitRoot, SkipBody: h.skipBody,
+	}
 	checker := login.New(h.o.BcryptCost)
 	h.finder = &accounts.Finder{Login: checker, CertLogin: h.o.CertLogin}
 	h.accounts = &accounts.Handler{Member: member, Finder: h.finder, Login: checker, Cluster: member.ClusterID().String()}
 	h.router = newRouter(h)
-	h.buffers.New = func() any { return new(make([]byte, 0, 1024)) }
 	h.gzips = make(chan *gzipWriter, h.o.GzipWritersMax) // one for each compressor that may exist
 	for range h.o.GzipWritersMax {
 		h.gzips <- nil
@@ -183,7 +187,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 // refuse answers a request that the guard refuses.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, reason, message string) {
 	h.o.Metrics.Refused(reason)
-	h.writeMessage(w, r, status, message)
+	h.answers.Message(w, r, status, message)
 }
 
 // Close ends every watch with a complete answer (K113), and waits until they have ended or ctx ends. It refuses new

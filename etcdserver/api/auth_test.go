@@ -26,7 +26,7 @@ func basic(user, password string) http.Header {
 }
 
 // as sends a request with a header and a body, and checks the status.
-func (s *site) as(who http.Header, method, target, body string, status int) answer {
+func (s *site) as(who http.Header, method, target, body string, status int) reply {
 	s.t.Helper()
 	header := http.Header{}
 	for name, values := range who {

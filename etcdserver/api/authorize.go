@@ -12,6 +12,7 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/etcdserver/api/accounts"
+	"canopy/etcdserver/api/answer"
 	"canopy/etcdserver/api/form"
 	"canopy/etcdserver/auth"
 	"canopy/etcdserver/login"
@@ -142,15 +143,6 @@ func withoutActual(err error, p *form.Params) error {
 	return &store.Error{Code: e.Code, Cause: "[" + p.PrevValue + " != ?]", Index: e.Index}
 }
 
-// asRoot serves a request only of one who has the role root, while users and roles matter.
-func (h *Handler) asRoot(serve http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if h.admitRoot(w, r) {
-			serve(w, r)
-		}
-	}
-}
-
 // admitRoot tells whether the request is one of root, and answers it otherwise (A12).
 func (h *Handler) admitRoot(w http.ResponseWriter, r *http.Request) bool {
 	s := h.member.Auth()
@@ -161,13 +153,13 @@ func (h *Handler) admitRoot(w http.ResponseWriter, r *http.Request) bool {
 	who, err := h.finder.Find(r, s, now)
 	switch {
 	case errors.Is(err, login.ErrBusy):
-		w.Header()[headerRetry] = h.names.retry
-		h.writeMessage(w, r, http.StatusServiceUnavailable, err.Error())
+		h.answers.PutRetry(w.Header())
+		h.answers.Message(w, r, http.StatusServiceUnavailable, err.Error())
 	case err != nil || !s.Rights(who, now).Root():
-		delete(w.Header(), headerClusterID)
+		delete(w.Header(), answer.HeaderClusterID)
 		accounts.Challenge(w)
 		h.o.Metrics.Refused("rights")
-		h.writeMessage(w, r, http.StatusUnauthorized, "Insufficient credentials")
+		h.answers.Message(w, r, http.StatusUnauthorized, "Insufficient credentials")
 	default:
 		return true
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"canopy/etcdserver/api/answer"
 	"canopy/etcdserver/api/form"
 	"canopy/internal/memory"
 	"canopy/store"
@@ -19,7 +20,7 @@ const (
 	formType = "application/x-www-form-urlencoded"
 
 	// smallBodyBytes is the size up to which a body needs no time-out of its own.
-	smallBodyBytes = keptBufferBytes
+	smallBodyBytes = answer.KeptBytes
 
 	// freeBodyBytes is the size up to which the memory of the connection covers a body. A larger body counts bodyCopies
 	// times: in the buffer, as a value, as a command in the log, and in the event.
@@ -93,8 +94,8 @@ func (h *Handler) scanBody(f *form.Fields, w http.ResponseWriter, r *http.Reques
 		return 0, h.skipBody(w, r)
 	}
 	h.limitBodyTime(w, r)
-	buffer := h.buffer()
-	defer h.release(buffer)
+	buffer := h.answers.Buffer()
+	defer h.answers.Release(buffer)
 	taken, err = h.readBody(buffer, r)
 	if err != nil {
 		return taken, h.bodyFault(w, r, int64(len(*buffer)), err)
@@ -148,7 +149,7 @@ func (h *Handler) bodyFault(w http.ResponseWriter, r *http.Request, n int64, err
 
 // hasForm tells whether the body is a form, by its media type.
 func hasForm(header http.Header) (bool, error) {
-	types := header[headerType]
+	types := header[answer.HeaderType]
 	if len(types) == 0 || types[0] == "" {
 		return false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"canopy/etcdserver/api/answer"
 	"canopy/etcdserver/api/form"
 	"canopy/store"
 )
@@ -26,7 +27,7 @@ func (h *Handler) serveKeys(w http.ResponseWriter, r *http.Request, raw string) 
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete:
 	default:
-		refuseMethod(w, keysMethods)
+		answer.RefuseMethod(w, keysMethods)
 		return
 	}
 	if err = h.checkKey(r.Method, key, err); err != nil {
@@ -140,10 +141,10 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call) error {
 	if !listing.Small() {
 		return h.writeListing(w, r, view.Index(), listing)
 	}
-	buffer := h.buffer()
-	defer h.release(buffer)
+	buffer := h.answers.Buffer()
+	defer h.answers.Release(buffer)
 	*buffer = listing.AppendJSON(*buffer)
-	h.writeKeys(w, r, http.StatusOK, view.Index(), *buffer)
+	h.answers.Keys(w, r, http.StatusOK, view.Index(), *buffer)
 	return nil
 }
 
@@ -169,6 +170,6 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *call) error {
 	if p.NoValueOnSuccess && r.Method != http.MethodDelete { // K17
 		body = []byte(`{"action":"` + event.Action().String() + "\"}\n")
 	}
-	h.writeKeys(w, r, status, event.Index(), body)
+	h.answers.Keys(w, r, status, event.Index(), body)
 	return nil
 }

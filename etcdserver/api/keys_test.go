@@ -52,7 +52,7 @@ func TestAnswersOfKeys(t *testing.T) {
 }
 
 // checkKeysHeaders checks the headers of K31 and E5.
-func checkKeysHeaders(t *testing.T, what string, a answer) {
+func checkKeysHeaders(t *testing.T, what string, a reply) {
 	t.Helper()
 	failed := a.status >= 400
 	for name, wanted := range map[string]bool{

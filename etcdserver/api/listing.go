@@ -1,22 +1,21 @@
 package api
 
 import (
-	"errors"
 	"io"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 
+	"canopy/etcdserver/api/answer"
 	"canopy/internal/memory"
 	"canopy/store"
 )
 
 // listingBytes is the memory of a listing while it is written: its pieces, in the encoder and in the connection.
-const listingBytes = store.WriteBytes + pieceBytes
+const listingBytes = store.WriteBytes + answer.PieceBytes
 
 // writeListing streams a large answer piece by piece, so that its size takes no memory. The nodes that a slow client holds
 // in memory count against the budget; if that is used up, nothing is written.
@@ -24,13 +23,13 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index sto
 	if r.Method == http.MethodHead {
 		var n countWriter
 		if err := listing.WriteJSON(&n); err == nil {
-			w.Header()[headerLength] = []string{strconv.FormatInt(int64(n), 10)}
+			w.Header()[answer.HeaderLength] = []string{strconv.FormatInt(int64(n), 10)}
 		}
-		h.putPositions(w.Header(), index)
+		h.answers.PutPositions(w.Header(), index)
 		return nil
 	}
-	out := h.patient(w)
-	answer := memory.Answer{Own: listingBytes, Cut: out.cut}
+	out := h.answers.Patient(w)
+	answer := memory.Answer{Own: listingBytes, Cut: out.Cut}
 	value, bytes, isFile := listing.File()
 	if isFile {
 		answer.Shared, answer.Bytes = value, bytes
@@ -40,8 +39,8 @@ func (h *Handler) writeListing(w http.ResponseWriter, r *http.Request, index sto
 		return memory.ErrUsedUp
 	}
 	defer hold.End()
-	out.hold = hold
-	h.putPositions(w.Header(), index)
+	out.Hold(hold)
+	h.answers.PutPositions(w.Header(), index)
 	setReadDeadline(w, time.Time{})
 	if !isFile && !h.o.GzipDisabled {
 		w.Header().Add("Vary", "Accept-Encoding")
@@ -105,38 +104,6 @@ func isZeroQuality(q string) bool {
 	name, value, _ := strings.Cut(q, "=")
 	weight, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 	return strings.EqualFold(strings.TrimSpace(name), "q") && err == nil && weight == 0
-}
-
-// patientWriter gives the client a time-out for each piece, and none for the whole answer.
-type patientWriter struct {
-	w        io.Writer
-	control  *http.ResponseController
-	patience time.Duration
-	hold     *memory.Hold // of the answer
-}
-
-func (h *Handler) patient(w http.ResponseWriter) *patientWriter {
-	p := &patientWriter{w: w, control: http.NewResponseController(w), patience: h.o.WriteTimeout}
-	p.renew() // so that cut comes later
-	return p
-}
-
-func (p *patientWriter) renew() { _ = p.control.SetWriteDeadline(time.Now().Add(p.patience)) }
-
-// cut makes the write of the present piece fail.
-func (p *patientWriter) cut() { _ = p.control.SetWriteDeadline(time.Unix(1, 0)) }
-
-// errCutOff is the error of writing an answer whose client was cut off.
-var errCutOff = errors.New("the client does not read its answer, and the memory for requests is used up")
-
-func (p *patientWriter) Write(b []byte) (int, error) {
-	runtime.Gosched() // short answers go before a long one
-	if p.hold.Over() {
-		return 0, errCutOff
-	}
-	p.hold.Progress()
-	p.renew()
-	return p.w.Write(b)
 }
 
 // countWriter counts the bytes that are written.

@@ -2,9 +2,9 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/cluster"
 	"canopy/etcdserver/auth"
 	"canopy/store"
 	"canopy/store/watch"
@@ -14,8 +14,7 @@ import (
 type Member interface {
 	Keys
 	Accounts
-	Cluster
-	Condition
+	cluster.Member
 }
 
 // Keys is the way to the replicated store.
@@ -39,33 +38,4 @@ type Accounts interface {
 	// AuthChanged is closed at the next change of it.
 	AuthChanged() <-chan struct{}
 	ChangeAuth(ctx context.Context, from etcdserver.Origin, op auth.Operation) (auth.Result, error)
-}
-
-// Cluster is what the member knows of its cluster without a request to others (M9).
-type Cluster interface {
-	ClusterID() etcdserver.ID
-	ID() etcdserver.ID
-	Members() []etcdserver.MemberInfo // by numeric ID
-	Leader() etcdserver.ID            // 0 = unknown
-	LeaderSince() time.Time
-	ClusterVersion() string // "" until decided
-
-	// A change returns once it is applied here. Its errors are those of package etcdserver.
-	AddMember(ctx context.Context, peerURLs []string) (etcdserver.MemberInfo, error)
-	UpdateMember(ctx context.Context, id etcdserver.ID, peerURLs []string) error
-	PromoteMember(ctx context.Context, id etcdserver.ID) error
-	RemoveMember(ctx context.Context, id etcdserver.ID) error
-
-	Followers() []etcdserver.FollowerStats // of the other members, as this leader sees them (S9)
-	Traffic() etcdserver.Traffic
-}
-
-// Condition is the condition of the member.
-type Condition interface {
-	Consensus() etcdserver.Consensus
-	StartTime() time.Time
-	Health(ctx context.Context) error     // nil after a read index was confirmed (S17)
-	Differences() []etcdserver.Difference // members whose state differs from the one here
-	StoreStats() store.Stats
-	HistoryRange() (oldest, newest store.Index)
 }

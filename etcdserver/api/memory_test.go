@@ -22,7 +22,7 @@ func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 	}
 	ballast := budget.Max() - 8*httpserver.ConnectionBytes - budget.Used()
 	budget.TakeAnyway(ballast)
-	refused := func(a answer) {
+	refused := func(a reply) {
 		t.Helper()
 		if a.status != 503 || a.header.Get("Retry-After") != "1" || !strings.Contains(a.body, `"errorCode":300`) || !strings.Contains(a.body, memory.ErrUsedUp.Error()) {
 			t.Errorf("without memory: %d %v %s", a.status, a.header, a.body)
@@ -30,7 +30,7 @@ func TestWithoutMemoryRequestsAreRefused(t *testing.T) {
 	}
 	refused(s.do("PUT", "/v2/keys/large", form))
 	refused(s.do("GET", "/v2/keys/large", ""))
-	for _, a := range []answer{s.do("PUT", "/v2/keys/small", "value=1"), s.do("DELETE", "/v2/keys/small", ""), s.do("GET", "/health", ""), s.do("GET", "/v2/members", ""), s.do("HEAD", "/v2/keys/large", "")} {
+	for _, a := range []reply{s.do("PUT", "/v2/keys/small", "value=1"), s.do("DELETE", "/v2/keys/small", ""), s.do("GET", "/health", ""), s.do("GET", "/v2/members", ""), s.do("HEAD", "/v2/keys/large", "")} {
 		if a.status > 201 {
 			t.Errorf("a small request = %d %s", a.status, a.body)
 		}

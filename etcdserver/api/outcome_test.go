@@ -30,7 +30,9 @@ func newProxy(t *testing.T, urls []string) string {
 	var peer *httptest.Server
 	peer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Etcd-Cluster-Id", "4add5")
-		writePeerJSON(w, []peerMember{{ID: 1, PeerURLs: []string{peer.URL}, ClientURLs: urls}})
+		if err := json.NewEncoder(w).Encode([]map[string]any{{"id": 1, "peerURLs": []string{peer.URL}, "clientURLs": urls}}); err != nil {
+			t.Error(err)
+		}
 	}))
 	t.Cleanup(peer.Close)
 	logger := logrus.New()
@@ -124,7 +126,7 @@ func TestTheManualListsTheErrorsOfWrites(t *testing.T) {
 	for _, e := range etcdserver.WriteErrors() {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "/", nil)
 		if e.Change {
-			h.writeChangeError(w, r, "<id>", e.Err)
+			h.cluster.FailChange(w, r, "<id>", e.Err)
 		} else {
 			h.writeKeysError(w, r, e.Err)
 		}

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"canopy/etcdserver/api/cluster"
 	"canopy/store"
 )
 
 // These are the paths of the peer port that other programs read (R1, R2, R4, R5 of peer.md, E44).
 func TestPeerPort(t *testing.T) {
-	handler := NewPeer(newSoloMember(store.Options{}))
+	handler := cluster.NewPeer(newSoloMember(store.Options{}))
 	cases := []struct {
 		method, path string
 		status       int

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"canopy/etcdserver/api/accounts"
+	"canopy/etcdserver/api/answer"
 )
 
 // need is what a route needs of who asks, while users and roles matter.
@@ -34,43 +35,37 @@ func needs() map[string]need {
 // newRouter maps all paths except those of keys. Paths are exact and are not cleaned (S2).
 func newRouter(h *Handler) *mux.Router {
 	r := mux.NewRouter().SkipClean(true)
-	r.HandleFunc("/version", only(h.version, "GET", "HEAD"))
-	r.HandleFunc("/health", only(h.health, "GET", "HEAD"))
-	r.HandleFunc("/v2/machines", only(h.machines, "GET,HEAD"))
-	r.HandleFunc("/v2/members", h.members)
-	r.HandleFunc("/v2/members/{rest:.*}", h.members)
-	r.HandleFunc("/v2/stats/self", only(h.statsSelf, "GET"))
-	r.HandleFunc("/v2/stats/leader", only(h.statsLeader, "GET"))
-	r.HandleFunc("/v2/stats/store", only(h.statsStore, "GET"))
+	r.HandleFunc("/version", answer.Only(h.cluster.Version, "GET", "HEAD"))
+	r.HandleFunc("/health", answer.Only(h.cluster.Health, "GET", "HEAD"))
+	r.HandleFunc("/v2/machines", answer.Only(h.cluster.Machines, "GET,HEAD"))
+	r.HandleFunc("/v2/members", h.cluster.Members)
+	r.HandleFunc("/v2/members/{rest:.*}", h.cluster.Members)
+	r.HandleFunc("/v2/stats/self", answer.Only(h.cluster.StatsSelf, "GET"))
+	r.HandleFunc("/v2/stats/leader", answer.Only(h.cluster.StatsLeader, "GET"))
+	r.HandleFunc("/v2/stats/store", answer.Only(h.cluster.StatsStore, "GET"))
 	r.Handle(accounts.Prefix, h.accounts)
 	r.PathPrefix(accounts.Prefix + "/").Handler(h.accounts)
-	r.HandleFunc("/config/local/log", only(h.asRoot(h.logLevel), "PUT"))
-	r.HandleFunc("/debug/vars", only(h.asRoot(h.debugVars), "GET"))
+	r.HandleFunc("/config/local/log", answer.Only(h.cluster.AsRoot(h.cluster.LogLevel), "PUT"))
+	r.HandleFunc("/debug/vars", answer.Only(h.cluster.AsRoot(h.cluster.DebugVars), "GET"))
 	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
 	if h.o.PprofEnabled {
-		h.addPprof(r)
+		h.cluster.AddPprof(r)
 	}
+	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
+	return r
+}
+
+// NewMetrics serves only /metrics and /health, for listeners of their own (F53).
+func (h *Handler) NewMetrics() http.Handler {
+	r := mux.NewRouter().SkipClean(true)
+	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
+	r.HandleFunc("/health", answer.Only(h.cluster.Health, "GET", "HEAD"))
 	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
 	return r
 }
 
 // scrapesMax is how many answers of /metrics are made at once; further requests get 503.
 const scrapesMax = 16
-
-// only serves the methods in allow and also. The Allow header names only those in allow, since old clients compare its
-// text (S1, E41).
-func only(serve http.HandlerFunc, allow string, also ...string) http.HandlerFunc {
-	methods := append(strings.Split(allow, ","), also...)
-	return func(w http.ResponseWriter, r *http.Request) {
-		for _, m := range methods {
-			if r.Method == m {
-				serve(w, r)
-				return
-			}
-		}
-		refuseMethod(w, allow)
-	}
-}
 
 // IsFast tells whether the fast path of a member may serve a request: one of keys. It is answered soon, or hijacked.
 func IsFast(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, keysPrefix) }

@@ -70,8 +70,8 @@ func newSiteOf(t *testing.T, m *soloMember, o Options, l httpserver.Options) *si
 	return s
 }
 
-// answer holds the parts of an answer that tests check.
-type answer struct {
+// reply holds the parts of an answer that tests check.
+type reply struct {
 	status int
 	header http.Header
 	body   string
@@ -79,7 +79,7 @@ type answer struct {
 }
 
 // do sends a request with the fields of a form, or with none.
-func (s *site) do(method, target, form string) answer {
+func (s *site) do(method, target, form string) reply {
 	s.t.Helper()
 	header := http.Header{}
 	if form != "" {
@@ -88,7 +88,7 @@ func (s *site) do(method, target, form string) answer {
 	return s.send(method, target, header, strings.NewReader(form))
 }
 
-func (s *site) send(method, target string, header http.Header, body io.Reader) answer {
+func (s *site) send(method, target string, header http.Header, body io.Reader) reply {
 	s.t.Helper()
 	req, err := http.NewRequest(method, "http://"+s.addr, body)
 	if err != nil {
@@ -113,11 +113,11 @@ func (s *site) send(method, target string, header http.Header, body io.Reader) a
 	if err != nil {
 		s.t.Fatalf("%s %s: after status %d: %v", method, target, resp.StatusCode, err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(text), resp.ContentLength}
+	return reply{resp.StatusCode, resp.Header, string(text), resp.ContentLength}
 }
 
 // wants checks status and body of a request.
-func (s *site) wants(method, target, form string, status int, body string) answer {
+func (s *site) wants(method, target, form string, status int, body string) reply {
 	s.t.Helper()
 	a := s.do(method, target, form)
 	if a.status != status || a.body != body {

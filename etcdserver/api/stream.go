@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"canopy/etcdserver/api/answer"
 	"canopy/internal/httpserver/hijack"
 	"canopy/internal/memory"
 	"canopy/store"
@@ -176,8 +177,8 @@ func (s *stream) sendBurst(first *watch.Event) (next *watch.Event, err error) {
 	if next == nil || len(first.JSON()) > sharedFrameBytesMax {
 		return next, s.sendEvent(first)
 	}
-	buffer := s.h.buffer()
-	defer s.h.release(buffer)
+	buffer := s.h.answers.Buffer()
+	defer s.h.answers.Release(buffer)
 	b := append(*buffer, s.h.frames.of(first)...)
 	for n := 1; next != nil && n < burstEvents && len(b)+len(next.JSON()) < burstBytes; n++ {
 		b = append(b, s.h.frames.of(next)...)
@@ -209,18 +210,18 @@ func (s *stream) sendEvent(event *watch.Event) error {
 func (s *stream) sendPieces(json []byte) error {
 	hold := s.h.o.Memory.HoldAnyway(memory.Answer{Shared: &json[0], Bytes: int64(len(json)), Cut: s.cut})
 	defer hold.End()
-	buffer := s.h.buffer()
-	defer s.h.release(buffer)
+	buffer := s.h.answers.Buffer()
+	defer s.h.answers.Release(buffer)
 	b := append(*buffer, chunkHead(len(json))...)
 	for ended := false; !ended; {
-		n := min(len(json), pieceBytes-len(b)-len("\r\n"))
+		n := min(len(json), answer.PieceBytes-len(b)-len("\r\n"))
 		b, json = append(b, json[:n]...), json[n:]
 		if ended = len(json) == 0; ended {
 			b = append(b, "\r\n"...)
 		}
 		*buffer = b
 		if hold.Over() {
-			return errCutOff
+			return answer.ErrCutOff
 		}
 		hold.Progress()
 		if err := s.send(b); err != nil {

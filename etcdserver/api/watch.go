@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/answer"
 	"canopy/etcdserver/auth"
 	"canopy/store"
 	"canopy/store/watch"
@@ -44,7 +45,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, c *call) {
 	if s := h.member.Auth(); s.Enabled() && s.Revision() != open.from.Revision && (open.check(s, int64(h.member.Now())) != nil || open.isStale(s)) {
 		watcher.Close() // it came just before the change, which has not found it
 	}
-	h.putPositions(w.Header(), watcher.StartIndex())
+	h.answers.PutPositions(w.Header(), watcher.StartIndex())
 	if h.startStream(w, r, open, !p.Stream) {
 		return // the stream closes the watcher, and calls drop
 	}
@@ -76,8 +77,8 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, watcher *watch
 // writeEvent gives the client its time to read an event.
 func (h *Handler) writeEvent(w http.ResponseWriter, control *http.ResponseController, event *watch.Event) error {
 	json := event.JSON()
-	if len(json) > freeAnswerBytes {
-		return h.writePieces(w, json)
+	if len(json) > answer.FreeBytes {
+		return h.answers.Pieces(w, json)
 	}
 	_ = control.SetWriteDeadline(time.Now().Add(h.o.WriteTimeout))
 	_, err := w.Write(json)

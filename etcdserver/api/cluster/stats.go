@@ -1,4 +1,4 @@
-package api
+package cluster
 
 import (
 	"net/http"
@@ -30,27 +30,28 @@ type leaderJSON struct {
 	StartTime time.Time `json:"startTime"`
 }
 
-func (h *Handler) statsSelf(w http.ResponseWriter, r *http.Request) {
-	self, _ := h.find(h.member.ID())
-	traffic := h.member.Traffic()
+// StatsSelf answers /v2/stats/self (S3).
+func (h *Handler) StatsSelf(w http.ResponseWriter, r *http.Request) {
+	self, _ := h.find(h.Member.ID())
+	traffic := h.Member.Traffic()
 	s := selfJSON{
 		Name:      self.Name,
-		ID:        h.member.ID().String(),
-		State:     stateName(h.member.Consensus().Role),
-		StartTime: h.member.StartTime(),
+		ID:        h.Member.ID().String(),
+		State:     stateName(h.Member.Consensus().Role),
+		StartTime: h.Member.StartTime(),
 
 		RecvCount: traffic.Received.Messages, RecvRate: traffic.Received.PerSecond, RecvBandwidth: traffic.Received.Bandwidth,
 		SendCount: traffic.Sent.Messages, SendRate: traffic.Sent.PerSecond, SendBandwidth: traffic.Sent.Bandwidth,
 	}
-	if leader := h.member.Leader(); leader != 0 {
+	if leader := h.Member.Leader(); leader != 0 {
 		s.LeaderInfo.Leader = leader.String()
 	}
-	s.LeaderInfo.StartTime = h.member.LeaderSince()
+	s.LeaderInfo.StartTime = h.Member.LeaderSince()
 	if s.LeaderInfo.StartTime.IsZero() {
 		s.LeaderInfo.StartTime = s.StartTime
 	}
 	s.LeaderInfo.Uptime = time.Since(s.LeaderInfo.StartTime).String()
-	h.writeJSON(w, r, http.StatusOK, s, "")
+	h.Answers.JSON(w, r, http.StatusOK, s, "")
 }
 
 // stateName is the name of a role in S5.
@@ -82,29 +83,30 @@ type followerJSON struct {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-func (h *Handler) statsLeader(w http.ResponseWriter, r *http.Request) {
-	id := h.member.ID()
-	if h.member.Leader() != id {
-		h.writeMessage(w, r, http.StatusForbidden, "not current leader")
+// StatsLeader answers /v2/stats/leader, on a leader only (S8).
+func (h *Handler) StatsLeader(w http.ResponseWriter, r *http.Request) {
+	id := h.Member.ID()
+	if h.Member.Leader() != id {
+		h.Answers.Message(w, r, http.StatusForbidden, "not current leader")
 		return
 	}
 	followers := map[string]followerJSON{} // JSON sorts the keys
-	for _, f := range h.member.Followers() {
+	for _, f := range h.Member.Followers() {
 		var j followerJSON
 		j.Latency.Current, j.Latency.Average, j.Latency.Deviation = milliseconds(f.Current), milliseconds(f.Average), milliseconds(f.Deviation)
 		j.Latency.Minimum, j.Latency.Maximum = milliseconds(f.Minimum), milliseconds(f.Maximum)
 		j.Counts.Fail, j.Counts.Success = f.Fail, f.Success
 		followers[f.ID.String()] = j
 	}
-	h.writeJSON(w, r, http.StatusOK, struct {
+	h.Answers.JSON(w, r, http.StatusOK, struct {
 		Leader    string                  `json:"leader"`
 		Followers map[string]followerJSON `json:"followers"`
 	}{id.String(), followers}, "")
 }
 
-// statsStore answers with the counters of S12, in its fixed order and irregular spelling.
-func (h *Handler) statsStore(w http.ResponseWriter, r *http.Request) {
-	s := h.member.StoreStats()
+// StatsStore answers with the counters of S12, in its fixed order and irregular spelling.
+func (h *Handler) StatsStore(w http.ResponseWriter, r *http.Request) {
+	s := h.Member.StoreStats()
 	b := []byte{'{'}
 	for i, c := range [...]struct {
 		name  string
@@ -126,6 +128,6 @@ func (h *Handler) statsStore(w http.ResponseWriter, r *http.Request) {
 		b = append(append(append(b, '"'), c.name...), `":`...)
 		b = strconv.AppendUint(b, c.count, 10)
 	}
-	w.Header()[headerType] = h.names.json
-	h.writeBody(w, r, http.StatusOK, append(b, '}'))
+	h.Answers.PutJSON(w.Header())
+	h.Answers.Body(w, r, http.StatusOK, append(b, '}'))
 }

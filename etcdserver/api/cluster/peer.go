@@ -1,4 +1,4 @@
-package api
+package cluster
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/answer"
 	"canopy/internal/middleware"
 )
 
@@ -17,9 +17,9 @@ import (
 // this one.
 func NewPeer(member Member) http.Handler {
 	r := mux.NewRouter().SkipClean(true)
-	r.HandleFunc("/members", only(func(w http.ResponseWriter, _ *http.Request) { writePeerMembers(w, member) }, "GET"))
-	r.HandleFunc("/version", only(func(w http.ResponseWriter, _ *http.Request) { writeVersion(w, member) }, "GET"))
-	r.HandleFunc("/health", only(func(w http.ResponseWriter, r *http.Request) { writePeerHealth(w, r, member) }, "GET"))
+	r.HandleFunc("/members", answer.Only(func(w http.ResponseWriter, _ *http.Request) { writePeerMembers(w, member) }, "GET"))
+	r.HandleFunc("/version", answer.Only(func(w http.ResponseWriter, _ *http.Request) { writeVersion(w, member) }, "GET"))
+	r.HandleFunc("/health", answer.Only(func(w http.ResponseWriter, r *http.Request) { writePeerHealth(w, r, member) }, "GET"))
 	r.HandleFunc("/raft/probing", func(w http.ResponseWriter, _ *http.Request) {
 		writePeerJSON(w, struct {
 			OK  bool
@@ -56,7 +56,7 @@ func writeVersion(w http.ResponseWriter, member Cluster) {
 // writePeerHealth tells other members, which may have no certificate for the client port, whether this one can read what is
 // committed.
 func writePeerHealth(w http.ResponseWriter, r *http.Request, member Condition) {
-	ctx, cancel := context.WithTimeout(r.Context(), defaultHealthTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), HealthTimeoutDefault)
 	defer cancel()
 	if err := member.Health(ctx); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -70,13 +70,4 @@ func writePeerJSON(w http.ResponseWriter, v any) {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		return // the client has left
 	}
-}
-
-// NewMetrics serves only /metrics and /health, for listeners of their own (F53).
-func (h *Handler) NewMetrics() http.Handler {
-	r := mux.NewRouter().SkipClean(true)
-	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
-	r.HandleFunc("/health", only(h.health, "GET", "HEAD"))
-	r.NotFoundHandler = http.HandlerFunc(http.NotFound)
-	return r
 }

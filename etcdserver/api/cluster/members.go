@@ -1,4 +1,4 @@
-package api
+package cluster
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/answer"
 	"canopy/internal/middleware"
 )
 
@@ -33,22 +34,22 @@ func listed(urls []string) []string {
 	return urls
 }
 
-// members answers /v2/members and the paths below.
-func (h *Handler) members(w http.ResponseWriter, r *http.Request) {
+// Members answers /v2/members and the paths below.
+func (h *Handler) Members(w http.ResponseWriter, r *http.Request) {
 	below := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v2/members"), "/")
 	switch r.Method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete:
-		w.Header()[headerClusterID] = h.names.clusterID
+		h.Answers.PutCluster(w.Header())
 	default:
-		refuseMethod(w, membersMethods) // also HEAD (M12)
+		answer.RefuseMethod(w, membersMethods) // also HEAD (M12)
 		return
 	}
 	switch {
 	case r.Method == http.MethodGet:
 		h.readMembers(w, r, below)
 	case r.Method != http.MethodPost && below == "":
-		refuseMethod(w, "") // E31n
-	case h.admitRoot(w, r):
+		answer.RefuseMethod(w, "") // E31n
+	case h.Admit(w, r):
 		h.changeMembers(w, r, below)
 	}
 }
@@ -59,25 +60,25 @@ func (h *Handler) readMembers(w http.ResponseWriter, r *http.Request, below stri
 		list := struct {
 			Members []memberJSON `json:"members"`
 		}{[]memberJSON{}}
-		for _, m := range h.member.Members() {
+		for _, m := range h.Member.Members() {
 			list.Members = append(list.Members, toMemberJSON(m))
 		}
-		h.writeJSON(w, r, http.StatusOK, list, "\n")
+		h.Answers.JSON(w, r, http.StatusOK, list, "\n")
 	case "leader":
-		leader, known := h.find(h.member.Leader())
+		leader, known := h.find(h.Member.Leader())
 		if !known { // also if the leader has just been removed (M11)
-			h.writeMessage(w, r, http.StatusServiceUnavailable, "During election")
+			h.Answers.Message(w, r, http.StatusServiceUnavailable, "During election")
 			return
 		}
-		h.writeJSON(w, r, http.StatusOK, toMemberJSON(leader), "\n")
+		h.Answers.JSON(w, r, http.StatusOK, toMemberJSON(leader), "\n")
 	default:
-		h.writeMessage(w, r, http.StatusNotFound, "Not found")
+		h.Answers.Message(w, r, http.StatusNotFound, "Not found")
 	}
 }
 
 // find gives the member of an ID; none has ID 0.
 func (h *Handler) find(id etcdserver.ID) (m etcdserver.MemberInfo, known bool) {
-	for _, m := range h.member.Members() {
+	for _, m := range h.Member.Members() {
 		if m.ID == id && id != 0 {
 			return m, true
 		}
@@ -85,49 +86,49 @@ func (h *Handler) find(id etcdserver.ID) (m etcdserver.MemberInfo, known bool) {
 	return etcdserver.MemberInfo{}, false
 }
 
-// machines lists all client URLs in one line for very old clients (M13).
-func (h *Handler) machines(w http.ResponseWriter, r *http.Request) {
+// Machines lists all client URLs in one line for very old clients (M13).
+func (h *Handler) Machines(w http.ResponseWriter, r *http.Request) {
 	var urls []string
-	for _, m := range h.member.Members() {
+	for _, m := range h.Member.Members() {
 		urls = append(urls, m.ClientURLs...)
 	}
 	if len(urls) == 0 {
 		return // 200 without Content-Type
 	}
 	slices.Sort(urls)
-	w.Header()[headerType] = h.names.text
-	h.writeBody(w, r, http.StatusOK, []byte(strings.Join(urls, ", ")))
+	h.Answers.PutText(w.Header())
+	h.Answers.Body(w, r, http.StatusOK, []byte(strings.Join(urls, ", ")))
 }
 
-// version answers /version (S19).
-func (h *Handler) version(w http.ResponseWriter, r *http.Request) {
-	if h.o.Version != "" {
-		w.Header()[headerVersion] = h.names.version
+// Version answers /version (S19).
+func (h *Handler) Version(w http.ResponseWriter, r *http.Request) {
+	if h.Program != "" {
+		w.Header().Set("X-Canopy-Version", h.Program)
 	}
-	w.Header()[headerType] = h.names.json
-	h.writeBody(w, r, http.StatusOK, middleware.VersionJSON(etcdserver.APIVersion, h.member.ClusterVersion()))
+	h.Answers.PutJSON(w.Header())
+	h.Answers.Body(w, r, http.StatusOK, middleware.VersionJSON(etcdserver.APIVersion, h.Member.ClusterVersion()))
 }
 
-// health answers with the bytes that health checkers have searched for since 2.0
+// Health answers with the bytes that health checkers have searched for since 2.0
 // (S14). It tells the reason of "false", and whether the state of another member
 // differs from the one here (R12).
-func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), h.o.HealthTimeout)
+func (h *Handler) Health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.HealthTimeout)
 	defer cancel()
-	if err := h.member.Health(ctx); err != nil {
-		h.o.Metrics.HealthFailures.Inc()
-		http.Error(w, `{"health": "false", "reason": `+string(appendJSON(nil, err.Error()))+h.alarm()+`}`, http.StatusServiceUnavailable)
+	if err := h.Member.Health(ctx); err != nil {
+		h.Metrics.HealthFailures.Inc()
+		http.Error(w, `{"health": "false", "reason": `+string(answer.AppendJSON(nil, err.Error()))+h.alarm()+`}`, http.StatusServiceUnavailable)
 		return
 	}
-	h.o.Metrics.HealthSuccesses.Inc()
-	w.Header()[headerType] = h.names.text
-	h.writeBody(w, r, http.StatusOK, []byte(`{"health": "true"`+h.alarm()+`}`))
+	h.Metrics.HealthSuccesses.Inc()
+	h.Answers.PutText(w.Header())
+	h.Answers.Body(w, r, http.StatusOK, []byte(`{"health": "true"`+h.alarm()+`}`))
 }
 
 // alarm is the field for members whose state differs, or "".
 func (h *Handler) alarm() string {
 	var members []string
-	for _, d := range h.member.Differences() {
+	for _, d := range h.Member.Differences() {
 		members = append(members, d.Member.String())
 	}
 	if len(members) == 0 {

@@ -1,4 +1,4 @@
-package api
+package cluster
 
 import (
 	"encoding/json"
@@ -10,20 +10,20 @@ import (
 // logLevelBytes bounds the body of a request to set the log level.
 const logLevelBytes = 4 << 10
 
-// logLevel sets the log level of this process (S37).
-func (h *Handler) logLevel(w http.ResponseWriter, r *http.Request) {
+// LogLevel sets the log level of this process (S37).
+func (h *Handler) LogLevel(w http.ResponseWriter, r *http.Request) {
 	var wanted struct{ Level string }
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, logLevelBytes))
 	if err == nil {
 		err = json.Unmarshal(body, &wanted)
 	}
 	if err != nil {
-		h.writeMessage(w, r, http.StatusBadRequest, "Invalid json body")
+		h.Answers.Message(w, r, http.StatusBadRequest, "Invalid json body")
 		return
 	}
 	level, known := logrusLevel(wanted.Level)
-	if !known || h.o.SetLogLevel(level) != nil {
-		h.writeMessage(w, r, http.StatusBadRequest, "Invalid log level "+wanted.Level)
+	if !known || h.SetLogLevel(level) != nil {
+		h.Answers.Message(w, r, http.StatusBadRequest, "Invalid log level "+wanted.Level)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

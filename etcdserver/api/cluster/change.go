@@ -1,4 +1,4 @@
-package api
+package cluster
 
 import (
 	"encoding/json"
@@ -14,10 +14,11 @@ import (
 	"strings"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/answer"
 )
 
 // changeBytesMax bounds the body of a request that changes the membership. The memory of the connection covers it, so that
-// members can be changed when the budget is used up.
+// Members can be changed when the budget is used up.
 const changeBytesMax = 16 << 10
 
 // changeMembers answers POST, PUT and DELETE (M15–M29). Checks that do not need the leader come first, in the order of M18
@@ -27,17 +28,17 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 	var err error
 	below, promote := cutPromote(r.Method, below)
 	if promote || r.Method == http.MethodDelete {
-		err = h.skipBody(w, r)
+		err = h.SkipBody(w, r)
 	} else {
-		contentType := r.Header.Get(headerType)
+		contentType := r.Header.Get(answer.HeaderType)
 		if mediaType, _, err := mime.ParseMediaType(contentType); err != nil || mediaType != "application/json" {
-			h.writeMessage(w, r, http.StatusUnsupportedMediaType, "Bad Content-Type "+contentType+", accept application/json")
+			h.Answers.Message(w, r, http.StatusUnsupportedMediaType, "Bad Content-Type "+contentType+", accept application/json")
 			return
 		}
 		urls, err = readPeerURLs(w, r)
 	}
 	if err != nil {
-		h.writeMessage(w, r, http.StatusBadRequest, err.Error())
+		h.Answers.Message(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
 	if r.Method == http.MethodPost && !promote {
@@ -49,19 +50,19 @@ func (h *Handler) changeMembers(w http.ResponseWriter, r *http.Request, below st
 		below = etcdserver.ID(id).String() // the form that is used everywhere (M2)
 	}
 	if id == 0 || err != nil {
-		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+below)
+		h.Answers.Message(w, r, http.StatusNotFound, "No such member: "+below)
 		return
 	}
 	switch {
 	case promote:
-		err = h.member.PromoteMember(r.Context(), etcdserver.ID(id))
+		err = h.Member.PromoteMember(r.Context(), etcdserver.ID(id))
 	case r.Method == http.MethodPut:
-		err = h.member.UpdateMember(r.Context(), etcdserver.ID(id), urls)
+		err = h.Member.UpdateMember(r.Context(), etcdserver.ID(id), urls)
 	default:
-		err = h.member.RemoveMember(r.Context(), etcdserver.ID(id))
+		err = h.Member.RemoveMember(r.Context(), etcdserver.ID(id))
 	}
 	if err != nil {
-		h.writeChangeError(w, r, below, err)
+		h.FailChange(w, r, below, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -76,30 +77,30 @@ func cutPromote(method, below string) (id string, promote bool) {
 }
 
 func (h *Handler) addMember(w http.ResponseWriter, r *http.Request, urls []string) {
-	added, err := h.member.AddMember(r.Context(), urls)
+	added, err := h.Member.AddMember(r.Context(), urls)
 	if err != nil {
-		h.writeChangeError(w, r, "", err)
+		h.FailChange(w, r, "", err)
 		return
 	}
-	h.writeJSON(w, r, http.StatusCreated, toMemberJSON(added), "\n")
+	h.Answers.JSON(w, r, http.StatusCreated, toMemberJSON(added), "\n")
 }
 
-// writeChangeError tells why a change failed (M28). A 500 means that the change may still be made (M27); no other status
+// FailChange tells why a change failed (M28). A 500 means that the change may still be made (M27); no other status
 // does.
-func (h *Handler) writeChangeError(w http.ResponseWriter, r *http.Request, target string, err error) {
+func (h *Handler) FailChange(w http.ResponseWriter, r *http.Request, target string, err error) {
 	var refused *etcdserver.ReconfigurationError
 	switch {
 	case errors.Is(err, etcdserver.ErrNoSuchMember):
-		h.writeMessage(w, r, http.StatusNotFound, "No such member: "+target)
+		h.Answers.Message(w, r, http.StatusNotFound, "No such member: "+target)
 	case errors.Is(err, etcdserver.ErrMemberRemoved):
-		h.writeMessage(w, r, http.StatusGone, "Member permanently removed: "+target)
+		h.Answers.Message(w, r, http.StatusGone, "Member permanently removed: "+target)
 	case errors.Is(err, etcdserver.ErrPeerURLExists), errors.Is(err, etcdserver.ErrLastMember), errors.As(err, &refused):
-		h.writeMessage(w, r, http.StatusConflict, err.Error())
+		h.Answers.Message(w, r, http.StatusConflict, err.Error())
 	default:
 		if errors.Is(err, etcdserver.ErrTooBusy) {
-			w.Header()[headerRetry] = h.names.retry
+			h.Answers.PutRetry(w.Header())
 		}
-		h.writeMessage(w, r, statusOfFailure(err), err.Error())
+		h.Answers.Message(w, r, answer.StatusOfFailure(err), err.Error())
 	}
 }
 

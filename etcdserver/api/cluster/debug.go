@@ -1,4 +1,4 @@
-package api
+package cluster
 
 import (
 	"net/http"
@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/answer"
 )
 
 // raftStatusJSON is raft.status of /debug/vars, where tools read a member's true role (S35).
@@ -29,31 +30,31 @@ type progressJSON struct {
 	State string `json:"state"`
 }
 
-// debugVars answers in the layout of S34: one variable a line.
-func (h *Handler) debugVars(w http.ResponseWriter, r *http.Request) {
-	commandLine := h.o.CommandLine
+// DebugVars answers in the layout of S34: one variable a line.
+func (h *Handler) DebugVars(w http.ResponseWriter, r *http.Request) {
+	commandLine := h.CommandLine
 	if commandLine == nil {
 		commandLine = []string{}
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	b := append([]byte("{\n"), `"cmdline": `...)
-	b = appendJSON(b, commandLine)
+	b = answer.AppendJSON(b, commandLine)
 	b = append(b, ",\n\"file_descriptor_limit\": "...)
-	b = strconv.AppendUint(b, h.o.FileLimit, 10)
+	b = strconv.AppendUint(b, h.FileLimit, 10)
 	b = append(b, ",\n\"memstats\": "...)
-	b = appendJSON(b, memory)
+	b = answer.AppendJSON(b, memory)
 	b = append(b, ",\n\"raft.status\": "...)
-	b = appendJSON(b, h.raftStatus())
+	b = answer.AppendJSON(b, h.raftStatus())
 	b = append(b, "\n}\n"...)
-	w.Header().Set(headerType, "application/json; charset=utf-8")
-	h.writeBody(w, r, http.StatusOK, b)
+	w.Header().Set(answer.HeaderType, "application/json; charset=utf-8")
+	h.Answers.Body(w, r, http.StatusOK, b)
 }
 
 func (h *Handler) raftStatus() raftStatusJSON {
-	c := h.member.Consensus()
+	c := h.Member.Consensus()
 	j := raftStatusJSON{
-		ID:       h.member.ID().String(),
+		ID:       h.Member.ID().String(),
 		Term:     c.Term,
 		Vote:     c.Vote.String(),
 		Commit:   c.Committed,
@@ -78,18 +79,18 @@ func progressName(m etcdserver.ProgressMode) string {
 	return "ProgressStateProbe"
 }
 
-// addPprof serves the profiles of S36, with and without the final slash that the links of the index page need.
-func (h *Handler) addPprof(r *mux.Router) {
-	r.HandleFunc("/debug/pprof", h.asRoot(pprof.Index))
-	r.HandleFunc("/debug/pprof/", h.asRoot(pprof.Index))
-	r.HandleFunc("/debug/pprof/cmdline", h.asRoot(func(w http.ResponseWriter, r *http.Request) { // the handler of package pprof shows passwords
-		w.Header().Set(headerType, "text/plain; charset=utf-8")
-		h.writeBody(w, r, http.StatusOK, []byte(strings.Join(h.o.CommandLine, "\x00")))
+// AddPprof serves the profiles of S36, with and without the final slash that the links of the index page need.
+func (h *Handler) AddPprof(r *mux.Router) {
+	r.HandleFunc("/debug/pprof", h.AsRoot(pprof.Index))
+	r.HandleFunc("/debug/pprof/", h.AsRoot(pprof.Index))
+	r.HandleFunc("/debug/pprof/cmdline", h.AsRoot(func(w http.ResponseWriter, r *http.Request) { // the handler of package pprof shows passwords
+		w.Header().Set(answer.HeaderType, "text/plain; charset=utf-8")
+		h.Answers.Body(w, r, http.StatusOK, []byte(strings.Join(h.CommandLine, "\x00")))
 	}))
-	r.HandleFunc("/debug/pprof/profile", h.asRoot(pprof.Profile))
-	r.HandleFunc("/debug/pprof/symbol", h.asRoot(pprof.Symbol))
-	r.HandleFunc("/debug/pprof/trace", h.asRoot(pprof.Trace))
+	r.HandleFunc("/debug/pprof/profile", h.AsRoot(pprof.Profile))
+	r.HandleFunc("/debug/pprof/symbol", h.AsRoot(pprof.Symbol))
+	r.HandleFunc("/debug/pprof/trace", h.AsRoot(pprof.Trace))
 	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
-		r.HandleFunc("/debug/pprof/"+name, h.asRoot(pprof.Handler(name).ServeHTTP))
+		r.HandleFunc("/debug/pprof/"+name, h.AsRoot(pprof.Handler(name).ServeHTTP))
 	}
 }
