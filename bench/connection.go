@@ -145,12 +145,13 @@ func readChunk(r *bufio.Reader, to io.Writer) (int64, error) {
 	return n, nil
 }
 
-// putRequest sets key to a value of so many bytes.
-func putRequest(key string, valueBytes int, more string) []byte {
+// put is a request that sets key to a value of so many bytes.
+func (t target) put(key string, valueBytes int, more string) []byte {
 	body := "value=" + strings.Repeat("x", valueBytes) + more
-	return fmt.Appendf(nil, "PUT /v2/keys%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", key, len(body), body)
+	return fmt.Appendf(nil, "PUT /v2/keys%s HTTP/1.1\r\nHost: 127.0.0.1\r\n%sContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", key, t.who, len(body), body)
 }
 
-func getRequest(path string) []byte {
-	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path)
+// get is a request that reads a path.
+func (t target) get(path string) []byte {
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n", path, t.who)
 }

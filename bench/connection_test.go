@@ -53,7 +53,7 @@ func TestOneConnectionServesManyExchanges(t *testing.T) {
 	defer c.Close()
 	for _, size := range []int{0, 1, 64, 100_000} {
 		var body bytes.Buffer
-		status, err := c.exchange(putRequest("/k", size, ""), &body)
+		status, err := c.exchange(target{}.put("/k", size, ""), &body)
 		if err != nil || status != 200 || body.Len() != size {
 			t.Errorf("exchange of %d bytes = %d, %d bytes, %v", size, status, body.Len(), err)
 		}

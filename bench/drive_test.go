@@ -45,7 +45,7 @@ func TestEachConnectionSendsItsRequestsInTurn(t *testing.T) {
 					return nil
 				}
 				sent[connection]++
-				return putRequest("/k", size, "")
+				return to.put("/k", size, "")
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +70,7 @@ func TestALoadThatFailsSaysWhy(t *testing.T) {
 		{"a cut answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 	} {
 		to := serverOf(t, c.handler)
-		_, err := drive(t.Context(), to, 2, func(int, int) []byte { return getRequest("/") })
+		_, err := drive(t.Context(), to, 2, func(int, int) []byte { return to.get("/") })
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: error %v, want one with %q", c.what, err, c.says)
 		}
@@ -81,7 +81,7 @@ func TestALoadEndsWithItsContext(t *testing.T) {
 	to := serverOf(t, func(http.ResponseWriter, *http.Request) {})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := drive(ctx, to, 2, func(int, int) []byte { return getRequest("/") })
+	_, err := drive(ctx, to, 2, func(int, int) []byte { return to.get("/") })
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want %v", err, context.DeadlineExceeded)
 	}

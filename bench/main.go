@@ -43,6 +43,10 @@ type options struct {
 	json        bool
 	bare        string
 	security    security
+	user        string
+	patterns    int
+	users       int
+	wrong       int
 }
 
 func main() {
@@ -102,6 +106,10 @@ func parse(argv []string) (*options, error) {
 	flags.StringVar(&o.security.keyFile, "key-file", "", "key of --cert-file")
 	flags.StringVar(&o.security.serverName, "server-name", "", "host that the certificate of an https --endpoint must be valid for; default: that of its URL")
 	flags.BoolVar(&o.security.each, "goroutines", false, "load with a goroutine for each connection, as it is done with TLS: to compare with that")
+	flags.StringVar(&o.user, "user", "", "NAME:PASSWORD of all requests; a --server gets that user, and then has users enabled")
+	flags.IntVar(&o.patterns, "patterns", 1, "patterns of the role of --user, 1 to 100000")
+	flags.IntVar(&o.users, "users", 1000, "users of first-logins, 1 to 10000")
+	flags.IntVar(&o.wrong, "wrong", 1000, "wrong passwords a second, 1 to 100000")
 	flags.StringVar(&o.bare, "bare", "", "only serve a bare net/http handler on this URL, to compare GETs with")
 	if err := flags.Parse(argv); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -123,6 +131,9 @@ func (o *options) check() error {
 		{"watchers", o.watchers, 1, 10_000},
 		{"rounds", o.rounds, 1, 100},
 		{"members", o.members, 1, 9},
+		{"patterns", o.patterns, 1, 100_000},
+		{"users", o.users, 1, 10_000},
+		{"wrong", o.wrong, 1, 100_000},
 		{"duration (ms)", int(o.duration.Milliseconds()), 100, 600_000},
 	} {
 		if c.n < c.lo || c.n > c.hi {

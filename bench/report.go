@@ -30,7 +30,7 @@ func measureEndpoint(ctx context.Context, o options, chosen []workload) ([]measu
 			return nil, fmt.Errorf("the workload %s stops its server: give --server", w.name)
 		}
 		m := measurement{Workload: w.name, Headline: w.headline, Server: o.endpoint}
-		to := target{endpoint: o.endpoint, each: o.security.each}
+		to := target{endpoint: o.endpoint, who: o.who(), each: o.security.each}
 		if strings.HasPrefix(o.endpoint, "https://") {
 			var err error
 			if to.tls, err = o.security.config(); err != nil {
@@ -83,8 +83,15 @@ func measureFresh(ctx context.Context, o options, w workload, line string) (name
 	if err := c.start(ctx, path, o.follower); err != nil {
 		return c.at.name, result{}, err
 	}
+	to := target{endpoint: c.at.endpoint, server: c.at, tls: c.at.tls, each: o.security.each}
+	if o.user != "" {
+		if err := o.enableUsers(ctx, to); err != nil {
+			return c.at.name, result{}, err
+		}
+		to.who = o.who()
+	}
 	settle()
-	r, err = w.run(ctx, target{endpoint: c.at.endpoint, server: c.at, tls: c.at.tls, each: o.security.each}, o)
+	r, err = w.run(ctx, to, o)
 	return c.at.name, r, err
 }
 

@@ -7,21 +7,21 @@ import (
 )
 
 // writes makes requests for a connection that sets its share of the keys in turn.
-func writes(o options, connections int) func(connection, n int) []byte {
+func writes(t target, o options, connections int) func(connection, n int) []byte {
 	share := max(1, o.keys/connections)
 	prepared := make([][]byte, o.keys)
 	for n := range prepared {
-		prepared[n] = putRequest(key(n), o.valueBytes, "")
+		prepared[n] = t.put(key(n), o.valueBytes, "")
 	}
 	return func(connection, n int) []byte { return prepared[(connection*share+n%share)%o.keys] }
 }
 
 func runPut(ctx context.Context, t target, o options) (result, error) {
-	return closedLoop(ctx, t, o, o.connections, writes(o, o.connections))
+	return closedLoop(ctx, t, o, o.connections, writes(t, o, o.connections))
 }
 
 func runPutAlone(ctx context.Context, t target, o options) (result, error) {
-	return closedLoop(ctx, t, o, 1, writes(o, 1))
+	return closedLoop(ctx, t, o, 1, writes(t, o, 1))
 }
 
 func runGet(ctx context.Context, t target, o options) (result, error) {
@@ -36,7 +36,7 @@ func reads(ctx context.Context, t target, o options, path string) (result, error
 	if err := preload(ctx, t, 1, o.valueBytes); err != nil {
 		return result{}, err
 	}
-	request := getRequest(path)
+	request := t.get(path)
 	return closedLoop(ctx, t, o, o.connections, func(int, int) []byte { return request })
 }
 
@@ -45,7 +45,7 @@ func runHeld(ctx context.Context, t target, o options) (result, error) {
 	if err := preload(ctx, t, o.keys, o.valueBytes); err != nil {
 		return result{}, err
 	}
-	return closedLoop(ctx, t, o, o.connections, writes(o, o.connections))
+	return closedLoop(ctx, t, o, o.connections, writes(t, o, o.connections))
 }
 
 // runList writes while one more connection lists everything again and again.
@@ -56,7 +56,7 @@ func runList(ctx context.Context, t target, o options) (result, error) {
 	listing, stop := context.WithCancel(ctx)
 	lists := make(chan listed, 1)
 	go func() { lists <- listAgain(listing, t) }()
-	r, err := closedLoop(ctx, t, o, o.connections, writes(o, o.connections))
+	r, err := closedLoop(ctx, t, o, o.connections, writes(t, o, o.connections))
 	stop()
 	l := <-lists
 	if r.Extra != nil {
@@ -78,7 +78,7 @@ func listAgain(ctx context.Context, t target) (l listed) {
 		return listed{err: err}
 	}
 	defer c.Close()
-	request := getRequest("/v2/keys/?recursive=true&sorted=true")
+	request := t.get("/v2/keys/?recursive=true&sorted=true")
 	for ctx.Err() == nil {
 		begin := time.Now()
 		if _, err := c.exchange(request, nil); err != nil {

@@ -137,7 +137,7 @@ func connectOnce(t target, h *histogram) (resumed bool, err error) {
 		return false, err
 	}
 	defer c.Close()
-	request := getRequest("/v2/keys" + key(0))
+	request := t.get("/v2/keys" + key(0))
 	status, err := c.exchange(request, nil)
 	if err != nil {
 		return false, err

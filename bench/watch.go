@@ -22,7 +22,7 @@ func runWatch(ctx context.Context, t target, o options) (result, error) {
 	}
 	defer streams.close()
 	begin := time.Now()
-	request := putRequest("/watched", o.valueBytes, "")
+	request := t.put("/watched", o.valueBytes, "")
 	r, err := closedLoop(ctx, t, o, 1, func(int, int) []byte { return request })
 	if err != nil {
 		return result{}, err
@@ -59,7 +59,7 @@ func (s *streams) open(t target, path string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Write(getRequest(path)); err != nil {
+	if _, err := c.Write(t.get(path)); err != nil {
 		return errors.Join(err, c.Close())
 	}
 	h, err := readHead(c.r)
@@ -122,7 +122,7 @@ func runExpiry(ctx context.Context, t target, o options) (result, error) {
 		return result{}, err
 	}
 	defer watch.Close()
-	if _, err := watch.Write(getRequest("/v2/keys/mortal?wait=true&recursive=true&stream=true")); err != nil {
+	if _, err := watch.Write(t.get("/v2/keys/mortal?wait=true&recursive=true&stream=true")); err != nil {
 		return result{}, err
 	}
 	if _, err := readHead(watch.r); err != nil {
@@ -138,7 +138,7 @@ func runExpiry(ctx context.Context, t target, o options) (result, error) {
 		arrived <- arrivals{at, err}
 	}()
 	begin := time.Now()
-	deadlines, err := writeMortal(ctx, c, o.valueBytes)
+	deadlines, err := writeMortal(ctx, t, c, o.valueBytes)
 	a := <-arrived
 	if err := errors.Join(err, a.err); err != nil {
 		return result{}, err
@@ -156,10 +156,10 @@ const mortalKeys = 50
 
 // writeMortal writes keys with a ttl of one second, spread over the server's
 // period, if it has one; it gives their deadlines.
-func writeMortal(ctx context.Context, c *connection, valueBytes int) ([]time.Time, error) {
+func writeMortal(ctx context.Context, t target, c *connection, valueBytes int) ([]time.Time, error) {
 	var deadlines []time.Time
 	for n := range mortalKeys {
-		if _, err := c.exchange(putRequest(fmt.Sprintf("/mortal/%d", n), valueBytes, "&ttl=1"), nil); err != nil {
+		if _, err := c.exchange(t.put(fmt.Sprintf("/mortal/%d", n), valueBytes, "&ttl=1"), nil); err != nil {
 			return nil, err
 		}
 		deadlines = append(deadlines, time.Now().Add(time.Second))

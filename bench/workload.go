@@ -13,6 +13,7 @@ type target struct {
 	endpoint string
 	server   *server     // nil if it was not started here
 	tls      *tls.Config // nil: plain
+	who      string      // a header line with credentials, or ""
 	each     bool        // the load has a goroutine for each connection, as with TLS
 }
 
@@ -55,6 +56,8 @@ func workloads() []workload {
 		{"idle-streams", "resident bytes a stream that waits", "bytes_per_watcher", true, runIdleStreams},
 		{"idle-polls", "resident bytes a long poll that waits", "bytes_per_watcher", true, runIdlePolls},
 		{"fresh", "memory and disk of a server that holds nothing", "resident_mib", true, runFresh},
+		{"first-logins", "reads while --users users are seen for the first time at once", "p99_ratio", true, runFirstLogins},
+		{"wrong-passwords", "writes while --wrong wrong passwords a second arrive", "rate_ratio", true, runWrongPasswords},
 		{"restart", "from kill -9 to the first answer", "restart_ms", true, runRestart},
 	}
 }
@@ -130,7 +133,7 @@ func preload(ctx context.Context, t target, keys, valueBytes int) error {
 		if n = n*connections + connection; n >= keys {
 			return nil
 		}
-		return putRequest(key(n), valueBytes, "")
+		return t.put(key(n), valueBytes, "")
 	})
 	return err
 }

@@ -116,7 +116,7 @@ func (c *Checker) Right(ctx context.Context, s *auth.State, user, password, from
 }
 
 func (c *Checker) compare(ctx context.Context, u *auth.User, password, from string) (bool, error) {
-	leave, err := c.places.enter(ctx, c.failures.suspects(u.Name, from))
+	leave, err := c.place(ctx, u.Name, from)
 	if err != nil {
 		return false, err
 	}
@@ -130,7 +130,7 @@ func (c *Checker) compare(ctx context.Context, u *auth.User, password, from stri
 
 // compareUnknown takes the time of a check.
 func (c *Checker) compareUnknown(ctx context.Context, user, password, from string) error {
-	leave, err := c.places.enter(ctx, c.failures.suspects(user, from))
+	leave, err := c.place(ctx, user, from)
 	if err != nil {
 		return err
 	}
@@ -142,6 +142,21 @@ func (c *Checker) compareUnknown(ctx context.Context, user, password, from strin
 	_ = bcrypt.CompareHashAndPassword(hash, []byte(password)) // wrong in any case
 	c.failures.add(user, from)
 	return nil
+}
+
+// place waits for a place to check a password. Who becomes a suspect while waiting waits on with the suspects: so a burst of
+// wrong passwords is slowed, too, and not only what follows it.
+func (c *Checker) place(ctx context.Context, user, from string) (leave func(), err error) {
+	suspect := c.failures.suspects(user, from)
+	for {
+		if leave, err = c.places.enter(ctx, suspect); err != nil || suspect {
+			return leave, err
+		}
+		if suspect = c.failures.suspects(user, from); !suspect {
+			return leave, nil
+		}
+		leave()
+	}
 }
 
 // digest depends on the hash of the user's password, so a changed password forgets the old one.

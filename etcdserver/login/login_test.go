@@ -145,6 +145,40 @@ func TestSuspectsTakeNoPlaceOfOthers(t *testing.T) {
 	<-c.places.suspect
 }
 
+// Of many wrong passwords that arrive at once, those behind the first few wait with the suspects.
+func TestABurstOfGuessesIsSlowed(t *testing.T) {
+	c := newChecker(t)
+	s := withUser(t, c, &auth.State{}, "bob", "secret")
+	for range cap(c.places.running) { // nobody gets a place yet
+		c.places.running <- struct{}{}
+	}
+	c.places.suspect <- struct{}{} // nor does a suspect
+	const guesses = 100
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	var checked atomic.Int64
+	for n := range guesses {
+		clients.Go(func() {
+			if _, err := c.Right(ctx, s, fmt.Sprint("guess", n), "x", "10.0.0.1"); err == nil {
+				checked.Add(1)
+			}
+		})
+	}
+	for c.Waiting() < guesses {
+	}
+	for range cap(c.places.running) {
+		<-c.places.running
+	}
+	for checked.Load()+c.places.suspects.Load() < guesses {
+	}
+	if most := int64(failuresMax + cap(c.places.running)); checked.Load() > most {
+		t.Errorf("%d of %d guesses were checked, want at most %d", checked.Load(), guesses, most)
+	}
+	cancel()
+	clients.Wait()
+	<-c.places.suspect
+}
+
 // What is remembered is bounded, and holds no password.
 func TestRememberedIsBounded(t *testing.T) {
 	c := newChecker(t)
