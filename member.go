@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +18,7 @@ import (
 	"canopy/etcdserver/api"
 	"canopy/etcdserver/api/cluster"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/audit"
 	"canopy/internal/certificates"
 	"canopy/internal/httpserver"
 	"canopy/internal/memory"
@@ -40,6 +40,7 @@ type member struct {
 	tuning   *tuning.Tuning
 	ports    *ports.Ports
 	tls      *certificates.Certificates
+	audit    *audit.Log // nil: none
 
 	transport *rafthttp.Transport // to the other members; nil until connect
 }
@@ -50,11 +51,17 @@ func serveMember(ctx context.Context, c config.Config, tls *certificates.Certifi
 		return err
 	}
 	tuning := tuning.New(c.IsTuned())
+	p.Announce(version)
 	announce(c, p.Log)
 	registry := prometheus.NewRegistry()
 	set := metrics.New(registry)
 	budget, limit := p.MemoryBudget(c.HTTP.MemoryBudget, registry)
 	tls.Measure(registry)
+	auditLog, err := audit.Open(audit.Options{File: c.HTTP.AuditLog, Reads: c.HTTP.AuditReads, Dropped: set.AuditDropped.Inc, Log: p.Log})
+	if err != nil {
+		return err
+	}
+	defer auditLog.Close()
 	ports, err := ports.Open(ports.Options{
 		Config:   c,
 		TLS:      tls,
@@ -68,7 +75,7 @@ func serveMember(ctx context.Context, c config.Config, tls *certificates.Certifi
 	if err != nil {
 		return err
 	}
-	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, tuning: tuning, ports: ports, tls: tls}
+	m := &member{Process: p, config: c, registry: registry, metrics: set, memory: budget, tuning: tuning, ports: ports, tls: tls, audit: auditLog}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(ports.Serve)
 	group.Go(func() error { process.SampleFiles(ctx, set.FileDescriptors.Set); return nil })
@@ -128,20 +135,12 @@ func (m *member) connect(self rafthttp.Identity, owner rafthttp.Owner) etcdserve
 
 // announce prints what operators look for at a start (F30).
 func announce(c config.Config, logger *logrus.Logger) {
-	announceProgram(logger)
 	if c.Storage.UnsafeNoFsync {
 		logger.Warn("--unsafe-no-fsync: acknowledged writes will be lost in a power cut")
 	}
 	for _, line := range c.Summary() {
 		logger.Info(line)
 	}
-}
-
-// announceProgram prints what is true of members and proxies.
-func announceProgram(logger *logrus.Logger) {
-	logger.Infof("canopy Version: %s", version)
-	logger.Infof("Git SHA: %s", process.Revision())
-	logger.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 }
 
 func memberOptions(c config.Config, budget *memory.Budget, logger *logrus.Logger) etcdserver.Options {
@@ -204,6 +203,7 @@ func (m *member) apiOptions() api.Options {
 		FileLimit:     process.FileLimit(),
 		SetLogLevel:   m.SetLevel,
 		AccessLog:     m.AccessLog(h.AccessLog),
+		Audit:         m.audit,
 		Metrics:       m.metrics,
 		Gatherer:      m.registry,
 	}

@@ -41,7 +41,7 @@ func serveProxy(ctx context.Context, c config.Config, firstPeers func(context.Co
 	if err := process.CheckFileLimit(); err != nil {
 		return err
 	}
-	announceProgram(p.Log)
+	p.Announce(version)
 	tuning.Proxy(c.IsTuned())
 	c.ListenPeerURLs = nil // nobody talks to a proxy but clients
 	lock, err := bootstrap.LockProxyDir(c.DataDir, p.Log)

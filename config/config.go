@@ -109,6 +109,8 @@ type HTTP struct {
 	StartupGrace    time.Duration    // after a start, while requests wait until they can be served; default 5 s; 0: they do not
 	HTTP2           bool             // cleartext HTTP/2 beside HTTP/1.1; default true
 	AccessLog       bool             // a line for every request when it is done; default false (S38)
+	AuditLog        string           // file of the audit log, "-" for standard output; default "": none
+	AuditReads      bool             // reads are audited, too; default false
 	CertLogin       bool             // a client certificate stands for the user of its common name; default false
 	BcryptCost      int              // work of hashing a password, as a power of two; default 10, 4 to 31 (F57)
 	Pprof           bool             // serve /debug/pprof on the client port; default false (S36)

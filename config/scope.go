@@ -36,7 +36,7 @@ func scopes() map[string]mode {
 	}
 	in(asMember, `name wal-dir listen-peer-urls advertise-client-urls heartbeat-interval pre-vote initial-election-tick-advance
 		snapshot-count max-snapshots max-wals wal-segment-bytes strict-reconfig-check auto-promote snapshot-rate unsafe-no-fsync
-		max-request-bytes max-value-bytes max-key-depth bcrypt-cost client-cert-login max-watches watch-queue history-events history-bytes
+		max-request-bytes max-value-bytes max-key-depth bcrypt-cost client-cert-login audit-log audit-reads max-watches watch-queue history-events history-bytes
 		peer-client-cert-auth peer-verify-san`)
 	in(firstStart, `initial-advertise-peer-urls initial-cluster-state initial-cluster-token rejoin`)
 	in(firstStart|proxying, `initial-cluster discovery discovery-fallback discovery-proxy discovery-srv discovery-srv-name`)

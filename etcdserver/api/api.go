@@ -32,6 +32,7 @@ import (
 	"canopy/etcdserver/api/cluster"
 	"canopy/etcdserver/login"
 	"canopy/etcdserver/metrics"
+	"canopy/internal/audit"
 	"canopy/internal/memory"
 	"canopy/internal/middleware"
 	"canopy/store"
@@ -62,6 +63,7 @@ type Options struct {
 	FileLimit      uint64                  // file descriptors this process may have, shown by /debug/vars
 	SetLogLevel    func(string) error      // for /config/local/log, with the name of a logrus level; default: nothing is set
 	AccessLog      func(middleware.Access) // called after each answer, watches included; default: none
+	Audit          *audit.Log              // of changes and refusals; default: none
 	Metrics        *metrics.Set            // counters of this package; default: counted, but not shown
 	Gatherer       prometheus.Gatherer     // what /metrics shows; default: nothing
 }
@@ -148,8 +150,8 @@ func New(member Member, o Options) *Handler {
 		Member: member, Answers: h.answers, Metrics: h.o.Metrics, Program: h.o.Version, HealthTimeout: h.o.HealthTimeout,
 		CommandLine: h.o.CommandLine, FileLimit: h.o.FileLimit, SetLogLevel: h.o.SetLogLevel, Admit: h.admitRoot, SkipBody: h.skipBody,
 	}
-	checker := login.New(h.o.BcryptCost)
-	h.finder = &accounts.Finder{Login: checker, CertLogin: h.o.CertLogin}
+	checker := login.New(login.Options{Cost: h.o.BcryptCost, Waits: h.o.Metrics.Logins.Waits, Checked: h.o.Metrics.Logins.Checked})
+	h.finder = &accounts.Finder{Login: checker, Count: h.o.Metrics.Logins, CertLogin: h.o.CertLogin}
 	h.accounts = &accounts.Handler{Member: member, Finder: h.finder, Login: checker, Cluster: member.ClusterID().String()}
 	h.router = newRouter(h)
 	h.gzips = make(chan *gzipWriter, h.o.GzipWritersMax) // one for each compressor that may exist
@@ -174,6 +176,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
+	if h.o.Audit != nil {
+		h.o.Audit.Serve(w, r, h.route)
+		return
+	}
+	h.route(w, r)
+}
+
+func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 	if !h.guard.Admit(w, r) {
 		return
 	}
@@ -187,6 +197,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 // refuse answers a request that the guard refuses.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, reason, message string) {
 	h.o.Metrics.Refused(reason)
+	if e := audit.Of(r.Context()); e != nil {
+		e.Outcome = audit.Refused
+	}
 	h.answers.Message(w, r, status, message)
 }
 

@@ -362,7 +362,7 @@ func FuzzCredentials(f *testing.F) {
 	f.Add("Basic cm9vdDpyb290cHc=")
 	f.Add("Bearer x")
 	f.Add("Basic !!!")
-	checker := login.New(login.CostMin)
+	checker := login.New(login.Options{Cost: login.CostMin})
 	hash, err := checker.Hash(context.Background(), "none of the inputs has this")
 	if err != nil {
 		f.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"canopy/etcdserver/api/form"
 	"canopy/etcdserver/auth"
 	"canopy/etcdserver/login"
+	"canopy/etcdserver/metrics"
 	"canopy/store"
 )
 
@@ -29,8 +30,8 @@ type access struct {
 	user      *auth.User // whose password was right; nil: nobody's
 }
 
-// authorize finds who makes a keys request, and whether that one may (section 6 of A). Errors are *auth.DeniedError,
-// login.ErrBusy and that of the request's context.
+// authorize finds who makes a keys request, and whether that one may (section 6 of A). Errors are those of Finder.Find and
+// *auth.DeniedError.
 func (h *Handler) authorize(r *http.Request, raw string, p *form.Params) (access, error) {
 	s := h.member.Auth()
 	a := access{from: etcdserver.Origin{Revision: s.Revision()}}
@@ -41,9 +42,6 @@ func (h *Handler) authorize(r *http.Request, raw string, p *form.Params) (access
 	a.recursive = p.Recursive || p.Dir && p.TTL.Set && a.right == auth.Write // A40, A46
 	now := int64(h.member.Now())
 	who, err := h.finder.Find(r, s, now)
-	if errors.Is(err, accounts.ErrCredentials) {
-		return a, &auth.DeniedError{}
-	}
 	if err != nil {
 		return a, err
 	}
@@ -156,6 +154,9 @@ func (h *Handler) admitRoot(w http.ResponseWriter, r *http.Request) bool {
 		h.answers.PutRetry(w.Header())
 		h.answers.Message(w, r, http.StatusServiceUnavailable, err.Error())
 	case err != nil || !s.Rights(who, now).Root():
+		if err == nil {
+			h.o.Metrics.Logins.Refused(metrics.NoRight)
+		}
 		delete(w.Header(), answer.HeaderClusterID)
 		accounts.Challenge(w)
 		h.o.Metrics.Refused("rights")

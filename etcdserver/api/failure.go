@@ -10,6 +10,7 @@ import (
 	"canopy/etcdserver/api/answer"
 	"canopy/etcdserver/auth"
 	"canopy/etcdserver/login"
+	"canopy/etcdserver/metrics"
 	"canopy/internal/memory"
 	"canopy/store"
 	"canopy/store/watch"
@@ -23,6 +24,9 @@ func (h *Handler) writeKeysError(w http.ResponseWriter, r *http.Request, err err
 	if status == http.StatusUnauthorized {
 		accounts.Challenge(w)
 		h.o.Metrics.Refused("rights")
+		if !errors.Is(err, accounts.ErrCredentials) {
+			h.o.Metrics.Logins.Refused(metrics.NoRight)
+		}
 	}
 	if errors.Is(err, login.ErrBusy) {
 		h.answers.PutRetry(header)
@@ -50,7 +54,7 @@ func asKeysError(err error) (status int, e *store.Error) {
 	}
 	e = &store.Error{Code: store.CodeRaftInternal, Cause: err.Error()}
 	switch {
-	case errors.As(err, new(*auth.DeniedError)):
+	case errors.Is(err, accounts.ErrCredentials), errors.As(err, new(*auth.DeniedError)):
 		return http.StatusUnauthorized, &store.Error{Code: store.CodeUnauthorized, Cause: "Insufficient credentials"} // A12
 	case errors.Is(err, errTooManyWatches), errors.Is(err, memory.ErrUsedUp):
 		return http.StatusServiceUnavailable, e

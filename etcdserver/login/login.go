@@ -52,7 +52,7 @@ const (
 
 // Checker checks passwords. Any goroutine may call its methods.
 type Checker struct {
-	cost    int
+	o       Options
 	key     [32]byte               // of the hashes in remembered
 	unknown func() ([]byte, error) // hash to compare with if there is no such user (A54); made once
 
@@ -67,11 +67,24 @@ type Checker struct {
 // digest stands for a user, the hash of the user's password, and a password that is right.
 type digest [sha256.Size]byte
 
-// New makes a checker that hashes with a cost of CostMin to CostMax.
-func New(cost int) *Checker {
-	c := &Checker{cost: cost, remembered: map[digest]struct{}{}, places: newPlaces(max(1, runtime.GOMAXPROCS(0)/4))}
+// Options are the settings of a Checker.
+type Options struct {
+	Cost    int              // of passwords that are set, CostMin to CostMax
+	Waits   func(more int)   // called when so many more checks wait for their turn; nil: none
+	Checked func(right bool) // called after each slow check; nil: none
+}
+
+// New makes a checker.
+func New(o Options) *Checker {
+	if o.Waits == nil {
+		o.Waits = func(int) {}
+	}
+	if o.Checked == nil {
+		o.Checked = func(bool) {}
+	}
+	c := &Checker{o: o, remembered: map[digest]struct{}{}, places: newPlaces(max(1, runtime.GOMAXPROCS(0)/4), o.Waits)}
 	_, _ = rand.Read(c.key[:]) // never fails
-	c.unknown = sync.OnceValues(func() ([]byte, error) { return bcrypt.GenerateFromPassword(c.key[:], cost) })
+	c.unknown = sync.OnceValues(func() ([]byte, error) { return bcrypt.GenerateFromPassword(c.key[:], o.Cost) })
 	return c
 }
 
@@ -85,7 +98,7 @@ func (c *Checker) Hash(ctx context.Context, password string) ([]byte, error) {
 		return nil, err
 	}
 	defer leave()
-	return bcrypt.GenerateFromPassword([]byte(password), c.cost)
+	return bcrypt.GenerateFromPassword([]byte(password), c.o.Cost)
 }
 
 // Right tells whether a password is that of a user; from is where the request comes from. It takes as long if there is no
@@ -121,11 +134,12 @@ func (c *Checker) compare(ctx context.Context, u *auth.User, password, from stri
 		return false, err
 	}
 	defer leave()
-	if bcrypt.CompareHashAndPassword(u.Hash, []byte(password)) != nil {
+	right := bcrypt.CompareHashAndPassword(u.Hash, []byte(password)) == nil
+	c.o.Checked(right)
+	if !right {
 		c.failures.add(u.Name, from)
-		return false, nil
 	}
-	return true, nil
+	return right, nil
 }
 
 // compareUnknown takes the time of a check.
@@ -140,6 +154,7 @@ func (c *Checker) compareUnknown(ctx context.Context, user, password, from strin
 		return fmt.Errorf("login: %w", err)
 	}
 	_ = bcrypt.CompareHashAndPassword(hash, []byte(password)) // wrong in any case
+	c.o.Checked(false)
 	c.failures.add(user, from)
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 
 func newChecker(t testing.TB) *Checker {
 	t.Helper()
-	return New(CostMin)
+	return New(Options{Cost: CostMin})
 }
 
 // withUser is a state with one user more.

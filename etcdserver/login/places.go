@@ -12,12 +12,13 @@ import (
 type places struct {
 	running  chan struct{} // a place each
 	suspect  chan struct{} // the place of suspects
+	waits    func(more int)
 	waiting  atomic.Int64
 	suspects atomic.Int64 // that wait
 }
 
-func newPlaces(n int) places {
-	return places{running: make(chan struct{}, n), suspect: make(chan struct{}, 1)}
+func newPlaces(n int, waits func(more int)) places {
+	return places{waits: waits, running: make(chan struct{}, n), suspect: make(chan struct{}, 1)}
 }
 
 // suspectRest is how much longer than its check a suspect keeps the place of suspects: they take a fifth of one processor.
@@ -31,6 +32,8 @@ func (p *places) enter(ctx context.Context, suspect bool) (leave func(), err err
 			return nil, err
 		}
 	}
+	p.waits(1)
+	defer p.waits(-1)
 	defer p.waiting.Add(-1)
 	if p.waiting.Add(1) > waitingMax {
 		release()
@@ -49,6 +52,8 @@ func (p *places) enter(ctx context.Context, suspect bool) (leave func(), err err
 }
 
 func (p *places) enterSuspect(ctx context.Context) (release func(), err error) {
+	p.waits(1)
+	defer p.waits(-1)
 	defer p.suspects.Add(-1)
 	if p.suspects.Add(1) > suspectsMax {
 		return nil, ErrBusy

@@ -18,10 +18,12 @@ import (
 // A Set is all of them. It is used by any number of goroutines.
 type Set struct {
 	*HTTP
+	Logins *Logins
 
 	// Of the client API.
 
 	WatchRequests   prometheus.Counter
+	AuditDropped    prometheus.Counter // entries of the audit log
 	HealthSuccesses prometheus.Counter
 	HealthFailures  prometheus.Counter
 
@@ -72,9 +74,11 @@ const (
 func New(reg prometheus.Registerer) *Set {
 	f := factory{reg}
 	s := &Set{
-		HTTP: newHTTP(reg, refusals()),
+		HTTP:   newHTTP(reg, refusals()),
+		Logins: newLogins(f),
 
 		WatchRequests:   f.counter("etcd_store_watch_requests_total", "Watches asked for."),
+		AuditDropped:    f.counter("canopy_audit_dropped_total", "Entries that the audit log lost; alert on any."),
 		HealthSuccesses: f.counter("etcd_server_health_success", "Answers of /health that were true."),
 		HealthFailures:  f.counter("etcd_server_health_failures", "Answers of /health that were false."),
 

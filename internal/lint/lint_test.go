@@ -81,7 +81,7 @@ func (s source) imports(t *testing.T) []string {
 // mayImport lists which packages of the project a package may import. Packages
 // that are not listed may import none.
 var mayImport = map[string][]string{
-	".":                         {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/api/cluster", "canopy/etcdserver/metrics", "canopy/internal/certificates", "canopy/internal/httpserver", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/ports", "canopy/internal/process", "canopy/internal/redact", "canopy/internal/tlsconf", "canopy/internal/tuning", "canopy/proxy", "canopy/proxy/upstream", "canopy/rafthttp", "canopy/store"},
+	".":                         {"canopy/bootstrap", "canopy/config", "canopy/discovery", "canopy/discovery/service", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/api/cluster", "canopy/etcdserver/metrics", "canopy/internal/audit", "canopy/internal/certificates", "canopy/internal/httpserver", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/ports", "canopy/internal/process", "canopy/internal/redact", "canopy/internal/tlsconf", "canopy/internal/tuning", "canopy/proxy", "canopy/proxy/upstream", "canopy/rafthttp", "canopy/store"},
 	"bootstrap":                 {"canopy/client", "canopy/config", "canopy/discovery", "canopy/etcdserver/firststart", "canopy/etcdserver/replica", "canopy/internal/disk", "canopy/rafthttp", "canopy/wal"},
 	"config":                    {"canopy/config/value", "canopy/internal/redact"},
 	"config/value":              {"canopy/internal/redact"},
@@ -102,6 +102,7 @@ var mayImport = map[string][]string{
 	"internal/memory":           {},
 	"internal/process":          {"canopy/config", "canopy/internal/disk", "canopy/internal/lasting", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/redact"},
 	"internal/ports":            {"canopy/config", "canopy/config/value", "canopy/etcdserver", "canopy/etcdserver/metrics", "canopy/internal/certificates", "canopy/internal/httpserver", "canopy/internal/httpserver/http1", "canopy/internal/memory", "canopy/internal/middleware", "canopy/internal/tlsconf"},
+	"internal/audit":            {"canopy/internal/middleware"},
 	"internal/tuning":           {},
 	"internal/tlsconf":          {},
 	"internal/certificates":     {"canopy/config", "canopy/config/value", "canopy/internal/tlsconf"},
@@ -132,12 +133,12 @@ var mayImport = map[string][]string{
 	"etcdserver/datadir":        {"canopy/etcdserver/etcdserverpb", "canopy/etcdserver/replica", "canopy/internal/disk", "canopy/raft", "canopy/snap", "canopy/store", "canopy/wal"},
 	"etcdserver/etcdserverpb":   {},
 	"etcdserver/metrics":        {"canopy/etcdserver", "canopy/raft", "canopy/rafthttp", "canopy/store"},
-	"etcdserver/api/accounts":   {"canopy/etcdserver", "canopy/etcdserver/auth", "canopy/etcdserver/login", "canopy/store"},
+	"etcdserver/api/accounts":   {"canopy/etcdserver", "canopy/etcdserver/auth", "canopy/etcdserver/login", "canopy/etcdserver/metrics", "canopy/internal/audit", "canopy/store"},
 	"etcdserver/login":          {"canopy/etcdserver/auth"},
 	"etcdserver/api/form":       {"canopy/store"},
 	"etcdserver/api/answer":     {"canopy/etcdserver", "canopy/internal/memory", "canopy/store"},
 	"etcdserver/api/cluster":    {"canopy/etcdserver", "canopy/etcdserver/api/answer", "canopy/etcdserver/metrics", "canopy/internal/middleware", "canopy/store"},
-	"etcdserver/api":            {"canopy/etcdserver", "canopy/etcdserver/api/accounts", "canopy/etcdserver/api/answer", "canopy/etcdserver/api/cluster", "canopy/etcdserver/login", "canopy/etcdserver/api/form", "canopy/etcdserver/auth", "canopy/etcdserver/metrics", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/store", "canopy/store/nodejson", "canopy/store/watch"},
+	"etcdserver/api":            {"canopy/etcdserver", "canopy/etcdserver/api/accounts", "canopy/etcdserver/api/answer", "canopy/etcdserver/api/cluster", "canopy/etcdserver/login", "canopy/etcdserver/api/form", "canopy/etcdserver/auth", "canopy/etcdserver/metrics", "canopy/internal/audit", "canopy/internal/httpserver/hijack", "canopy/internal/memory", "canopy/internal/middleware", "canopy/store", "canopy/store/nodejson", "canopy/store/watch"},
 	"discovery":                 {"canopy/client", "canopy/config/value", "canopy/internal/disk", "canopy/internal/lasting"},
 	"discovery/dnstest":         {},
 	"discovery/service":         {"canopy/client", "canopy/discovery", "canopy/etcdserver", "canopy/etcdserver/api", "canopy/etcdserver/firststart", "canopy/internal/disk", "canopy/internal/httpserver", "canopy/internal/memory", "canopy/rafthttp"},

@@ -1,6 +1,9 @@
 package process
 
-import "runtime/debug"
+import (
+	"runtime"
+	"runtime/debug"
+)
 
 // Revision is the commit that the program was built from, if the toolchain
 // recorded it.
@@ -15,4 +18,11 @@ func Revision() string {
 		}
 	}
 	return "unknown"
+}
+
+// Announce logs which program this is, and what it may use (F30).
+func (p *Process) Announce(version string) {
+	p.Log.Infof("canopy Version: %s", version)
+	p.Log.Infof("Git SHA: %s", Revision())
+	p.Log.Infof("setting maximum number of CPUs to %d, total number of available CPUs is %d", runtime.GOMAXPROCS(0), runtime.NumCPU())
 }

@@ -17,6 +17,7 @@ import (
 	"canopy/etcdserver"
 	"canopy/etcdserver/auth"
 	"canopy/etcdserver/login"
+	"canopy/etcdserver/metrics"
 	"canopy/store"
 )
 
@@ -161,7 +162,9 @@ func (c *call) failWith(err error) {
 			auth.Invalid: http.StatusBadRequest, auth.Missing: http.StatusNotFound,
 			auth.Conflict: http.StatusConflict, auth.Forbidden: http.StatusForbidden,
 		}[refused.Kind], refused.Message)
-	case errors.Is(err, ErrCredentials), errors.As(err, new(*auth.DeniedError)):
+	case errors.Is(err, ErrCredentials):
+		c.challenge()
+	case errors.As(err, new(*auth.DeniedError)):
 		c.deny()
 	case errors.Is(err, login.ErrTooLong):
 		c.fail(http.StatusBadRequest, err.Error())
@@ -175,6 +178,12 @@ func (c *call) failWith(err error) {
 
 // deny is the answer to whoever may not do this (A12, A13).
 func (c *call) deny() {
+	c.Finder.Count.Refused(metrics.NoRight)
+	c.challenge()
+}
+
+// challenge asks for other credentials.
+func (c *call) challenge() {
 	c.w.Header().Del("X-Etcd-Cluster-Id")
 	Challenge(c.w)
 	c.fail(http.StatusUnauthorized, "Insufficient credentials")

@@ -10,6 +10,9 @@ import (
 
 	"canopy/etcdserver/auth"
 	"canopy/etcdserver/login"
+	"canopy/etcdserver/metrics"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A verified certificate stands for the user of its own common name (A69, R85): not for one who is called like its
@@ -56,7 +59,7 @@ func TestCertificatesStandForUsers(t *testing.T) {
 		if tt.header != "" {
 			r.Header.Set("Authorization", tt.header)
 		}
-		f := &Finder{Login: login.New(login.CostMin), CertLogin: tt.asked}
+		f := &Finder{Login: login.New(login.Options{Cost: login.CostMin}), CertLogin: tt.asked, Count: metrics.New(prometheus.NewRegistry()).Logins}
 		who, err := f.Find(r, s, 1)
 		if who.User != tt.user || (err != nil) != tt.refused {
 			t.Errorf("%s: %q, %v; want %q", tt.what, who.User, err, tt.user)
