@@ -59,7 +59,8 @@ func (u *User) roles() []string {
 	return append(slices.Clone(u.Roles), Root)
 }
 
-// Permissions are the patterns of a role, as they were sent (A35).
+// Permissions are the patterns of a role, as they were sent (A35). A list that is empty is shown as one, and one that is nil as
+// null (A30).
 type Permissions struct{ Read, Write []string }
 
 func (p Permissions) isEmpty() bool { return len(p.Read)+len(p.Write) == 0 }
@@ -68,12 +69,15 @@ func (p Permissions) isEmpty() bool { return len(p.Read)+len(p.Write) == 0 }
 type Role struct {
 	Name string
 	Permissions
-	Updated bool // it was changed since it was created; then empty lists are shown as lists (A30)
+	Updated bool // it was changed since it was created; then no list is nil
 
 	read, write patterns
 }
 
 func newRole(name string, p Permissions, updated bool) *Role {
+	if updated {
+		p.Read, p.Write = append([]string{}, p.Read...), append([]string{}, p.Write...)
+	}
 	return &Role{Name: name, Permissions: p, Updated: updated, read: newPatterns(p.Read), write: newPatterns(p.Write)}
 }
 

@@ -491,6 +491,8 @@ type Permissions struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Read          []string               `protobuf:"bytes,1,rep,name=read,proto3" json:"read,omitempty"`
 	Write         []string               `protobuf:"bytes,2,rep,name=write,proto3" json:"write,omitempty"`
+	ReadListed    bool                   `protobuf:"varint,3,opt,name=read_listed,json=readListed,proto3" json:"read_listed,omitempty"` // read is empty, and not absent
+	WriteListed   bool                   `protobuf:"varint,4,opt,name=write_listed,json=writeListed,proto3" json:"write_listed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,6 +539,20 @@ func (x *Permissions) GetWrite() []string {
 		return x.Write
 	}
 	return nil
+}
+
+func (x *Permissions) GetReadListed() bool {
+	if x != nil {
+		return x.ReadListed
+	}
+	return false
+}
+
+func (x *Permissions) GetWriteListed() bool {
+	if x != nil {
+		return x.WriteListed
+	}
+	return false
 }
 
 // PutRole creates or updates a role.
@@ -2004,10 +2020,13 @@ const file_member_proto_rawDesc = "" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x14\n" +
 	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x14\n" +
 	"\x05grant\x18\x04 \x03(\tR\x05grant\x12\x16\n" +
-	"\x06revoke\x18\x05 \x03(\tR\x06revoke\"7\n" +
+	"\x06revoke\x18\x05 \x03(\tR\x06revoke\"{\n" +
 	"\vPermissions\x12\x12\n" +
 	"\x04read\x18\x01 \x03(\tR\x04read\x12\x14\n" +
-	"\x05write\x18\x02 \x03(\tR\x05write\"\xcd\x01\n" +
+	"\x05write\x18\x02 \x03(\tR\x05write\x12\x1f\n" +
+	"\vread_listed\x18\x03 \x01(\bR\n" +
+	"readListed\x12!\n" +
+	"\fwrite_listed\x18\x04 \x01(\bR\vwriteListed\"\xcd\x01\n" +
 	"\aPutRole\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12@\n" +
 	"\vpermissions\x18\x02 \x01(\v2\x1e.canopy.etcdserver.PermissionsR\vpermissions\x124\n" +

@@ -191,17 +191,20 @@ func authFromProto(p *pb.AuthState) *auth.State {
 }
 
 func permissionsToProto(p auth.Permissions) *pb.Permissions {
-	if len(p.Read)+len(p.Write) == 0 {
+	if p.Read == nil && p.Write == nil {
 		return nil
 	}
-	return &pb.Permissions{Read: p.Read, Write: p.Write}
+	return &pb.Permissions{
+		Read: p.Read, Write: p.Write,
+		ReadListed: p.Read != nil && len(p.Read) == 0, WriteListed: p.Write != nil && len(p.Write) == 0,
+	}
 }
 
 func permissionsFromProto(p *pb.Permissions) auth.Permissions {
 	if p == nil {
 		return auth.Permissions{}
 	}
-	return auth.Permissions{Read: cloned(p.Read), Write: cloned(p.Write)}
+	return auth.Permissions{Read: listed(p.Read, p.ReadListed), Write: listed(p.Write, p.WriteListed)}
 }
 
 func tokenToProto(t auth.Token) *pb.AuthToken {
@@ -215,6 +218,14 @@ func tokenFromProto(p *pb.AuthToken) auth.Token {
 		t.Roles = append([]string{}, cloned(p.Roles)...)
 	}
 	return t
+}
+
+// listed is a copy that tells an empty list from none: who creates a role is shown what was sent (A30).
+func listed(all []string, empty bool) []string {
+	if empty && len(all) == 0 {
+		return []string{}
+	}
+	return cloned(all)
 }
 
 func cloned(all []string) (copies []string) {

@@ -192,3 +192,20 @@ func TestUnknownOperations(t *testing.T) {
 		t.Error("an operation without a kind is taken from another member")
 	}
 }
+
+// A list of patterns that was sent empty stays one, and one that was not sent stays absent (A30), in entries and in snapshots.
+func TestEmptyListsOfPatterns(t *testing.T) {
+	for name, p := range map[string]auth.Permissions{
+		"both": {Read: []string{}, Write: []string{}}, "none": {}, "one": {Write: []string{}}, "patterns": {Read: []string{"/a"}},
+	} {
+		a := newApplier(t)
+		if e := a.outcome(as("", a.Auth.Revision(), auth.PutRole{Name: name, Permissions: p})); e.Err != nil {
+			t.Fatal(e.Err)
+		}
+		for what, s := range map[string]*auth.State{"applied": a.Auth, "restored": authFromProto(authToProto(a.Auth))} {
+			if r := s.Role(name); (r.Read == nil) != (p.Read == nil) || (r.Write == nil) != (p.Write == nil) {
+				t.Errorf("%s, %s: %#v, want %#v", name, what, r.Permissions, p)
+			}
+		}
+	}
+}

@@ -25,19 +25,10 @@ func (p permissionsJSON) permissions() auth.Permissions {
 	return auth.Permissions{Read: p.KV.Read, Write: p.KV.Write}
 }
 
-// toRoleJSON shows a list that is empty since the role was created as null, and later as a list (A30).
+// toRoleJSON shows a list that is nil as null (A30).
 func toRoleJSON(r *auth.Role) roleJSON {
 	j := roleJSON{Role: r.Name}
 	j.Permissions.KV.Read, j.Permissions.KV.Write = r.Read, r.Write
-	for _, list := range []*[]string{&j.Permissions.KV.Read, &j.Permissions.KV.Write} {
-		switch {
-		case len(*list) > 0:
-		case r.Updated:
-			*list = []string{}
-		default:
-			*list = nil
-		}
-	}
 	return j
 }
 
