@@ -6,14 +6,13 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
+	"path/filepath"
 
 	"canopy/config"
+	"canopy/ctl"
 	"canopy/etcdserver"
 	"canopy/internal/process"
-	"canopy/internal/redact"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
@@ -28,11 +27,16 @@ type command struct {
 // commands are all of them. Without such a word, canopy serves.
 func commands() []command {
 	return []command{
+		{config.Command{Name: "ctl", Summary: "read, change and watch keys, manage members and users, as etcdctl 2 does; canopy ctl --help"},
+			func(argv, _ []string) int { return ctl.Main("canopy ctl", argv) }},
 		{config.Command{Name: "discovery", Summary: "run a discovery service; canopy discovery --help shows its flags"}, runDiscovery},
 	}
 }
 
 func main() {
+	if filepath.Base(os.Args[0]) == "etcdctl" { // called by a link, from scripts
+		os.Exit(ctl.Main("etcdctl", os.Args[1:]))
+	}
 	os.Exit(run(os.Args[1:], os.Environ()))
 }
 
@@ -55,19 +59,8 @@ func usage() string {
 	return config.UsageText(all)
 }
 
-// refuse prints why the command line or the environment cannot be used, and
-// gives the exit status.
-func refuse(err error) (exit int) {
-	fmt.Fprintln(os.Stderr, redact.Passwords(err.Error()))
-	var faults *config.Error
-	if !errors.As(err, &faults) {
-		return 1
-	}
-	if faults.Usage() {
-		fmt.Print(usage())
-	}
-	return faults.Exit
-}
+// refuse prints why the command line or the environment cannot be used, and gives the exit status.
+func refuse(err error) (exit int) { return process.Refuse(err, usage()) }
 
 func versionText() string {
 	return config.VersionText(etcdserver.APIVersion, version, process.Revision())

@@ -133,6 +133,9 @@ func (c Config) redirected(next *http.Request, before []*http.Request) error {
 	return nil
 }
 
+// NewTransport makes the transport that a client with these settings has by default, for who wants to see its requests.
+func NewTransport(c Config) *http.Transport { return c.withDefaults().transport() }
+
 func (c Config) transport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 c.Proxy,

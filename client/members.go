@@ -33,6 +33,7 @@ type Member struct {
 	Name       string   `json:"name"` // "" until it has started for the first time
 	PeerURLs   []string `json:"peerURLs"`
 	ClientURLs []string `json:"clientURLs"`
+	Learner    bool     `json:"isLearner"` // it follows without a vote
 }
 
 // A Membership is the list of a cluster's members.
