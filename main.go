@@ -13,6 +13,7 @@ import (
 	"canopy/ctl"
 	"canopy/etcdserver"
 	"canopy/internal/process"
+	migrate "canopy/migration/command"
 )
 
 // version is our own; that of the API we speak is etcdserver.APIVersion.
@@ -28,7 +29,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{config.Command{Name: "ctl", Summary: "read, change and watch keys, manage members and users, as etcdctl 2 does; canopy ctl --help"},
-			func(argv, _ []string) int { return ctl.Main("canopy ctl", argv) }},
+			func(argv, _ []string) int { return ctl.Main("canopy ctl", argv, migrate.Commands(version)...) }},
 		{config.Command{Name: "discovery", Summary: "run a discovery service; canopy discovery --help shows its flags"}, runDiscovery},
 	}
 }

@@ -46,6 +46,13 @@ func exitWith(exit int) error { return &failure{exit: exit} }
 // fail shows an error, and gives the exit status.
 func (s *session) fail(err error) int {
 	f := &failure{exit: exitServer, err: err}
+	var other interface{ ExitStatus() (status int, said bool) } // of a further command
+	if errors.As(err, &other) {
+		said := false
+		if f.exit, said = other.ExitStatus(); said {
+			f.err = nil
+		}
+	}
 	errors.As(err, &f)
 	if f.err == nil {
 		return f.exit

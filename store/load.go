@@ -56,12 +56,29 @@ func Load(r io.Reader, o Options) (*Store, error) {
 // Verify reads what View.Save wrote, and returns View.Hash of that state. It uses the code of Load, so that it accepts what
 // Load accepts; but it makes no state, so that its memory depends on the depth of the tree and the largest record only.
 func Verify(r io.Reader) (hash uint64, err error) {
+	sum, err := Inspect(r)
+	return sum.Hash, err
+}
+
+// Summary is what a snapshot holds.
+type Summary struct {
+	Index, Oldest Index // of the store, and the lowest one from which a watch is possible
+	Time          Time
+	Files, Dirs   uint64
+	Timed         uint64 // nodes that have a deadline
+	Bytes         uint64 // of names and values
+	Hash          uint64 // View.Hash of the state
+}
+
+// Inspect is Verify, and tells what there is.
+func Inspect(r io.Reader) (Summary, error) {
 	l := loader{in: bufio.NewReaderSize(r, recordStep)}
 	s, err := l.load(Options{})
 	if err != nil {
-		return 0, err
+		return Summary{}, err
 	}
-	return s.Hash(), nil
+	l.sum.Index, l.sum.Time, l.sum.Hash = s.index, s.clock.Now, s.Hash()
+	return l.sum, nil
 }
 
 // loader reads records. After the first error it reads no more.
@@ -72,6 +89,7 @@ type loader struct {
 	buf        []byte
 	nodesRead  uint64
 	eventsRead uint64
+	sum        Summary
 	err        error
 }
 
@@ -153,6 +171,7 @@ func (l *loader) header(s *Store) *storepb.Header {
 	s.index = Index(m.Index)
 	s.clock = tree.Clock{Now: Time(m.Time), Shift: Duration(m.Shift)}
 	s.events.Restore(Index(m.Oldest))
+	l.sum.Oldest = Index(m.Oldest)
 	if c := m.Counters; c != nil {
 		s.counters = counters{
 			sets:           outcome{c.SetsSuccess, c.SetsFail},
@@ -189,12 +208,26 @@ func (l *loader) nodes(s *Store) {
 			dir = b.NewDir()
 		}
 		n := tree.NewNode(string(m.Value), dir, Index(m.Created), Index(m.Modified), Time(m.Deadline))
+		l.count(&m)
 		path := b.Add(string(m.Name), n)
 		if n.Deadline() != 0 && l.keep {
 			s.addDeadline(string(path), n.Deadline())
 		}
 		l.nodesRead++
 	}
+}
+
+// count counts a node.
+func (l *loader) count(m *storepb.Node) {
+	if m.Dir {
+		l.sum.Dirs++
+	} else {
+		l.sum.Files++
+	}
+	if m.Deadline != 0 {
+		l.sum.Timed++
+	}
+	l.sum.Bytes += uint64(len(m.Name) + len(m.Value))
 }
 
 // checkNode checks a node that comes after those in b. The directories in b that end before it are closed.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"time"
@@ -86,7 +87,9 @@ func (r *Recovered) foundAs(d Dir, o Options) error {
 	identity.Cluster = binary.BigEndian.Uint64(id[:]) | 1
 	former := r.Cluster()
 	r.State.ForceNewCluster(replica.ID(identity.Cluster), r.Self(), o.PeerURLs)
-	if err := Create(d.FS, d.nextMember(), identity, r.State.Snapshot(), r.Raft.HardState.Term, o.WAL); err != nil {
+	state := r.State.Snapshot()
+	first := First{Meta: SnapMeta(state.Head), Term: r.Raft.HardState.Term, Save: state.Save, Verify: state.Verify}
+	if err := Create(d.FS, d.nextMember(), identity, first, o.WAL); err != nil {
 		return fmt.Errorf("--force-new-cluster: %w", err)
 	}
 	if err := d.replaceMember(); err != nil {
@@ -96,13 +99,21 @@ func (r *Recovered) foundAs(d Dir, o Options) error {
 	return nil
 }
 
+// First is the state with which a member begins.
+type First struct {
+	Meta   snap.Meta
+	Term   raft.Term // the latest that the log knew
+	Save   func(io.Writer) error
+	Verify func(io.Reader) error // reads back what Save wrote
+}
+
 // Create makes a member directory that holds a state and an empty log behind it.
-func Create(fs disk.FS, directory string, identity *pb.Identity, state replica.Snapshot, term raft.Term, o wal.Options) error {
+func Create(fs disk.FS, directory string, identity *pb.Identity, state First, o wal.Options) error {
 	snaps, err := snap.Open(fs, filepath.Join(directory, "snap"), snap.Options{})
 	if err != nil {
 		return err
 	}
-	if err := snaps.SavePaced(SnapMeta(state.Head), state.Save, state.Verify); err != nil {
+	if err := snaps.SavePaced(state.Meta, state.Save, state.Verify); err != nil {
 		return err
 	}
 	meta, err := identity.MarshalVT()
@@ -113,7 +124,7 @@ func Create(fs disk.FS, directory string, identity *pb.Identity, state replica.S
 	if err != nil {
 		return err
 	}
-	err = begin(log, nil, raft.HardState{Term: max(term, state.Head.Term), Commit: state.Head.Index})
+	err = begin(log, nil, raft.HardState{Term: max(state.Term, raft.Term(state.Meta.Term)), Commit: raft.Index(state.Meta.Index)})
 	return errors.Join(err, log.Close())
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	pb "canopy/etcdserver/etcdserverpb"
@@ -245,13 +246,23 @@ func identityFileOf(d Dir, identity *pb.Identity) *identityFile {
 	return file
 }
 
+// Describe writes the identity file of a member directory that is not in its place yet.
+func Describe(d Dir, directory string, identity *pb.Identity) error {
+	d.WAL = d.UsualWAL()
+	return describe(d, filepath.Join(directory, filepath.Base(d.Identity())), identityFileOf(d, identity))
+}
+
 func writeIdentity(d Dir, file *identityFile) error {
+	return describe(d, d.Identity(), file)
+}
+
+func describe(d Dir, name string, file *identityFile) error {
 	bytes, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the identity: %w", err)
 	}
-	if err := disk.WriteFile(d.FS, d.Identity(), append(bytes, '\n')); err != nil {
-		return &Error{Dir: d.Root, Reason: "cannot write " + d.Identity(), Err: err}
+	if err := disk.WriteFile(d.FS, name, append(bytes, '\n')); err != nil {
+		return &Error{Dir: d.Root, Reason: "cannot write " + name, Err: err}
 	}
 	return nil
 }
