@@ -46,7 +46,9 @@ func exitWith(exit int) error { return &failure{exit: exit} }
 // fail shows an error, and gives the exit status.
 func (s *session) fail(err error) int {
 	f := &failure{exit: exitServer, err: err}
-	var other interface{ ExitStatus() (status int, said bool) } // of a further command
+	var other interface {
+		ExitStatus() (status int, said bool)
+	} // of a further command
 	if errors.As(err, &other) {
 		said := false
 		if f.exit, said = other.ExitStatus(); said {
