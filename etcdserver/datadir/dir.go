@@ -14,7 +14,9 @@
 package datadir
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -124,12 +126,21 @@ func (d Dir) Ended() (why Ending, self replica.ID, err error) {
 var foreign = []struct {
 	names  []string // all of them are there
 	reason string
-	advice string
+	advice string // "": that it can be imported
 }{
-	{[]string{"conf", "log", "snapshot"}, "this is a 0.4 data directory", "export its keys from a running 0.4 server and set them here (B64)"},
-	{[]string{"standby_info"}, "this is the data directory of a 0.4 standby", "choose another --data-dir (B64)"},
-	{[]string{"wal", "snap"}, "this is an etcd 2.0 data directory", "choose another --data-dir and copy the keys over HTTP (B66)"},
+	{[]string{"conf", "log"}, "this is a 0.4 data directory", ""},
+	{[]string{"standby_info"}, "this is the data directory of a 0.4 standby", "it holds no data; import that of a peer, or choose another --data-dir"},
+	{[]string{"wal", "snap"}, "this is an etcd 2.0 data directory", ""},
 	{[]string{"member", "proxy"}, "both member and proxy directories exist", "remove the one that does not belong here (B5)"},
+}
+
+// importLine is what to type to bring the data of etcd over (B64, B66, B68).
+func (d Dir) importLine() string {
+	line := "canopy ctl import-dir --data-dir " + d.Root
+	if d.WAL != d.UsualWAL() && d.WAL != "" {
+		line += " --wal-dir " + d.WAL
+	}
+	return fmt.Sprintf("nothing was changed; to bring its keys over, type: %s --out keys.canopy && canopy ctl restore keys.canopy --name NAME --data-dir NEW_DIR --initial-cluster NAME=http://HOST:2380 (docs/migration.md)", line)
 }
 
 // inspect refuses directories that are not ours to use, and names entries that
@@ -141,20 +152,18 @@ func (d Dir) inspect() (strange []string, err error) {
 	}
 	for _, f := range foreign {
 		if containsAll(names, f.names) {
-			return nil, &Error{Dir: d.Root, Reason: f.reason, Advice: f.advice}
+			return nil, &Error{Dir: d.Root, Reason: f.reason, Advice: cmp.Or(f.advice, d.importLine())}
 		}
 	}
 	inSnap, err := d.List(d.Snap())
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(inSnap, "db") {
-		return nil, &Error{Dir: d.Root, Reason: "it was used by an etcd with the v3 store (member/snap/db)",
-			Advice: "choose another --data-dir and copy the keys over HTTP (B70)"}
-	}
 	if etcd, err := d.holdsEtcdLog(); err != nil || etcd {
-		return nil, &Error{Dir: d.Root, Reason: "its log was written by etcd", Err: err,
-			Advice: "nothing was changed; choose another --data-dir and copy the keys over HTTP (B68)"}
+		return nil, &Error{Dir: d.Root, Reason: "its log was written by etcd", Err: err, Advice: d.importLine()}
+	}
+	if slices.Contains(inSnap, "db") {
+		return nil, &Error{Dir: d.Root, Reason: "it was used by an etcd with the v3 store (member/snap/db)", Advice: d.importLine()}
 	}
 	for _, name := range names {
 		kept := strings.HasPrefix(name, "member.lost-") || strings.HasPrefix(name, "member.unfinished-")

@@ -115,7 +115,8 @@ func (f *File) refuse(reason string, err error) error { return &Error{f.Name, re
 
 // verify compares the checksum first: what has changed is not worth a look.
 func (f *File) verify(in io.ReaderAt) error {
-	if err := f.header(in); err != nil {
+	header, err := f.start(in)
+	if err != nil {
 		return err
 	}
 	whole := f.size - sha256.Size
@@ -129,6 +130,9 @@ func (f *File) verify(in io.ReaderAt) error {
 	if !bytes.Equal(sum.Sum(nil), f.Checksum[:]) {
 		return f.refuse("it is damaged or not whole: its checksum is wrong", nil)
 	}
+	if err := json.Unmarshal(header, &f.Header); err != nil {
+		return f.refuse("its header cannot be read", err)
+	}
 	summary, err := replica.Inspect(bufio.NewReaderSize(f.state(in), 1<<18))
 	if err != nil {
 		return f.refuse("the state in it cannot be read", err)
@@ -141,30 +145,28 @@ func (f *File) state(in io.ReaderAt) io.Reader {
 	return io.NewSectionReader(in, f.body, f.size-sha256.Size-f.body)
 }
 
-func (f *File) header(in io.ReaderAt) error {
+// start reads all before the state.
+func (f *File) start(in io.ReaderAt) (header []byte, err error) {
 	var start [16]byte
 	n, err := in.ReadAt(start[:], 0)
 	if err != nil && err != io.EOF {
-		return err
+		return nil, err
 	}
 	if n < len(start) || string(start[:8]) != magic {
-		return f.refuse("this is no backup of canopy", nil)
+		return nil, f.refuse("this is no backup of canopy", nil)
 	}
 	if v := binary.BigEndian.Uint32(start[8:]); v != format {
-		return f.refuse(fmt.Sprintf("it has format %d, and this canopy knows format %d; use a newer one", v, format), nil)
+		return nil, f.refuse(fmt.Sprintf("it has format %d, and this canopy knows format %d; use a newer one", v, format), nil)
 	}
 	length := int64(binary.BigEndian.Uint32(start[12:]))
 	if f.body = int64(len(start)) + length; length > headerMax || f.body > f.size-sha256.Size {
-		return f.refuse("it is damaged or not whole", nil)
+		return nil, f.refuse("it is damaged or not whole", nil)
 	}
-	header := make([]byte, length)
+	header = make([]byte, length)
 	if _, err := in.ReadAt(header, int64(len(start))); err != nil && err != io.EOF {
-		return err
+		return nil, err
 	}
-	if err := json.Unmarshal(header, &f.Header); err != nil {
-		return f.refuse("its header cannot be read", err)
-	}
-	return nil
+	return header, nil
 }
 
 // Read passes the state to take, as replica.Snapshot.Save wrote it.
