@@ -58,7 +58,7 @@ func Run(ctx context.Context, env Env, args []string, more ...*cobra.Command) (e
 	if err := s.refuseV3(args); err != nil {
 		return s.fail(err)
 	}
-	if err := root.ExecuteContext(ctx); err != nil {
+	if err := root.ExecuteContext(s.with(ctx)); err != nil {
 		return s.fail(err)
 	}
 	return 0

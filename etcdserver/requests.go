@@ -163,6 +163,23 @@ func (r *requests) Read(ctx context.Context, linearizable bool) (*store.View, er
 	return r.status.store.View(), nil
 }
 
+// Snapshot gives the whole state: the present one of this member or, if linearizable,
+// one that holds every write that was acknowledged anywhere before the call.
+func (r *requests) Snapshot(ctx context.Context, linearizable bool) (Snapshot, error) {
+	if r.damage.found.Load() {
+		return Snapshot{}, ErrInconsistent
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, ErrTimeout)
+	defer cancel()
+	if linearizable {
+		if err := r.barrier(ctx); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	state, err := r.status.apply.Snapshot(ctx)
+	return state, contextError(ctx, err)
+}
+
 // barrier waits until all that is acknowledged now is applied here.
 func (r *requests) barrier(ctx context.Context) error {
 	index, err := r.status.raft.ReadIndex(ctx)

@@ -27,6 +27,8 @@ type (
 	Space = logwriter.Status
 	// Difference is a member whose state, when it was compared last, was not this one's.
 	Difference = consistency.Difference
+	// Snapshot is the whole replicated state, ready to be saved.
+	Snapshot = replica.Snapshot
 	// Applied is what became of a request: its event and its position in the log.
 	Applied = outcome.Applied
 	// Outcome is what an error says about a write.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"canopy/etcdserver"
+	"canopy/etcdserver/api/backup"
 	"canopy/etcdserver/api/cluster"
 	"canopy/etcdserver/auth"
 	"canopy/store"
@@ -15,6 +16,7 @@ type Member interface {
 	Keys
 	Accounts
 	cluster.Member
+	backup.Member
 }
 
 // Keys is the way to the replicated store.

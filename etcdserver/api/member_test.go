@@ -9,6 +9,8 @@ import (
 
 	"canopy/etcdserver"
 	"canopy/etcdserver/auth"
+	"canopy/etcdserver/replica"
+	"canopy/raft"
 	"canopy/store"
 	"canopy/store/watch"
 )
@@ -48,6 +50,13 @@ func newSoloMember(o store.Options) *soloMember {
 	m.auth.Store(&auth.State{})
 	m.authChanged.Store(new(make(chan struct{})))
 	return m
+}
+
+// Snapshot is the tree alone.
+func (m *soloMember) Snapshot(context.Context, bool) (etcdserver.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return replica.Assemble(raft.Index(m.index.Load()), 1, m.store, m.auth.Load().Contents()).Snapshot(), nil
 }
 
 func (m *soloMember) Auth() *auth.State            { return m.auth.Load() }

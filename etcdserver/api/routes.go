@@ -9,6 +9,7 @@ import (
 
 	"canopy/etcdserver/api/accounts"
 	"canopy/etcdserver/api/answer"
+	"canopy/etcdserver/api/backup"
 )
 
 // need is what a route needs of who asks, while users and roles matter.
@@ -28,7 +29,7 @@ func needs() map[string]need {
 		"/v2/stats/self": needsNothing, "/v2/stats/leader": needsNothing, "/v2/stats/store": needsNothing,
 		"/v2/members": needsRootToChange, "/v2/members/{rest:.*}": needsRootToChange,
 		"/v2/auth": needsOwnCheck, "/v2/auth/": needsOwnCheck,
-		"/config/local/log": needsRoot, "/debug/": needsRoot,
+		"/config/local/log": needsRoot, "/debug/": needsRoot, backup.Path: needsRoot,
 	}
 }
 
@@ -46,6 +47,7 @@ func newRouter(h *Handler) *mux.Router {
 	r.Handle(accounts.Prefix, h.accounts)
 	r.PathPrefix(accounts.Prefix + "/").Handler(h.accounts)
 	r.HandleFunc("/config/local/log", answer.Only(h.cluster.AsRoot(h.cluster.LogLevel), "PUT"))
+	r.HandleFunc(backup.Path, answer.Only(h.cluster.AsRoot(backup.New(h.member, h.answers, h.o.Memory, h.o.Version).ServeHTTP), "GET,HEAD"))
 	r.HandleFunc("/debug/vars", answer.Only(h.cluster.AsRoot(h.cluster.DebugVars), "GET"))
 	r.Handle("/metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax}))
 	if h.o.PprofEnabled {

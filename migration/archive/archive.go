@@ -247,3 +247,39 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// Copy copies a file that comes as a stream, and checks its end.
+func Copy(w io.Writer, r io.Reader) (bytes int64, err error) {
+	sum := sha256.New()
+	in := bufio.NewReaderSize(r, 1<<18)
+	for {
+		b, err := in.Peek(1 << 17)
+		if err != nil && err != io.EOF {
+			return bytes, err
+		}
+		last := err == io.EOF
+		n := len(b) - sha256.Size // the last bytes may be the checksum
+		if n < 0 {
+			return bytes, &Error{"the backup", "it is not whole", io.ErrUnexpectedEOF}
+		}
+		sum.Write(b[:n])
+		if last {
+			if !equal(sum.Sum(nil), b[n:]) {
+				return bytes, &Error{"the backup", "it is damaged or not whole: its checksum is wrong", nil}
+			}
+			n = len(b)
+		}
+		if _, err := w.Write(b[:n]); err != nil {
+			return bytes, err
+		}
+		bytes += int64(n)
+		if last {
+			return bytes, nil
+		}
+		if _, err := in.Discard(n); err != nil {
+			return bytes, err
+		}
+	}
+}
+
+func equal(a, b []byte) bool { return string(a) == string(b) }

@@ -57,7 +57,7 @@ type program struct{ version string }
 // Commands makes all commands, for a program of this version.
 func Commands(version string) []*cobra.Command {
 	o := program{version}
-	return []*cobra.Command{o.importDir(), verify(), restoreCommand()}
+	return []*cobra.Command{o.importDir(), verify(), restoreCommand(), backup()}
 }
 
 // usage makes faults of the command line refusals.

@@ -1,0 +1,45 @@
+package ctl
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"canopy/client"
+)
+
+// further is the key under which the context of a command has its session.
+type further struct{}
+
+// Client makes the client that the global flags and variables ask for, for a further command. It connects to nothing.
+func Client(c *cobra.Command) (*client.Client, error) {
+	s, ok := c.Context().Value(further{}).(*session)
+	if !ok {
+		return nil, errors.New("this command needs the flags of canopy ctl")
+	}
+	return s.dial(c.Context())
+}
+
+// Other makes a client as Client does, but of another endpoint, and with another login if one is given.
+func Other(c *cobra.Command, endpoint, username string) (*client.Client, error) {
+	s, ok := c.Context().Value(further{}).(*session)
+	if !ok {
+		return nil, errors.New("this command needs the flags of canopy ctl")
+	}
+	other := *s
+	other.endpoints, other.discoverySRV = endpoint, ""
+	given := s.given
+	other.given = func(flag string) bool {
+		return given(flag) || flag == "discovery-srv" || username != "" && flag == "username"
+	}
+	if username != "" {
+		other.username = username
+	}
+	return other.dial(c.Context())
+}
+
+// with gives a context that has the session.
+func (s *session) with(ctx context.Context) context.Context {
+	return context.WithValue(ctx, further{}, s)
+}
