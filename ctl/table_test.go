@@ -87,6 +87,11 @@ func outcome(stdout, stderr string, exit int, replace func(string) string) []str
 	return append(lines, fmt.Sprintf("[%d]", exit))
 }
 
+// patient gives a busy machine time.
+func patient(args []string) []string {
+	return append([]string{"--timeout", "1m", "--total-timeout", "1m"}, args...)
+}
+
 // runner runs a command line against a cluster.
 type runner func(args []string, stdin string) (stdout, stderr string, exit int)
 
@@ -103,7 +108,7 @@ func ourRunner(t *testing.T, endpoint string) runner {
 			OpenTerminal: func() (*os.File, error) { return nil, errors.New("there is no terminal") }}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		exit := Run(ctx, env, args)
+		exit := Run(ctx, env, patient(args))
 		if ctx.Err() != nil {
 			t.Errorf("%q does not end", args)
 		}
@@ -116,7 +121,7 @@ func theirRunner(t *testing.T, endpoint string) runner {
 	return func(args []string, stdin string) (string, string, int) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		c := exec.CommandContext(ctx, "etcdctl", args...)
+		c := exec.CommandContext(ctx, "etcdctl", patient(args)...)
 		c.Env = append(os.Environ(), "ETCDCTL_API=2", "ETCDCTL_ENDPOINTS="+endpoint)
 		var stdout, stderr bytes.Buffer
 		c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &stdout, &stderr
