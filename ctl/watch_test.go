@@ -48,7 +48,9 @@ func begin(t *testing.T, endpoints []string, args ...string) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	env := Env{Name: "etcdctl", In: strings.NewReader(""), Out: &r.out, Err: &r.err,
-		Getenv:       func(name string) string { return map[string]string{"ETCDCTL_ENDPOINTS": strings.Join(endpoints, ",")}[name] },
+		Getenv: func(name string) string {
+			return map[string]string{"ETCDCTL_ENDPOINTS": strings.Join(endpoints, ",")}[name]
+		},
 		OpenTerminal: func() (*os.File, error) { return nil, errors.New("there is no terminal") }}
 	go func() { r.exit <- Run(ctx, env, args) }()
 	t.Cleanup(func() {
