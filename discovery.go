@@ -10,6 +10,7 @@ import (
 
 	"canopy/config"
 	"canopy/discovery/service"
+	"canopy/internal/certificates"
 	"canopy/internal/httpserver"
 	"canopy/internal/memory"
 	"canopy/internal/ports"
@@ -78,7 +79,8 @@ func serveDiscovery(ctx context.Context, c config.Service, p *process.Process) e
 	budget := httpserver.NewBudget(room.Clients, nil, nil)
 	budget.LimitClients(room.PerClient)
 	budget.Bound(held, httpserver.ConnectionBytes)
-	failures := tlsconf.NewFailures("discovery", p.Log, func(string) {})
+	certificates.MeasureExpiry(registry, certificate)
+	failures := certificates.NewHandshakes(registry, p.Log).Of("discovery", certificate)
 	limits := httpserver.Options{Memory: held, ConnState: budget.ConnState, TLS: certificate.Server(), HandshakeFailed: failures.Failed, ErrorLog: func(line string) { p.Log.Debug("http: " + line) }}
 	server := httpserver.New(handler, limits)
 	p.Log.Infof("discovery service listening on %s", listener.Addr())

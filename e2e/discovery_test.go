@@ -1,14 +1,17 @@
 package e2e
 
 import (
+	"canopy/internal/dialtest"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -393,5 +396,28 @@ func TestATokenThatLeadsNowhere(t *testing.T) {
 		if a := place.server.must(http.StatusOK, http.MethodGet, path, ""); strings.Contains(a.body, `"nodes"`) {
 			t.Errorf("size %q: registered are %s", tt.size, a.body)
 		}
+	}
+}
+
+// The service counts handshakes that fail, and tells when its certificate ends.
+func TestTheServiceMeasuresTLS(t *testing.T) {
+	t.Parallel()
+	place := newSecureService(t)
+	plain := dialtest.Dial(t, strings.TrimPrefix(place.server.client, "https://"), "GET / HTTP/1.0\r\n\r\n", hang)
+	if _, err := io.Copy(io.Discard, plain); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	text, err := os.ReadFile(strings.TrimPrefix(place.environ[0], "SSL_CERT_FILE="))
+	if err != nil || !roots.AppendCertsFromPEM(text) {
+		t.Fatalf("read the certificate: %v", err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	t.Cleanup(client.CloseIdleConnections)
+	place.server.waitLine("on the discovery port failed: the other side speaks plain http")
+	a, err := send(client, http.MethodGet, place.server.client+"/metrics", "")
+	if err != nil || !strings.Contains(a.body, `canopy_tls_handshake_failures_total{port="discovery",reason="plain HTTP"} 1`) ||
+		!strings.Contains(a.body, "canopy_certificate_expiry_seconds{") {
+		t.Errorf("/metrics: %v\n%s", err, a.body)
 	}
 }
