@@ -47,6 +47,11 @@ func TestTheUsersPageIsReal(t *testing.T) {
 	runPage(t, "users.md", 5, "curl")
 }
 
+func TestThePageOfTheCommandLineIsReal(t *testing.T) {
+	parallel(t)
+	runPage(t, "ctl.md", 7)
+}
+
 // runPage runs all commands of a page of the manual, in their order, and compares each line that the page shows with their
 // output. A server is started in the place of the one before that has the same data directory. The ports are other ones.
 // It gives the servers that run in the end, by data directory.
@@ -72,7 +77,7 @@ func runPage(t *testing.T, page string, blocksMin int, tools ...string) map[stri
 	}
 	command := func(text string) *exec.Cmd {
 		c := exec.Command("bash", "-e", "-o", "pipefail", "-c", text)
-		c.Dir, c.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		c.Dir, c.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "ETCDCTL_ENDPOINTS="+here("http://127.0.0.1:2379"))
 		return c
 	}
 	blocks := blocksOf(t, "../docs/"+page)
