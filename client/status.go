@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -103,4 +105,30 @@ func (c *Client) IndexOf(ctx context.Context, endpoint string) (uint64, error) {
 		return 0, err
 	}
 	return indexOf(header), nil
+}
+
+const metricsBytesMax = 16 << 20
+
+// MetricOf reads a metric without labels from /metrics of one endpoint; false: it has none of that name.
+func (c *Client) MetricOf(ctx context.Context, endpoint, name string) (value float64, found bool, err error) {
+	request, err := c.request(ctx, endpoint, &call{method: http.MethodGet, path: "/metrics"})
+	if err != nil {
+		return 0, false, err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return 0, false, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, metricsBytesMax))
+	if err != nil {
+		return 0, false, err
+	}
+	for line := range strings.Lines(string(body)) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			value, err = strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			return value, err == nil, err
+		}
+	}
+	return 0, false, nil
 }

@@ -4,6 +4,7 @@ package ctl
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -121,6 +122,71 @@ func TestClusterHealth(t *testing.T) {
 		run.exit <- exit
 		return exit == 0 && strings.Count(run.out.String(), "isLeader=false\n") == 3
 	})
+}
+
+// health shows each member in a line, and its status tells whether all are healthy.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	cluster := membertest.Start(t, 3)
+	health := func() ([]conditionJSON, int) {
+		t.Helper()
+		run := begin(t, cluster.ClientURLs()[:1], "-o", "json", "--timeout", "10s", "health")
+		exit := <-run.exit
+		run.exit <- exit
+		var all []conditionJSON
+		if err := json.Unmarshal([]byte(run.out.String()), &all); err != nil || len(all) != 3 {
+			t.Fatalf("%v: %s%s", err, &run.out, &run.err)
+		}
+		return all, exit
+	}
+	eventually(t, "all are healthy, one leads, and nobody lags", func() bool {
+		all, exit := health()
+		leaders := 0
+		for _, one := range all {
+			if one.State == "leader" {
+				leaders++
+			}
+			if one.Lag != 0 || one.Index == 0 || one.Version != "2.3.8" || one.Alarm != "" || one.Full {
+				return false
+			}
+		}
+		return exit == 0 && leaders == 1
+	})
+	cluster.Members[1].Stop()
+	all, exit := health()
+	if exit != exitHealth {
+		t.Errorf("with a member that is stopped it ends with %d", exit)
+	}
+	for _, one := range all {
+		if one.URL == cluster.Members[1].ClientURL && (one.Healthy || one.Reason != "connection refused") {
+			t.Errorf("the member that is stopped is %+v", one)
+		}
+	}
+	run := begin(t, cluster.ClientURLs()[:1], "--timeout", "10s", "health")
+	if <-run.exit; strings.Count(run.out.String(), "\n") != 4 || !strings.Contains(run.out.String(), "unhealthy: connection refused") {
+		t.Errorf("the table is\n%s", &run.out)
+	}
+	run.exit <- 0
+}
+
+// A shell completes keys from the cluster, one level at a time.
+func TestKeysAreCompleted(t *testing.T) {
+	t.Parallel()
+	urls := membertest.Start(t, 1).ClientURLs()
+	c := newClient(t, urls)
+	for _, key := range []string{"/app/port", "/app/host", "/other"} {
+		if _, err := c.Set(t.Context(), key, "1", client.SetOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for typed, want := range map[string]string{"": "app/\nother\n", "/": "/app/\n/other\n", "/app/": "/app/host\n/app/port\n", "/app/p": "/app/port\n", "ap": "app/\n", "/none/": ""} {
+		eventually(t, "keys for "+typed, func() bool {
+			run := begin(t, urls, "__complete", "get", typed)
+			exit := <-run.exit
+			run.exit <- exit
+			return strings.HasPrefix(run.out.String(), want+":")
+		})
+	}
 }
 
 // --debug shows requests that can be repeated, and no secret (C40, C41).

@@ -15,11 +15,15 @@ import (
 )
 
 func keyCommands(s *session) []*cobra.Command {
-	return []*cobra.Command{
+	commands := []*cobra.Command{
 		s.getCommand(), s.lsCommand(), s.setCommand(), s.mkCommand(), s.updateCommand(),
 		s.dirCommand("mkdir", "Make a directory", makeDir), s.dirCommand("setdir", "Make a directory, or set the TTL of one", setDir),
 		s.dirCommand("updatedir", "Set the TTL of a directory", updateDir), s.rmCommand(), s.rmdirCommand(),
 	}
+	for _, c := range commands {
+		c.ValidArgsFunction = s.completeKeys
+	}
+	return commands
 }
 
 // keyOf reads a key argument: with a slash in front, and cleaned, but for a slash at the end (C28).

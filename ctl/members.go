@@ -18,7 +18,7 @@ import (
 
 func memberCommands(s *session) []*cobra.Command {
 	return []*cobra.Command{
-		s.clusterHealthCommand(),
+		s.clusterHealthCommand(), s.healthCommand(),
 		group("member", "Show and change the members of the cluster", s.memberListCommand(), s.memberAddCommand(), s.memberRemoveCommand(), s.memberUpdateCommand(), s.memberPromoteCommand()),
 	}
 }
