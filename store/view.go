@@ -61,3 +61,52 @@ func found(n *tree.Node, key string, at int) (*tree.Node, *Error) {
 	}
 	return n, nil
 }
+
+// Walk visits a node and all below it: a directory before its children, and these sorted by name; hidden ones, too. The root
+// itself is not visited. An error of visit ends it. The error is an *Error if there is no node.
+func (v *View) Walk(k Key, visit func(key string, n *tree.Node) error) error {
+	top, err := find(v.root, k.clean)
+	if err != nil {
+		err.Index = v.index
+		return err
+	}
+	if !k.IsRoot() {
+		if err := visit(k.clean, top); err != nil {
+			return err
+		}
+	}
+	if top.Dir() == nil {
+		return nil
+	}
+	type level struct {
+		children tree.Cursor
+		path     string
+	}
+	open := []level{{path: k.clean}}
+	open[0].children.Start(top.Dir())
+	for len(open) > 0 {
+		at := &open[len(open)-1]
+		n := at.children.Next()
+		if n == nil {
+			open = open[:len(open)-1]
+			continue
+		}
+		path := at.path + "/" + n.Name()
+		if err := visit(path, n); err != nil {
+			return err
+		}
+		if n.Dir() != nil {
+			open = append(open, level{path: path})
+			open[len(open)-1].children.Start(n.Dir())
+		}
+	}
+	return nil
+}
+
+// Expiration is when a node of the view expires; 0: never.
+func (v *View) Expiration(n *tree.Node) Time {
+	if n.Deadline() == 0 {
+		return 0
+	}
+	return v.clock.Expiration(n.Deadline())
+}

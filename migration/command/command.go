@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"canopy/client"
 	"canopy/etcdserver/replica"
 	"canopy/migration"
 	"canopy/migration/archive"
@@ -48,6 +49,11 @@ func refused(err error) error {
 	if err == nil || errors.As(err, new(*Failure)) {
 		return err
 	}
+	switch err.(type) {
+	case *client.Error, *client.ClusterError: // are shown as those of other commands
+	default:
+		err = errors.New(err.Error()) // what it wraps says less
+	}
 	return &Failure{exitRefused, err}
 }
 
@@ -57,7 +63,7 @@ type program struct{ version string }
 // Commands makes all commands, for a program of this version.
 func Commands(version string) []*cobra.Command {
 	o := program{version}
-	return []*cobra.Command{o.importDir(), verify(), restoreCommand(), backup()}
+	return []*cobra.Command{o.importDir(), verify(), restoreCommand(), backup(), export(), importText(), mirror()}
 }
 
 // usage makes faults of the command line refusals.
