@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -95,6 +97,46 @@ func TestNobodyIsLetInAtAStart(t *testing.T) {
 		})
 		s.as("bob", "GET", "/v2/keys/app/k", "", 200)
 		s.as("", "DELETE", "/v2/auth/users/root", "", 401)
+	}
+}
+
+// Wrong passwords, as many as can be sent, cost no leader its lead, and a user with the right one is served meanwhile. Hashes
+// have their usual cost.
+func TestGuessesUnseatNoLeader(t *testing.T) {
+	parallel(t)
+	c := newCluster(t, 3, "--heartbeat-interval", "300", "--election-timeout", "3000")
+	leader := c.leader()
+	leader.guard()
+	leader.as("bob", "PUT", "/v2/keys/app/k", "value=0", 201)
+	term := lastTerm(t, c.members...)
+	ctx, stop := context.WithCancel(t.Context())
+	var guessers sync.WaitGroup
+	var answered atomic.Int64
+	for n := range 100 {
+		at := c.members[n%3]
+		guessers.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.client+"/v2/keys/app/k", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.SetBasicAuth("root", fmt.Sprint("guess ", n))
+				a, err := receive(http.DefaultClient, r)
+				if err == nil && a.status != http.StatusUnauthorized && a.status != http.StatusServiceUnavailable {
+					t.Errorf("a guess is answered with %d %s", a.status, a.body)
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	for n := 1; n <= 200 || answered.Load() < 2000; n++ {
+		leader.as("bob", "PUT", "/v2/keys/app/k", fmt.Sprint("value=", n), 200)
+	}
+	stop()
+	guessers.Wait()
+	if now := lastTerm(t, c.members...); now != term {
+		t.Errorf("the term is %d, and was %d before %d guesses", now, term, answered.Load())
 	}
 }
 
