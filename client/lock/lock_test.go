@@ -14,7 +14,7 @@ import (
 	"canopy/client/membertest"
 )
 
-var rounds = flag.Int("rounds", 150, "how often the lock is taken in the race")
+var rounds = flag.Int("rounds", 50, "how often the lock is taken in the race")
 
 const patience = time.Minute
 
