@@ -29,16 +29,20 @@ type command struct {
 func commands() []command {
 	return []command{
 		{config.Command{Name: "ctl", Summary: "read, change and watch keys, manage members and users, as etcdctl 2 does; canopy ctl --help"},
-			func(argv, _ []string) int { return ctl.Main("canopy ctl", argv, migrate.Commands(version)...) }},
+			func(argv, _ []string) int { return runCtl("canopy ctl", argv) }},
 		{config.Command{Name: "discovery", Summary: "run a discovery service; canopy discovery --help shows its flags"}, runDiscovery},
 	}
 }
 
 func main() {
 	if filepath.Base(os.Args[0]) == "etcdctl" { // called by a link, from scripts
-		os.Exit(ctl.Main("etcdctl", os.Args[1:]))
+		os.Exit(runCtl("etcdctl", os.Args[1:]))
 	}
 	os.Exit(run(os.Args[1:], os.Environ()))
+}
+
+func runCtl(name string, argv []string) (exit int) {
+	return ctl.Main(name, argv, migrate.Commands(version)...)
 }
 
 // run does what the command line says and gives the exit status (F41).
