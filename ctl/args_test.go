@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"canopy/ctl/words"
 )
 
 func TestArguments(t *testing.T) {
@@ -24,7 +26,7 @@ func TestArguments(t *testing.T) {
 		{"-", "-"},
 		{"role grant r -path /a -read", "role grant r --path /a --read"},
 	} {
-		if got := strings.Join(normalize(root, strings.Fields(c.args)), " "); got != c.want {
+		if got := strings.Join(words.Normalize(root, strings.Fields(c.args)), " "); got != c.want {
 			t.Errorf("C1: %s becomes %s, want %s", c.args, got, c.want)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package ctl is the command line for keys, members, users and watches of a cluster: canopy ctl. Called by the name etcdctl
 // it is what scripts around etcdctl 2.3 expect: the same commands, flags, variables, output and exit statuses.
 //
-//	words ──▶ arguments (args.go) ──▶ command ──▶ session (session.go): flags and variables become a client
+//	words ──▶ arguments (words/) ──▶ command ──▶ session (session.go): flags and variables become a client
 //	                                     │
 //	                                     ▼
 //	                      package client ──▶ output (output.go), or a failure with an exit status (failure.go)
@@ -20,6 +20,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"canopy/ctl/words"
 )
 
 // Env is what a command has from its process.
@@ -54,7 +56,7 @@ func Run(ctx context.Context, env Env, args []string, more ...*cobra.Command) (e
 	s := &session{Env: env}
 	root := newRoot(s)
 	root.AddCommand(more...)
-	root.SetArgs(normalize(root, args))
+	root.SetArgs(words.Normalize(root, args))
 	if err := s.refuseV3(args); err != nil {
 		return s.fail(err)
 	}
@@ -90,7 +92,7 @@ func newRoot(s *session) *cobra.Command {
 	})
 	root.CompletionOptions.DisableDefaultCmd = false
 	s.flags(root.PersistentFlags())
-	for _, make := range []func(*session) []*cobra.Command{keyCommands, watchCommands, memberCommands, userCommands} {
+	for _, make := range []func(*session) []*cobra.Command{keyCommands, watchCommands, memberCommands, userCommands, furtherCommands} {
 		root.AddCommand(make(s)...)
 	}
 	return root

@@ -27,6 +27,11 @@ func Other(c *cobra.Command, endpoint, username string) (*client.Client, error) 
 	if !ok {
 		return nil, errors.New("this command needs the flags of canopy ctl")
 	}
+	return s.other(endpoint, username).dial(c.Context())
+}
+
+// other is this session with another endpoint, and with another login if one is given.
+func (s *session) other(endpoint, username string) *session {
 	other := *s
 	other.endpoints, other.discoverySRV = endpoint, ""
 	given := s.given
@@ -36,7 +41,7 @@ func Other(c *cobra.Command, endpoint, username string) (*client.Client, error) 
 	if username != "" {
 		other.username = username
 	}
-	return other.dial(c.Context())
+	return &other
 }
 
 // with gives a context that has the session.

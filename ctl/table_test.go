@@ -59,8 +59,8 @@ func parseTable(t *testing.T, text string) (steps []step) {
 	return steps
 }
 
-// words splits a command line: at blanks, but for those in '…'.
-func words(line string) (all []string) {
+// split splits a command line: at blanks, but for those in '…'.
+func split(line string) (all []string) {
 	for _, found := range regexp.MustCompile(`'([^']*)'|(\S+)`).FindAllStringSubmatch(line, -1) {
 		all = append(all, found[1]+found[2])
 	}
@@ -184,7 +184,7 @@ func playTable(t *testing.T, steps []step, theirs bool) {
 		if s.kind == '%' && theirs {
 			continue
 		}
-		stdout, stderr, exit := run(words(fill.Replace(s.line)), s.stdin)
+		stdout, stderr, exit := run(split(fill.Replace(s.line)), s.stdin)
 		got := outcome(stdout, stderr, exit, hide.Replace)
 		if *rewrite && !theirs {
 			s.expected = keepNumbers(s.expected, got)
