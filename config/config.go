@@ -72,9 +72,6 @@ type Raft struct {
 	SnapshotRate        int64         // bytes a second that a snapshot on its way to another member may take; default 0: unlimited
 }
 
-// ElectionTicks is the election time-out in whole heartbeats, rounded down (F26); at least 5.
-func (r Raft) ElectionTicks() int { return int(r.Election / r.Heartbeat) }
-
 // Storage bounds what is kept on disk.
 type Storage struct {
 	SnapshotCount   uint64 // entries applied between snapshots; default 10000, at least 1

@@ -103,13 +103,6 @@ func TestADedicatedLogDirectoryMovesTheLogOnly(t *testing.T) { // B8
 	}
 }
 
-func TestTheElectionTimeIsCutToWholeHeartbeats(t *testing.T) { // F26
-	c := mustParse(t, "--heartbeat-interval 30 --election-timeout 200", "").Config
-	if got := c.Raft.ElectionTicks(); got != 6 {
-		t.Errorf("ElectionTicks() = %d, want 6", got)
-	}
-}
-
 func TestLoggingFlags(t *testing.T) { // F48
 	for _, tt := range []struct{ argv, level, format string }{
 		{"", "info", "text"},

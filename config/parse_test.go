@@ -188,8 +188,8 @@ func FuzzParseNeverPanics(f *testing.F) {
 		}
 		if in.Action == Serve {
 			_, _ = in.Config.Bootstrap(nil)
-			if in.Config.Raft.ElectionTicks() < 5 {
-				t.Errorf("%d election ticks", in.Config.Raft.ElectionTicks())
+			if raft := in.Config.Raft; raft.Election < 5*raft.Heartbeat {
+				t.Errorf("the election time-out is %v, the heartbeat %v", raft.Election, raft.Heartbeat)
 			}
 		}
 	})

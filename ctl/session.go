@@ -175,7 +175,7 @@ func (s *session) sync(ctx context.Context, c *client.Client) error {
 // findEndpoints gives the endpoints: of flags, or else of variables (C8), and a login in one of them (C10).
 func (s *session) findEndpoints(ctx context.Context, secure bool) (endpoints []string, login *url.Userinfo, err error) {
 	if domain := s.flagOr("discovery-srv", s.discoverySRV, "ETCDCTL_DISCOVERY_SRV"); domain != "" {
-		endpoints, err = client.LookupSRV(ctx, domain, s.insecureDiscovery)
+		endpoints, err = client.LookupSRV(ctx, nil, domain, s.insecureDiscovery)
 		return endpoints, nil, err
 	}
 	text := defaultEndpoints

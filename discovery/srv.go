@@ -60,14 +60,10 @@ func (e *RecordsError) Error() string {
 
 // Peers gives the peer URLs of members, sorted: for a proxy, which is not a
 // member. The members tell it of those without TLS.
-func (s SRV) Peers(ctx context.Context) ([]string, error) { return s.urls(ctx, "etcd-server") }
+func (s SRV) Peers(ctx context.Context) ([]string, error) { return s.urls(ctx) }
 
-// Clients gives the client URLs of the domain, from its _etcd-client-ssl._tcp
-// and _etcd-client._tcp records, sorted (B38).
-func (s SRV) Clients(ctx context.Context) ([]string, error) { return s.urls(ctx, "etcd-client") }
-
-func (s SRV) urls(ctx context.Context, service string) ([]string, error) {
-	hosts, err := s.await(ctx, func() ([]host, error) { return s.look(ctx, service) })
+func (s SRV) urls(ctx context.Context) ([]string, error) {
+	hosts, err := s.await(ctx, func() ([]host, error) { return s.look(ctx, "etcd-server") })
 	var secure, plain []string
 	for _, h := range hosts {
 		for _, e := range h.at {

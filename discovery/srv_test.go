@@ -231,27 +231,13 @@ func TestAFailingServerIsRetried(t *testing.T) {
 	}
 }
 
-// A proxy needs no record of its own (R45), and clients have theirs (B38).
-func TestURLsForProxiesAndClients(t *testing.T) {
-	server := dnstest.Start(t, "127.0.0.1:0", threeMembers+`
-		_etcd-client-ssl._tcp.example.com SRV 0 0 2379 infra0.example.com.
-		_etcd-client._tcp.example.com SRV 0 0 2379 infra1.example.com.`)
+// A proxy needs no record of its own (R45).
+func TestURLsForProxies(t *testing.T) {
+	server := dnstest.Start(t, "127.0.0.1:0", threeMembers)
 	s := SRV{Domain: "example.com", Resolver: server.Resolver(), Pause: new(script).pause, Log: &lines{}}
 	peers, err := s.Peers(t.Context())
 	if want := []string{"http://infra0.example.com:2380", "http://infra1.example.com:2380", "http://infra2.example.com:2380"}; err != nil || !slices.Equal(peers, want) {
 		t.Errorf("Peers = %v, %v, want %v", peers, err, want)
-	}
-	for _, c := range []struct {
-		insecure bool
-		want     []string
-	}{
-		{false, []string{"https://infra0.example.com:2379"}}, // T45
-		{true, []string{"http://infra1.example.com:2379", "https://infra0.example.com:2379"}},
-	} {
-		s.Insecure = c.insecure
-		if clients, err := s.Clients(t.Context()); err != nil || !slices.Equal(clients, c.want) {
-			t.Errorf("Clients, insecure %t = %v, %v, want %v", c.insecure, clients, err, c.want)
-		}
 	}
 }
 
