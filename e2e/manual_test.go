@@ -22,7 +22,7 @@ func blocksOf(t *testing.T, page string) (all []block) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("(?ms)^```(sh|text)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?ms)^ *```(sh|text)\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
 		if m[1] == "sh" {
 			all = append(all, block{text: m[2]})
 		} else {
@@ -52,6 +52,15 @@ func TestThePageOfTheCommandLineIsReal(t *testing.T) {
 	runPage(t, "ctl.md", 7)
 }
 
+// TestTheMigrationPageIsReal goes the ways of the page with Debian's etcd.
+func TestTheMigrationPageIsReal(t *testing.T) {
+	parallel(t)
+	runPage(t, "migration.md", 18, "etcd", "etcdctl", "curl")
+}
+
+// serverLine is a command of a page that serves, and its data directory.
+var serverLine = regexp.MustCompile(`^(canopy|etcd) --data-dir (\S+) `)
+
 // runPage runs all commands of a page of the manual, in their order, and compares each line that the page shows with their
 // output. A server is started in the place of the one before that has the same data directory. The ports are other ones.
 // It gives the servers that run in the end, by data directory.
@@ -59,7 +68,7 @@ func runPage(t *testing.T, page string, blocksMin int, tools ...string) map[stri
 	t.Helper()
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("openssl, curl and etcdctl are needed: apt-get install openssl curl etcd-client")
+			t.Skip("openssl, curl, etcd and etcdctl are needed: apt-get install openssl curl etcd-server etcd-client")
 		}
 	}
 	dir := t.TempDir()
@@ -85,20 +94,33 @@ func runPage(t *testing.T, page string, blocksMin int, tools ...string) map[stri
 		t.Fatalf("only %d commands were found", len(blocks))
 	}
 	serving := map[string]*server{} // by data directory
+	var starting []*server          // those of one cluster need each other
+	ready := func() {
+		for _, s := range starting {
+			s.waitLine("ready to serve client requests")
+		}
+		starting = nil
+	}
 	for _, b := range blocks {
-		text, output := here(b.text), here(b.output)
-		if strings.HasPrefix(text, "canopy --data-dir ") {
-			data := strings.Fields(text)[2]
+		text, output := strings.TrimSpace(here(b.text)), here(b.output)
+		if m := serverLine.FindStringSubmatch(text); m != nil {
+			data := m[2]
 			if before := serving[data]; before != nil {
 				if status := before.signal(syscall.SIGTERM); status != 0 {
 					t.Fatalf("the server before ended with status %d", status)
 				}
 			}
 			s := newServer(t)
-			s.name, s.line = data, []string{"bash", "-c", "cd " + dir + " && exec ./" + text}
+			s.name, s.line = data, []string{"bash", "-c", "cd " + dir + " && PATH=.:$PATH exec " + text}
 			s.launch()
-			s.waitLine("ready to serve client requests")
-			serving[data] = s
+			serving[data], starting = s, append(starting, s)
+			continue
+		}
+		ready()
+		if text == "systemctl stop etcd" {
+			if status := serving["etcd.data"].signal(syscall.SIGTERM); status > 0 {
+				t.Fatalf("etcd ended with status %d", status)
+			}
 			continue
 		}
 		eventually(t, hang, text, func() error {
@@ -116,5 +138,6 @@ func runPage(t *testing.T, page string, blocksMin int, tools ...string) map[stri
 			return nil
 		})
 	}
+	ready()
 	return serving
 }

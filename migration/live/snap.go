@@ -66,5 +66,6 @@ func ImportSnap(ctx context.Context, to *client.Client, name string, o SnapOptio
 		group.Go(put)
 		return ctx.Err()
 	})
-	return count.Load(), errors.Join(group.Wait(), err)
+	err = errors.Join(group.Wait(), err) // every key, before they are counted
+	return count.Load(), err
 }
