@@ -22,7 +22,7 @@ import (
 func runDiscovery(argv, environ []string) (exit int) {
 	invocation, err := config.ParseService(argv, environ)
 	if err != nil {
-		return refuse(err)
+		return process.Refuse(err, usage())
 	}
 	switch invocation.Action {
 	case config.Help:

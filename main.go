@@ -47,6 +47,9 @@ func runCtl(name string, argv []string) (exit int) {
 
 // run does what the command line says and gives the exit status (F41).
 func run(argv, environ []string) (exit int) {
+	if args, asked := ctl.Completion(argv); asked {
+		return runCtl("canopy ctl", args)
+	}
 	for _, c := range commands() {
 		if len(argv) > 0 && argv[0] == c.Name {
 			return c.run(argv[1:], environ)
@@ -63,9 +66,6 @@ func usage() string {
 	}
 	return config.UsageText(all)
 }
-
-// refuse prints why the command line or the environment cannot be used, and gives the exit status.
-func refuse(err error) (exit int) { return process.Refuse(err, usage()) }
 
 func versionText() string {
 	return config.VersionText(etcdserver.APIVersion, version, process.Revision())

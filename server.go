@@ -19,7 +19,7 @@ import (
 func runServer(argv, environ []string) (exit int) {
 	invocation, err := config.Parse(argv, environ, bootstrap.Begun)
 	if err != nil {
-		return refuse(err)
+		return process.Refuse(err, usage())
 	}
 	switch invocation.Action {
 	case config.Help:
@@ -33,7 +33,7 @@ func runServer(argv, environ []string) (exit int) {
 	}
 	c := invocation.Config
 	if _, err := certificates.Check(c); err != nil {
-		return refuse(err)
+		return process.Refuse(err, usage())
 	}
 	return process.Run(process.Options{Log: c.Log, Notes: invocation.Notes}, func(ctx context.Context, p *process.Process) error {
 		if c.IsTuned() {
@@ -63,7 +63,7 @@ func check(invocation config.Invocation) (exit int) {
 		}
 	}
 	if err := errors.Join(err, bootstrap.Check(invocation.Config)); err != nil {
-		return refuse(err)
+		return process.Refuse(err, usage())
 	}
 	return 0
 }

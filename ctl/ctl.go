@@ -68,7 +68,8 @@ func Run(ctx context.Context, env Env, args []string, more ...*cobra.Command) (e
 
 func newRoot(s *session) *cobra.Command {
 	root := &cobra.Command{
-		Use:           s.Name,
+		Use:           strings.Fields(s.Name)[0],
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: s.Name}, // of two words
 		Short:         "Read, change and watch the keys of a cluster, and manage its members and users",
 		Version:       apiVersion,
 		SilenceErrors: true, SilenceUsage: true,
