@@ -99,6 +99,12 @@ func dump(t *testing.T, s *server) string {
 // 12, 1 and 5).
 func TestTheWayFromEtcd(t *testing.T) {
 	parallel(t)
+	for round := range *rounds {
+		t.Run(fmt.Sprint("round ", round+1), theWayFromEtcd)
+	}
+}
+
+func theWayFromEtcd(t *testing.T) {
 	for name, c := range map[string]struct {
 		signal syscall.Signal
 		flags  []string
@@ -231,4 +237,22 @@ func TestRestoreRefuses(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "d")); !os.IsNotExist(err) {
 		t.Errorf("a restore that was refused has left a directory: %v", err)
 	}
+}
+
+// TestARestoredClusterIsOneAsEver runs the recorded conversations against members that were restored.
+func TestARestoredClusterIsOneAsEver(t *testing.T) {
+	parallel(t)
+	if _, err := os.Stat(*suite); err != nil {
+		t.Skipf("the suite is not here: %v", err)
+	}
+	dir := t.TempDir()
+	state := `{"Root":{"Path":"/","CreatedIndex":0,"ModifiedIndex":0,"ExpireTime":"0001-01-01T00:00:00Z","Value":"","Children":{` +
+		`"_x":{"Path":"/_x","CreatedIndex":1,"ModifiedIndex":1,"ExpireTime":"0001-01-01T00:00:00Z","Value":"b","Children":null}}},"CurrentIndex":1}`
+	if err := os.WriteFile(filepath.Join(dir, "state"), []byte(state), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "keys.canopy")
+	mustCtl(t, "import-dir", "--data-dir", filepath.Join(dir, "state"), "--out", file)
+	scenarios, _ := servedScenarios(t, leftOut)
+	runSuite(t, restoreCluster(t, file, 1, "--history-events", "1000").members[0], scenarios)
 }

@@ -7,6 +7,7 @@ package migration
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -47,6 +48,9 @@ func Import(paths []string, o Options) (_ *replica.State, _ *report.Report, err 
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if err := different(paths); err != nil {
+		return nil, nil, err
+	}
 	for _, path := range paths {
 		s, err := open(path, o)
 		if err != nil {
@@ -72,6 +76,22 @@ func Import(paths []string, o Options) (_ *replica.State, _ *report.Report, err 
 	compare(seen, best, r)
 	state, err := assemble(tree, r, o)
 	return state, r, err
+}
+
+// different refuses a directory that is given twice.
+func different(paths []string) error {
+	for i, path := range paths {
+		one, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		for _, before := range paths[:i] {
+			if other, err := os.Stat(before); err == nil && os.SameFile(one, other) {
+				return fmt.Errorf("%s is given twice", path)
+			}
+		}
+	}
+	return nil
 }
 
 func open(path string, o Options) (source, error) {

@@ -28,13 +28,9 @@ func hold(segment, place string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	if !writable {
-		lock.Type = unix.F_RDLCK
-	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
-		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
+		err = lockOpenFile(f.Fd(), writable)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return nil, errors.Join(&RunningError{place}, f.Close())
