@@ -38,7 +38,7 @@ func main() {
 	if filepath.Base(os.Args[0]) == "etcdctl" { // called by a link, from scripts
 		os.Exit(runCtl("etcdctl", os.Args[1:]))
 	}
-	os.Exit(run(os.Args[1:], os.Environ()))
+	os.Exit(run(ctl.Reordered(os.Args[1:]), os.Environ()))
 }
 
 func runCtl(name string, argv []string) (exit int) {

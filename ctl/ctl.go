@@ -21,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"canopy/ctl/command"
 	"canopy/ctl/words"
 )
 
@@ -55,7 +56,10 @@ func Main(name string, args []string, more ...*cobra.Command) (exit int) {
 func Run(ctx context.Context, env Env, args []string, more ...*cobra.Command) (exit int) {
 	s := &session{Env: env}
 	root := newRoot(s)
-	root.AddCommand(more...)
+	for _, c := range more {
+		c.Annotations = map[string]string{command.Once: ""}
+		root.AddCommand(c)
+	}
 	root.SetArgs(words.Normalize(root, args))
 	if err := s.refuseV3(args); err != nil {
 		return s.fail(err)

@@ -43,12 +43,15 @@ func plain(exit int, format string, args ...any) error {
 // exitWith ends the command with a status, and says nothing more.
 func exitWith(exit int) error { return &failure{exit: exit} }
 
+// exitStatus is an error of a further command.
+type exitStatus interface {
+	ExitStatus() (status int, said bool)
+}
+
 // fail shows an error, and gives the exit status.
 func (s *session) fail(err error) int {
 	f := &failure{exit: exitServer, err: err}
-	var other interface {
-		ExitStatus() (status int, said bool)
-	} // of a further command
+	var other exitStatus
 	if errors.As(err, &other) {
 		said := false
 		if f.exit, said = other.ExitStatus(); said {
@@ -137,7 +140,7 @@ func isUnreachable(err error) bool {
 
 // refusal makes an error one of the commands for members and users: exit status 1, without "Error:  ".
 func refusal(err error) error {
-	if err == nil || errors.As(err, new(*failure)) {
+	if err == nil || errors.As(err, new(*failure)) || errors.As(err, new(exitStatus)) {
 		return err
 	}
 	var said *client.Error

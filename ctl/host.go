@@ -2,12 +2,17 @@ package ctl
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"canopy/client"
 	"canopy/ctl/command"
 	"canopy/ctl/held"
+	"canopy/ctl/load"
+	"canopy/ctl/manual"
+	"canopy/ctl/shell"
 	"canopy/ctl/subtree"
 )
 
@@ -16,16 +21,25 @@ func furtherCommands(s *session) []*cobra.Command {
 	h := &command.Host{
 		In: s.In, Out: s.Out, Err: s.Err, Getenv: s.Getenv,
 		Format: func() string { return s.output }, Table: s.table,
+		OpenTerminal: s.OpenTerminal, Again: s.again,
 		Run: s.run, RunLong: s.runLong, Each: s.each,
 		Other: func(ctx context.Context, endpoints string) (*client.Client, error) {
 			return s.other(endpoints, "").dial(ctx)
 		},
 	}
 	var all []*cobra.Command
-	for _, make := range []func(*command.Host) []*cobra.Command{held.Commands, subtree.Commands} {
+	for _, make := range []func(*command.Host) []*cobra.Command{held.Commands, load.Commands, manual.Commands, shell.Commands, subtree.Commands} {
 		all = append(all, make(h)...)
 	}
 	return all
+}
+
+// Reordered puts the word that a shell adds, to complete a command line of canopy, behind ctl.
+func Reordered(argv []string) []string {
+	if len(argv) > 1 && strings.HasPrefix(argv[0], "__complete") && argv[1] == "ctl" {
+		return append([]string{argv[1], argv[0]}, argv[2:]...)
+	}
+	return argv
 }
 
 // each bounds what one member is asked, by --timeout.
@@ -49,4 +63,24 @@ func (s *session) runLong(ctx context.Context, do func(context.Context, *client.
 	}
 	defer c.Close()
 	return do(ctx, c)
+}
+
+// again runs another command line with the same global flags, but no command of other packages: a cobra.Command keeps the flags
+// of its run. The password is asked for once.
+func (s *session) again(ctx context.Context, args []string) (exit int) {
+	var config client.Config
+	if err := s.login(&config, nil); err != nil {
+		return s.fail(err)
+	}
+	env, getenv := s.Env, s.Getenv
+	env.Getenv = func(name string) string {
+		if name == "ETCDCTL_PASSWORD" && config.Password != "" {
+			return config.Password
+		}
+		return getenv(name)
+	}
+	s.Env.Getenv = env.Getenv
+	var global []string
+	s.eachGiven(func(f *pflag.Flag) { global = append(global, "--"+f.Name+"="+f.Value.String()) })
+	return Run(ctx, env, append(global, args...))
 }

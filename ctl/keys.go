@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"canopy/client"
+	"canopy/ctl/prompt"
 )
 
 func keyCommands(s *session) []*cobra.Command {
@@ -51,7 +52,7 @@ func (s *session) valueArg(args []string) (string, error) {
 	if len(args) > 1 {
 		return args[1], nil
 	}
-	if isTerminal(s.In) {
+	if prompt.IsTerminal(s.In) {
 		s.tell("reading the value from the terminal; end it with Ctrl-D")
 	}
 	b, err := io.ReadAll(io.LimitReader(s.In, valueMax+1))

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"canopy/client"
+	"canopy/ctl/prompt"
 )
 
 // session is one run of a command: what its global flags say, and the client that comes of it.
@@ -32,7 +33,8 @@ type session struct {
 	username, token            string
 	timeout, totalTimeout      time.Duration
 
-	given func(flag string) bool // whether the command line has a flag
+	given     func(flag string) bool    // whether the command line has a flag
+	eachGiven func(func(f *pflag.Flag)) // calls a function for each global flag that it has
 }
 
 const (
@@ -62,6 +64,13 @@ func (s *session) flags(f *pflag.FlagSet) {
 	f.DurationVar(&s.totalTimeout, "total-timeout", 5*time.Second, "time for the whole command, watches left out; 0: no limit")
 	f.BoolVar(&s.debug, "debug", false, "show each request as a curl command on standard error")
 	s.given = f.Changed
+	s.eachGiven = func(each func(*pflag.Flag)) {
+		f.VisitAll(func(one *pflag.Flag) {
+			if one.Changed {
+				each(one)
+			}
+		})
+	}
 }
 
 // check refuses values before anything is done (C21).
@@ -240,7 +249,7 @@ func (s *session) login(config *client.Config, inURL *url.Userinfo) error {
 	}
 	if !found && password == "" {
 		var err error
-		if password, err = s.askPassword("Password: "); err != nil {
+		if password, err = prompt.Password(s.OpenTerminal, s.In, "Password: "); err != nil {
 			return err
 		}
 	}

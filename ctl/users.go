@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"canopy/client"
+	"canopy/ctl/prompt"
 )
 
 func userCommands(s *session) []*cobra.Command {
@@ -72,7 +73,7 @@ func (s *session) userAddCommand() *cobra.Command {
 		}
 		if !found {
 			var err error
-			if password, err = s.askPassword("New password: "); err != nil {
+			if password, err = prompt.Password(s.OpenTerminal, s.In, "New password: "); err != nil {
 				return err
 			}
 			var cancel context.CancelFunc
@@ -138,7 +139,7 @@ func (s *session) userPasswdCommand() *cobra.Command {
 		if _, err := c.User(ctx, name); err != nil {
 			return err
 		}
-		password, err := s.askPassword("New password: ")
+		password, err := prompt.Password(s.OpenTerminal, s.In, "New password: ")
 		if err != nil {
 			return err
 		}

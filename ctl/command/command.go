@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"unicode"
@@ -31,9 +32,14 @@ type Host struct {
 	Other func(ctx context.Context, endpoints string) (*client.Client, error)
 	// Table prints rows below a head.
 	Table func(head []string, rows [][]string) error
+	// OpenTerminal opens the terminal of the user. An error means that there is none.
+	OpenTerminal func() (*os.File, error)
 	// Again runs another command line of the same program with the same global flags, and gives its exit status.
 	Again func(ctx context.Context, args []string) int
 }
+
+// Once is an annotation of commands that cannot run again in the same process.
+const Once = "once"
 
 // FormatJSON is the Format that asks for one value in JSON.
 const FormatJSON = "json"

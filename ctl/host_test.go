@@ -1,0 +1,73 @@
+package ctl
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"canopy/client"
+	"canopy/client/membertest"
+)
+
+// The commands of a shell have its global flags, and its status is that of the last one.
+func TestShell(t *testing.T) {
+	run := ourRunner(t, membertest.Start(t, 1).ClientURLs()[0])
+	stdout, stderr, exit := run([]string{"-o", "json", "--no-sync", "shell"}, "set /a 'one two'\nls /\nget /nope\n")
+	if exit != exitServer || !strings.Contains(stdout, `"value":"one two"`) || !strings.Contains(stdout, `["/a"]`) || !strings.Contains(stderr, "100: Key not found (/nope)") {
+		t.Errorf("status %d\n%s\n%s", exit, stdout, stderr)
+	}
+}
+
+func TestBench(t *testing.T) {
+	cluster := membertest.Start(t, 1)
+	run := ourRunner(t, cluster.ClientURLs()[0])
+	for _, what := range []string{"set", "get"} {
+		stdout, stderr, exit := run([]string{"-o", "json", "bench", what, "--requests", "50", "--clients", "4"}, "")
+		var said struct{ Requests, Failed int }
+		if err := json.Unmarshal([]byte(stdout), &said); err != nil || said.Requests != 50 || said.Failed != 0 || exit != 0 {
+			t.Errorf("status %d, %s, %s, %v", exit, stdout, stderr, err)
+		}
+	}
+	r, err := newClient(t, cluster.ClientURLs()).Get(t.Context(), "/", client.GetOptions{})
+	if err != nil || len(r.Node.Nodes) != 0 {
+		t.Errorf("keys are left: %v, %v", r, err)
+	}
+	if _, _, exit := run([]string{"bench", "nosuch"}, ""); exit != exitUsage {
+		t.Errorf("the status of a load that does not exist is %d", exit)
+	}
+}
+
+func TestManualPages(t *testing.T) {
+	dir := t.TempDir()
+	if _, stderr, exit := ourRunner(t, "http://127.0.0.1:1")([]string{"man", dir}, ""); exit != 0 {
+		t.Fatalf("status %d, %s", exit, stderr)
+	}
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil || len(pages) < 40 {
+		t.Fatalf("only %d pages are written, %v", len(pages), err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "etcdctl-member-add.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{".SH NAME\netcdctl\\-member\\-add \\- Add a member", ".SH GLOBAL OPTIONS", ".B \\-\\-endpoints"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestReordered(t *testing.T) {
+	for _, c := range [][2]string{
+		{"__complete ctl get /a", "ctl __complete get /a"},
+		{"__completeNoDesc ctl get /a", "ctl __completeNoDesc get /a"},
+		{"ctl get /a", "ctl get /a"}, {"__complete ct", "__complete ct"}, {"", ""},
+	} {
+		if got := Reordered(strings.Fields(c[0])); !slices.Equal(got, strings.Fields(c[1])) {
+			t.Errorf("%s becomes %q", c[0], got)
+		}
+	}
+}
