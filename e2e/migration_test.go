@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // newEtcd is a real etcd that serves the v2 API.
@@ -255,4 +256,40 @@ func TestARestoredClusterIsOneAsEver(t *testing.T) {
 	mustCtl(t, "import-dir", "--data-dir", filepath.Join(dir, "state"), "--out", file)
 	scenarios, _ := servedScenarios(t, leftOut)
 	runSuite(t, restoreCluster(t, file, 1, "--history-events", "1000").members[0], scenarios)
+}
+
+// TestTimeStoodStill: a key of which an hour was left when its server was stopped has an hour left in the new cluster; with
+// --ttl absolute its time is past, and it goes with an event (G54).
+func TestTimeStoodStill(t *testing.T) {
+	parallel(t)
+	dir := t.TempDir()
+	source := filepath.Join(dir, "state")
+	state := `{"Root":{"Path":"/","CreatedIndex":0,"ModifiedIndex":0,"ExpireTime":"0001-01-01T00:00:00Z","Value":"","Children":{` +
+		`"k":{"Path":"/k","CreatedIndex":1,"ModifiedIndex":1,"ExpireTime":"2020-01-01T01:00:00Z","Value":"b","Children":null}}},"CurrentIndex":1}`
+	if err := os.WriteFile(source, []byte(state), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(source, stopped, stopped); err != nil {
+		t.Fatal(err)
+	}
+	for _, ttl := range []string{"remaining", "absolute"} {
+		file := filepath.Join(dir, ttl)
+		mustCtl(t, "import-dir", "--data-dir", source, "--out", file, "--ttl", ttl)
+		s := restoreCluster(t, file, 1).members[0]
+		if ttl == "absolute" {
+			a := s.must(http.StatusOK, "GET", "/v2/keys/k?wait=true&waitIndex=2", "")
+			if !strings.Contains(a.body, `"action":"expire"`) {
+				t.Errorf("the event is %s", a.body)
+			}
+			continue
+		}
+		var got struct{ Node struct{ TTL int } }
+		if err := json.Unmarshal([]byte(s.must(http.StatusOK, "GET", "/v2/keys/k", "").body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Node.TTL < 3000 || got.Node.TTL > 3600 {
+			t.Errorf("%d seconds are left, want an hour", got.Node.TTL)
+		}
+	}
 }

@@ -310,3 +310,55 @@ func compareUsers(t *testing.T, state *replica.State, want *expected) {
 		t.Errorf("users and roles are\n%v\nwant\n%v", got, all)
 	}
 }
+
+// TestWhatIsNoSource names what cannot be taken, and why (G1, G19).
+func TestWhatIsNoSource(t *testing.T) {
+	archives(t)
+	peers, _ := unpack(t, "0.4.9-peers")
+	removed := filepath.Join(filepath.Dir(peers[0]), "m3-removed")
+	three, _ := unpack(t, "2.3.8-three")
+	lone, _ := unpack(t, "3.4.23-log")
+	empty, dir := t.TempDir(), t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	bolt := append(make([]byte, 16), 0xed, 0xda, 0x0c, 0xed)
+	for _, c := range []struct {
+		says  string
+		paths []string
+	}{
+		{"was removed from its cluster", []string{removed}},
+		{"directories of one cluster", []string{three[0], lone[0]}},
+		{"is given twice", []string{lone[0], lone[0]}},
+		{"this is no data directory of etcd", []string{empty}},
+		{"v3 keys only", []string{write("v3", bolt)}},
+		{"a 0.4 standby", []string{filepath.Dir(write("standby/standby_info", []byte("{}")))}},
+		{"no such file", []string{filepath.Join(dir, "none")}},
+		{"no v2 keys in it", []string{write("state", []byte(`{"Root":{"Path":"/","ExpireTime":"0001-01-01T00:00:00Z","Value":"","Children":{}},"CurrentIndex":0}`))}},
+	} {
+		if _, _, err := Import(c.paths, Options{}); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v; want it to say %q", c.paths, err, c.says)
+		}
+	}
+	var o Options
+	o.AcceptLoss = true
+	if _, r, err := Import([]string{removed}, o); err != nil || !r.Partial() {
+		t.Errorf("--accept-loss: %v", err)
+	}
+	if _, r, err := Import(three, Options{}); err != nil || !strings.Contains(fmt.Sprint(r.Notes), "chosen") {
+		t.Errorf("three members: %v, %v", r, err)
+	}
+	for _, each := range []Options{{NoAuth: true}, {Absolute: true}} {
+		state, r, err := Import(lone, each)
+		if err != nil || each.NoAuth && (len(state.Auth.Users()) > 0 || !r.Partial()) || each.Absolute != (state.Time() == 0) {
+			t.Errorf("%+v: time %d, %v", each, state.Time(), err)
+		}
+	}
+}
