@@ -81,6 +81,13 @@ func (c *Client) SelfStatsOf(ctx context.Context, endpoint string) (SelfStats, e
 	return s, nil
 }
 
+// WatchesOf is how many watches the member of one endpoint has.
+func (c *Client) WatchesOf(ctx context.Context, endpoint string) (uint64, error) {
+	var said struct{ Watchers uint64 }
+	_, err := c.try(ctx, endpoint, &call{method: http.MethodGet, path: "/v2/stats/store", into: &said})
+	return said.Watchers, err
+}
+
 // Version is what a server says of itself, and what its cluster has agreed on.
 type Version struct {
 	Server  string `json:"etcdserver"`

@@ -10,6 +10,7 @@ import (
 	"canopy/client"
 	"canopy/ctl/command"
 	"canopy/ctl/held"
+	"canopy/ctl/live"
 	"canopy/ctl/load"
 	"canopy/ctl/manual"
 	"canopy/ctl/shell"
@@ -28,7 +29,7 @@ func furtherCommands(s *session) []*cobra.Command {
 		},
 	}
 	var all []*cobra.Command
-	for _, make := range []func(*command.Host) []*cobra.Command{held.Commands, load.Commands, manual.Commands, shell.Commands, subtree.Commands} {
+	for _, make := range []func(*command.Host) []*cobra.Command{held.Commands, live.Commands, load.Commands, manual.Commands, shell.Commands, subtree.Commands} {
 		all = append(all, make(h)...)
 	}
 	return all

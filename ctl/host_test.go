@@ -1,11 +1,14 @@
 package ctl
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"canopy/client"
@@ -37,6 +40,41 @@ func TestBench(t *testing.T) {
 	}
 	if _, _, exit := run([]string{"bench", "nosuch"}, ""); exit != exitUsage {
 		t.Errorf("the status of a load that does not exist is %d", exit)
+	}
+}
+
+// A view of top has the leader, and the changes since the one before by subtree.
+func TestTop(t *testing.T) {
+	cluster := membertest.Start(t, 3)
+	c := newClient(t, cluster.ClientURLs())
+	ctx, stop := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			if _, err := c.Set(ctx, "/busy/"+strconv.Itoa(n%7), "v", client.SetOptions{}); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	defer func() { stop(); writing.Wait() }()
+	stdout, stderr, exit := ourRunner(t, cluster.ClientURLs()[0])([]string{"-o", "json", "top", "--rounds", "2", "--interval", "1s"}, "")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	var said struct {
+		Leader           string
+		Members          int
+		Watches          int
+		ChangesPerSecond float64
+		Busiest          []struct {
+			Key     string
+			Changes int
+		}
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &said); err != nil || exit != 0 || len(lines) != 2 {
+		t.Fatalf("status %d, %s, %s, %v", exit, stdout, stderr, err)
+	}
+	if !strings.HasPrefix(said.Leader, "m") || said.Members != 3 || said.ChangesPerSecond <= 0 || len(said.Busiest) != 1 || said.Busiest[0].Key != "/busy" {
+		t.Errorf("the view is %+v", said)
 	}
 }
 
