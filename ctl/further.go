@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,21 +14,23 @@ import (
 type further struct{}
 
 // Client makes the client that the global flags and variables ask for, for a further command. It connects to nothing.
-func Client(c *cobra.Command) (*client.Client, error) {
-	s, ok := c.Context().Value(further{}).(*session)
-	if !ok {
-		return nil, errors.New("this command needs the flags of canopy ctl")
-	}
-	return s.dial(c.Context())
-}
+func Client(c *cobra.Command) (*client.Client, error) { return Other(c, "", "") }
 
-// Other makes a client as Client does, but of another endpoint, and with another login if one is given.
+// Other makes a client as Client does, but of another endpoint, and with another login, if they are given. Both leave time and
+// room for whole trees, where --timeout does not say otherwise: an etcd begins the listing of a million keys late.
 func Other(c *cobra.Command, endpoint, username string) (*client.Client, error) {
 	s, ok := c.Context().Value(further{}).(*session)
 	if !ok {
 		return nil, errors.New("this command needs the flags of canopy ctl")
 	}
-	return s.other(endpoint, username).dial(c.Context())
+	patient := *s
+	if patient.answerBytes = 1 << 31; !s.given("timeout") {
+		patient.timeout = time.Minute
+	}
+	if endpoint == "" {
+		return patient.dial(c.Context())
+	}
+	return patient.other(endpoint, username).dial(c.Context())
 }
 
 // other is this session with another endpoint, and with another login if one is given.

@@ -33,6 +33,8 @@ type session struct {
 	username, token            string
 	timeout, totalTimeout      time.Duration
 
+	answerBytes int64 // the largest answer; 0: the client's default
+
 	given     func(flag string) bool    // whether the command line has a flag
 	eachGiven func(func(f *pflag.Flag)) // calls a function for each global flag that it has
 }
@@ -119,7 +121,7 @@ func (s *session) dial(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := client.Config{Endpoints: endpoints, Redirects: true, TLS: security, HeaderTimeout: s.timeout, DialTimeout: s.dialTimeout()}
+	config := client.Config{Endpoints: endpoints, Redirects: true, TLS: security, HeaderTimeout: s.timeout, DialTimeout: s.dialTimeout(), AnswerBytes: s.answerBytes}
 	if s.timeout == 0 {
 		config.HeaderTimeout = -1
 	}

@@ -188,3 +188,27 @@ func TestMirrorToV3(t *testing.T) {
 		t.Errorf("after a run with --delete there is %q", got)
 	}
 }
+
+// TestMirrorWithUsers copies between two clusters that both have users, each with a name of its own; a wrong password ends it
+// (G60).
+func TestMirrorWithUsers(t *testing.T) {
+	parallel(t)
+	guarded := func(password string) *server {
+		s := newServer(t).start()
+		s.postJSON("PUT", "/v2/auth/users/root", `{"user":"root","password":"`+password+`"}`)
+		s.must(http.StatusCreated, "PUT", "/v2/keys/from-"+password, "value=1")
+		s.postJSON("PUT", "/v2/auth/roles/guest", `{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}`)
+		s.postJSON("PUT", "/v2/auth/enable", "")
+		return s
+	}
+	from, to := guarded("one"), guarded("two")
+	args := []string{"mirror", "--from", from.client, "--to", to.client, "--once", "--from-username", "root:one", "--to-username"}
+	if status, out := ctl(t, append(args, "root:wrong")...); status == 0 || strings.Contains(out, "wrong") {
+		t.Errorf("a wrong password: exit status %d: %s", status, out)
+	}
+	mustCtl(t, append(args, "root:two")...)
+	out := mustCtl(t, "--endpoints", to.client, "--no-sync", "-u", "root:two", "get", "/from-one")
+	if strings.TrimSpace(out) != "1" {
+		t.Errorf("the key is %q", out)
+	}
+}
