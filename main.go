@@ -11,6 +11,7 @@ import (
 
 	"canopy/config"
 	"canopy/ctl"
+	"canopy/ctl/words"
 	"canopy/etcdserver"
 	"canopy/internal/process"
 	migrate "canopy/migration/command"
@@ -38,7 +39,7 @@ func main() {
 	if filepath.Base(os.Args[0]) == "etcdctl" { // called by a link, from scripts
 		os.Exit(runCtl("etcdctl", os.Args[1:]))
 	}
-	os.Exit(run(ctl.Reordered(os.Args[1:]), os.Environ()))
+	os.Exit(run(words.Reordered(os.Args[1:]), os.Environ()))
 }
 
 func runCtl(name string, argv []string) (exit int) {

@@ -2,7 +2,7 @@ package ctl
 
 import (
 	"context"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,15 +32,12 @@ func furtherCommands(s *session) []*cobra.Command {
 	for _, make := range []func(*command.Host) []*cobra.Command{held.Commands, live.Commands, load.Commands, manual.Commands, shell.Commands, subtree.Commands} {
 		all = append(all, make(h)...)
 	}
-	return all
-}
-
-// Reordered puts the word that a shell adds, to complete a command line of canopy, behind ctl.
-func Reordered(argv []string) []string {
-	if len(argv) > 1 && strings.HasPrefix(argv[0], "__complete") && argv[1] == "ctl" {
-		return append([]string{argv[1], argv[0]}, argv[2:]...)
+	for _, c := range all {
+		if slices.Contains([]string{"tree", "cp", "mv", "edit", "diff", "lock", "elect"}, c.Name()) {
+			c.ValidArgsFunction = s.completeKeys
+		}
 	}
-	return argv
+	return all
 }
 
 // each bounds what one member is asked, by --timeout.

@@ -13,6 +13,7 @@ import (
 
 	"canopy/client"
 	"canopy/client/membertest"
+	"canopy/ctl/words"
 )
 
 // The commands of a shell have its global flags, and its status is that of the last one.
@@ -78,6 +79,19 @@ func TestTop(t *testing.T) {
 	}
 }
 
+// Keys are completed for commands of other packages, too.
+func TestKeysOfFurtherCommandsAreCompleted(t *testing.T) {
+	run := ourRunner(t, membertest.Start(t, 1).ClientURLs()[0])
+	if _, stderr, exit := run([]string{"mk", "/locks/a", "v"}, ""); exit != 0 {
+		t.Fatal(stderr)
+	}
+	for _, name := range []string{"get", "tree", "cp", "mv", "edit", "diff", "lock", "elect"} {
+		if stdout, stderr, _ := run([]string{"__complete", name, "/lo"}, ""); !strings.HasPrefix(stdout, "/locks/\n") {
+			t.Errorf("%s: %q, %s", name, stdout, stderr)
+		}
+	}
+}
+
 func TestManualPages(t *testing.T) {
 	dir := t.TempDir()
 	if _, stderr, exit := ourRunner(t, "http://127.0.0.1:1")([]string{"man", dir}, ""); exit != 0 {
@@ -104,7 +118,7 @@ func TestReordered(t *testing.T) {
 		{"__completeNoDesc ctl get /a", "ctl __completeNoDesc get /a"},
 		{"ctl get /a", "ctl get /a"}, {"__complete ct", "__complete ct"}, {"", ""},
 	} {
-		if got := Reordered(strings.Fields(c[0])); !slices.Equal(got, strings.Fields(c[1])) {
+		if got := words.Reordered(strings.Fields(c[0])); !slices.Equal(got, strings.Fields(c[1])) {
 			t.Errorf("%s becomes %q", c[0], got)
 		}
 	}

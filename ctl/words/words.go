@@ -69,3 +69,11 @@ func (f flagNames) named(arg *string) (name string, takesValue bool) {
 	}
 	return name, takesValue
 }
+
+// Reordered puts the word that a shell adds, to complete a command line of canopy, behind ctl.
+func Reordered(argv []string) []string {
+	if len(argv) > 1 && strings.HasPrefix(argv[0], "__complete") && argv[1] == "ctl" {
+		return append([]string{argv[1], argv[0]}, argv[2:]...)
+	}
+	return argv
+}
