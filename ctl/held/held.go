@@ -20,8 +20,6 @@ import (
 	"canopy/ctl/command"
 )
 
-const exitServer = 4 // for a lock that is lost, as for other failures of the cluster
-
 // killAfterDefault is the time that a command has to end after its lock is lost.
 const killAfterDefault = 5 * time.Second
 
