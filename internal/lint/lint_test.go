@@ -158,7 +158,7 @@ var mayImport = map[string][]string{
 	"ctl/subtree":               {"canopy/client", "canopy/ctl/command"},
 	"migration":                 {"canopy/etcdserver/auth", "canopy/etcdserver/replica", "canopy/migration/etcd04", "canopy/migration/etcddir", "canopy/migration/etcdtree", "canopy/migration/report", "canopy/raft", "canopy/store"},
 	"migration/archive":         {"canopy/etcdserver/replica", "canopy/migration/report"},
-	"migration/command":         {"canopy/client", "canopy/ctl", "canopy/ctl/words", "canopy/etcdserver/replica", "canopy/migration", "canopy/migration/archive", "canopy/migration/live", "canopy/migration/report", "canopy/migration/restore"},
+	"migration/command":         {"canopy/client", "canopy/ctl", "canopy/etcdserver/replica", "canopy/migration", "canopy/migration/archive", "canopy/migration/live", "canopy/migration/report", "canopy/migration/restore"},
 	"migration/etcd04":          {"canopy/migration/etcdtree", "canopy/migration/report"},
 	"migration/etcddir":         {"canopy/migration/etcdtree", "canopy/migration/etcdwal", "canopy/migration/report"},
 	"migration/etcdtree":        {"canopy/etcdserver/auth", "canopy/store", "canopy/store/tree", "canopy/store/watch"},
