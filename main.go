@@ -48,9 +48,6 @@ func runCtl(name string, argv []string) (exit int) {
 
 // run does what the command line says and gives the exit status (F41).
 func run(argv, environ []string) (exit int) {
-	if args, asked := ctl.Completion(argv); asked {
-		return runCtl("canopy ctl", args)
-	}
 	for _, c := range commands() {
 		if len(argv) > 0 && argv[0] == c.Name {
 			return c.run(argv[1:], environ)

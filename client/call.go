@@ -41,11 +41,11 @@ func (c *Client) do(ctx context.Context, what call) (http.Header, error) {
 			return header, err
 		}
 		failed.Failures = append(failed.Failures, Failure{endpoint, err})
-		if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			break // says nothing about the endpoint
 		}
-		c.leave(endpoint)
-		if errors.Is(err, ErrUnknownOutcome) {
+		c.leave(endpoint) // also when the time is over: it may be dead, and the next call begins with another one
+		if errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil {
 			break
 		}
 	}

@@ -49,12 +49,3 @@ func (s *session) completeKeys(c *cobra.Command, args []string, typed string) ([
 	}
 	return keys, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
-
-// Completion finds the command line that the completion script of "canopy ctl" asks about: it calls the program with a word
-// that stands before "ctl".
-func Completion(argv []string) (args []string, asked bool) {
-	if len(argv) < 2 || argv[0] != cobra.ShellCompRequestCmd && argv[0] != cobra.ShellCompNoDescRequestCmd || argv[1] != "ctl" {
-		return nil, false
-	}
-	return append([]string{argv[0]}, argv[2:]...), true
-}

@@ -213,7 +213,7 @@ func (l *Lock) refresh(ctx context.Context, sent time.Time) {
 		if !now.Before(end) {
 			continue // the process was paused
 		}
-		once, cancel := context.WithDeadline(ctx, end)
+		once, cancel := context.WithTimeout(ctx, min(every, time.Until(end))) // an endpoint that is silent costs one try
 		_, err := l.client.Set(once, l.key, "", client.SetOptions{TTL: l.ttl, PrevExist: client.Must, Refresh: true, Brief: true})
 		cancel()
 		switch {

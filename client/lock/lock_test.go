@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -192,6 +193,37 @@ func TestALostLockIsTold(t *testing.T) {
 	lost(l, "the cluster is gone")
 	if err := l.Release(t.Context()); err == nil {
 		t.Error("the release of a lock of a cluster that is gone succeeds")
+	}
+}
+
+// A member that accepts connections and is silent does not cost the lock: the next refresh goes to another one.
+func TestASilentMemberCostsNoLock(t *testing.T) {
+	cluster := membertest.Start(t, 1)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c := newClient(t, cluster.ClientURLs())
+	const ttl = 8 * time.Second
+	l, err := Acquire(t.Context(), c, "/lock", Options{TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// From here on the silent one is asked first.
+	if err := c.SetEndpoints([]string{"http://" + silent.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetEndpoints([]string{"http://" + silent.Addr().String(), cluster.Members[0].ClientURL}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-l.Lost():
+		t.Error("the lock is lost")
+	case <-time.After(2 * ttl):
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
