@@ -115,8 +115,11 @@ func (m *Mirror) copyAll(ctx context.Context, prune bool) (index uint64, err err
 			return 0, err
 		}
 	}
-	m.seen.Store(index)
-	return index, m.prune(ctx, source, prune)
+	if err := m.prune(ctx, source, prune); err != nil {
+		return 0, err
+	}
+	m.seen.Store(index) // what is gone at the source is gone, too
+	return index, nil
 }
 
 // first is the first index that is known.
