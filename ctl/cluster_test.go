@@ -153,15 +153,15 @@ func TestHealth(t *testing.T) {
 		return exit == 0 && leaders == 1
 	})
 	cluster.Members[1].Stop()
-	all, exit := health()
-	if exit != exitHealth {
-		t.Errorf("with a member that is stopped it ends with %d", exit)
-	}
-	for _, one := range all {
-		if one.URL == cluster.Members[1].ClientURL && (one.Healthy || one.Reason != "connection refused") {
-			t.Errorf("the member that is stopped is %+v", one)
+	eventually(t, "the member that is stopped is shown", func() bool {
+		all, exit := health()
+		for _, one := range all {
+			if one.URL == cluster.Members[1].ClientURL && !one.Healthy && one.Reason == "connection refused" {
+				return exit == exitHealth
+			}
 		}
-	}
+		return false
+	})
 	run := begin(t, cluster.ClientURLs()[:1], "--timeout", "10s", "health")
 	if <-run.exit; strings.Count(run.out.String(), "\n") != 4 || !strings.Contains(run.out.String(), "unhealthy: connection refused") {
 		t.Errorf("the table is\n%s", &run.out)
