@@ -181,8 +181,14 @@ func listed(keys []string, n *client.Node, slash bool) []string {
 	return keys
 }
 
+type writeFunc func(ctx context.Context, c *client.Client, key, value string, ttl time.Duration) (*client.Response, error)
+
 // write is the body of the commands that set a value.
-func (s *session) write(c *cobra.Command, args []string, do func(ctx context.Context, cl *client.Client, key, value string) (*client.Response, error)) error {
+func (s *session) write(c *cobra.Command, args []string, ttl ttlFlag, do writeFunc) error {
+	lifetime, err := ttl.duration()
+	if err != nil {
+		return err
+	}
 	key, err := keyArg(args)
 	if err != nil {
 		return err
@@ -192,7 +198,7 @@ func (s *session) write(c *cobra.Command, args []string, do func(ctx context.Con
 		return err
 	}
 	return s.run(c.Context(), func(ctx context.Context, cl *client.Client) error {
-		r, err := do(ctx, cl, key, value)
+		r, err := do(ctx, cl, key, value, lifetime)
 		if err != nil {
 			return err
 		}
@@ -207,12 +213,11 @@ func (s *session) setCommand() *cobra.Command {
 	ttl.add(c.Flags())
 	swap.add(c.Flags(), "swap-with-value", "swap-with-index")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		lifetime, err := ttl.duration()
-		if err := errors.Join(err, swap.check()); err != nil {
+		if err := swap.check(); err != nil {
 			return err
 		}
-		return s.write(c, args, func(ctx context.Context, cl *client.Client, key, value string) (*client.Response, error) {
-			return cl.Set(ctx, key, value, client.SetOptions{TTL: lifetime, PrevValue: swap.value, PrevIndex: swap.index})
+		return s.write(c, args, ttl, func(ctx context.Context, cl *client.Client, key, value string, ttl time.Duration) (*client.Response, error) {
+			return cl.Set(ctx, key, value, client.SetOptions{TTL: ttl, PrevValue: swap.value, PrevIndex: swap.index})
 		})
 	}
 	return c
@@ -225,15 +230,11 @@ func (s *session) mkCommand() *cobra.Command {
 	ttl.add(c.Flags())
 	c.Flags().BoolVar(&inOrder, "in-order", false, "make a key in the directory KEY, with a name that is greater than those before")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		lifetime, err := ttl.duration()
-		if err != nil {
-			return err
-		}
-		return s.write(c, args, func(ctx context.Context, cl *client.Client, key, value string) (*client.Response, error) {
+		return s.write(c, args, ttl, func(ctx context.Context, cl *client.Client, key, value string, ttl time.Duration) (*client.Response, error) {
 			if inOrder {
-				return cl.CreateInOrder(ctx, key, value, lifetime)
+				return cl.CreateInOrder(ctx, key, value, ttl)
 			}
-			return cl.Set(ctx, key, value, client.SetOptions{TTL: lifetime, PrevExist: client.Never})
+			return cl.Set(ctx, key, value, client.SetOptions{TTL: ttl, PrevExist: client.Never})
 		})
 	}
 	return c
@@ -244,12 +245,8 @@ func (s *session) updateCommand() *cobra.Command {
 	c := &cobra.Command{Use: "update KEY [VALUE]", Short: "Set the value of a key that must exist", Args: atMost(2)}
 	ttl.add(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		lifetime, err := ttl.duration()
-		if err != nil {
-			return err
-		}
-		return s.write(c, args, func(ctx context.Context, cl *client.Client, key, value string) (*client.Response, error) {
-			return cl.Set(ctx, key, value, client.SetOptions{TTL: lifetime, PrevExist: client.Must})
+		return s.write(c, args, ttl, func(ctx context.Context, cl *client.Client, key, value string, ttl time.Duration) (*client.Response, error) {
+			return cl.Set(ctx, key, value, client.SetOptions{TTL: ttl, PrevExist: client.Must})
 		})
 	}
 	return c
