@@ -63,6 +63,11 @@ func begin(r *http.Request, id string, now time.Time) *Entry {
 	}
 }
 
+// bytes is the size of the texts, which clients choose.
+func (e *Entry) bytes() int64 {
+	return int64(len(e.ID) + len(e.User) + len(e.From) + len(e.ForwardedFor) + len(e.Method) + len(e.Path))
+}
+
 // isRead tells whether a request can change nothing.
 func (e *Entry) isRead() bool {
 	return e.Method == http.MethodGet || e.Method == http.MethodHead || e.Method == http.MethodOptions

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -206,6 +207,32 @@ func TestAPipeThatNobodyReads(t *testing.T) {
 	l.Close()
 	if !strings.Contains(told.String(), "lost 1 entries") {
 		t.Errorf("told: %s", told)
+	}
+}
+
+// What waits for a file that takes nothing is bounded in bytes, too.
+func TestTheQueueIsBoundedInBytes(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	var dropped atomic.Int64
+	l, _ := open(t, Options{File: name, Dropped: func() { dropped.Add(1) }})
+	for sent := 0; dropped.Load() == 0; sent++ {
+		serve(l, "PUT", strings.Repeat("x", textMax), http.Header{"X-Forwarded-For": {strings.Repeat("y", textMax)}}, 201, "1")
+		if l.bytes.Load() > queueBytesMax || sent > 2*queueBytesMax/textMax {
+			t.Fatalf("after %d entries %d bytes wait", sent, l.bytes.Load())
+		}
+	}
+	go io.Copy(io.Discard, pipe) // ends with the pipe
+	l.Close()
+	if left := l.bytes.Load(); left != 0 {
+		t.Errorf("%d bytes are counted when nothing waits", left)
 	}
 }
 

@@ -19,8 +19,11 @@ import (
 	"canopy/internal/middleware"
 )
 
-// queueMax is how many entries may wait for the file.
-const queueMax = 4096
+// Entries that may wait for the file, and their texts, in bytes.
+const (
+	queueMax      = 4096
+	queueBytesMax = 8 << 20
+)
 
 // tellEvery is how often the process's log tells of entries that were dropped.
 const tellEvery = 10 * time.Second
@@ -40,6 +43,7 @@ type Log struct {
 	made   atomic.Uint64
 
 	queue   chan *Entry
+	bytes   atomic.Int64  // of the texts in queue; <= queueBytesMax
 	dropped atomic.Uint64 // entries that the file does not tell of yet
 	lost    atomic.Uint64 // entries that the process's log does not tell of yet
 	stop    chan struct{}
@@ -125,11 +129,15 @@ func (l *Log) idOf(r *http.Request) string {
 }
 
 func (l *Log) add(e *Entry) {
-	select {
-	case l.queue <- e:
-	default:
-		l.drop(1)
+	if l.bytes.Add(e.bytes()) <= queueBytesMax {
+		select {
+		case l.queue <- e:
+			return
+		default:
+		}
 	}
+	l.bytes.Add(-e.bytes())
+	l.drop(1)
 }
 
 func (l *Log) drop(n uint64) {
@@ -188,6 +196,7 @@ type output struct {
 }
 
 func (o *output) put(e *Entry) {
+	o.Log.bytes.Add(-e.bytes())
 	if n := o.dropped.Swap(0); n > 0 {
 		o.telling += n
 		o.line(struct {
